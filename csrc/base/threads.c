@@ -1,0 +1,263 @@
+/* The pool. Invariants, all under `pool.mutex`: `job` is the region being run or NULL; `running`
+ * counts the workers inside it; `busy` is true from its publication until all have left. Workers
+ * take task numbers from an atomic counter, so a slow thread delays nothing but its own task. */
+#define _GNU_SOURCE
+#include "threads.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+enum { MAX_THREADS = 256, POLL_MS = 50 };
+
+typedef struct {
+    mlc_task *task;
+    void *context;
+    size_t n;
+    atomic_size_t next;
+    atomic_bool stop;
+} job;
+
+static struct {
+    pthread_mutex_t mutex;
+    pthread_cond_t work, done;
+    job *job;
+    unsigned long generation;
+    int started, running, wanted, seats;
+    bool busy;
+} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+          .work = PTHREAD_COND_INITIALIZER,
+          .done = PTHREAD_COND_INITIALIZER};
+
+static _Thread_local bool inside; /* this thread is running a task */
+static _Thread_local struct {
+    mlc_poll *poll;
+    void *context;
+    bool stopped;
+    struct timespec next;
+} polling;
+
+/* --- how many threads ------------------------------------------------------------------------ */
+
+/* CPUs that the cgroup's quota allows, rounded up; INT_MAX where there is none. */
+static int quota_cpus(void)
+{
+    long long quota = 0, period = 0;
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (!file) return INT_MAX;
+    int fields = fscanf(file, "%lld %lld", &quota, &period);
+    fclose(file);
+    if (fields != 2 || quota <= 0 || period <= 0) return INT_MAX; /* "max 100000": no quota */
+    long long cpus = (quota + period - 1) / period;
+    return cpus < INT_MAX ? (int)cpus : INT_MAX;
+}
+
+static int affinity_cpus(void)
+{
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    return cpus > 0 ? (int)cpus : 1;
+}
+
+static int clamp_threads(long threads)
+{
+    return threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : (int)threads;
+}
+
+static int default_threads(void)
+{
+    const char *named = getenv("MLCLASSIFY_NUM_THREADS");
+    if (named && *named) {
+        char *end;
+        long threads = strtol(named, &end, 10);
+        if (*end == 0 && threads >= 1) return clamp_threads(threads);
+    }
+    int quota = quota_cpus(), affinity = affinity_cpus();
+    return clamp_threads(quota < affinity ? quota : affinity);
+}
+
+int mlc_threads_get(void)
+{
+    pthread_mutex_lock(&pool.mutex);
+    if (!pool.wanted) pool.wanted = default_threads();
+    int threads = pool.wanted;
+    pthread_mutex_unlock(&pool.mutex);
+    return threads;
+}
+
+void mlc_threads_set(int threads)
+{
+    pthread_mutex_lock(&pool.mutex);
+    pool.wanted = clamp_threads(threads);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+/* --- interrupts ------------------------------------------------------------------------------ */
+
+static struct timespec after_ms(clockid_t clock, long ms)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    t.tv_nsec += ms * 1000000;
+    t.tv_sec += t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
+}
+
+void mlc_poll_set(mlc_poll *poll, void *context)
+{
+    polling.poll = poll;
+    polling.context = context;
+    polling.stopped = false;
+    if (poll) polling.next = after_ms(CLOCK_MONOTONIC, POLL_MS);
+}
+
+/* Ask the poll function if 50 ms have passed; true once it has said stop. */
+static bool poll_now(void)
+{
+    if (polling.stopped || !polling.poll) return polling.stopped;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec < polling.next.tv_sec ||
+        (now.tv_sec == polling.next.tv_sec && now.tv_nsec < polling.next.tv_nsec))
+        return false;
+    polling.next = after_ms(CLOCK_MONOTONIC, POLL_MS);
+    polling.stopped = polling.poll(polling.context);
+    return polling.stopped;
+}
+
+/* --- regions --------------------------------------------------------------------------------- */
+
+/* Take tasks until there are none or the job is stopped. Only the region's caller polls. */
+static void run_tasks(job *j, bool caller)
+{
+    bool outer = inside;
+    inside = true;
+    while (!atomic_load_explicit(&j->stop, memory_order_relaxed)) {
+        size_t i = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed);
+        if (i >= j->n) break;
+        j->task(j->context, i);
+        if (caller && poll_now()) atomic_store(&j->stop, true);
+    }
+    inside = outer;
+}
+
+static void *worker(void *unused)
+{
+    (void)unused;
+    unsigned long seen = 0;
+    pthread_mutex_lock(&pool.mutex);
+    for (;;) {
+        while (!pool.job || pool.generation == seen || pool.seats == 0)
+            pthread_cond_wait(&pool.work, &pool.mutex);
+        seen = pool.generation;
+        job *j = pool.job;
+        pool.seats--;
+        pool.running++;
+        pthread_mutex_unlock(&pool.mutex);
+        run_tasks(j, false);
+        pthread_mutex_lock(&pool.mutex);
+        if (--pool.running == 0) pthread_cond_signal(&pool.done);
+    }
+    return NULL;
+}
+
+/* Workers never take signals: Ctrl-C belongs to the thread that runs the interpreter. */
+static void start_workers(int needed)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    while (pool.started < needed) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, worker, NULL)) break; /* fewer workers, same results */
+        pthread_detach(thread);
+        pool.started++;
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+/* A fork copies the memory of the pool but none of its threads. */
+static void prepare_fork(void) { pthread_mutex_lock(&pool.mutex); }
+static void parent_of_fork(void) { pthread_mutex_unlock(&pool.mutex); }
+static void child_of_fork(void)
+{
+    pthread_mutex_init(&pool.mutex, NULL);
+    pthread_cond_init(&pool.work, NULL);
+    pthread_cond_init(&pool.done, NULL);
+    pool.job = NULL;
+    pool.started = pool.running = pool.seats = 0;
+    pool.busy = false;
+}
+
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+static void watch_forks(void) { pthread_atfork(prepare_fork, parent_of_fork, child_of_fork); }
+
+/* Make `j` the pool's job; false if the pool serves another thread. */
+static bool publish(job *j, int helpers)
+{
+    pthread_once(&fork_once, watch_forks);
+    pthread_mutex_lock(&pool.mutex);
+    bool mine = !pool.busy;
+    if (mine) {
+        start_workers(helpers);
+        pool.busy = true;
+        pool.job = j;
+        pool.generation++;
+        pool.seats = helpers;
+        if (helpers == 1)
+            pthread_cond_signal(&pool.work);
+        else
+            pthread_cond_broadcast(&pool.work);
+    }
+    pthread_mutex_unlock(&pool.mutex);
+    return mine;
+}
+
+/* Wait until every worker has left the job, polling meanwhile. */
+static void retire(job *j)
+{
+    pthread_mutex_lock(&pool.mutex);
+    pool.seats = 0; /* nobody may enter any more */
+    while (pool.running) {
+        struct timespec deadline = after_ms(CLOCK_REALTIME, POLL_MS);
+        if (pthread_cond_timedwait(&pool.done, &pool.mutex, &deadline) != ETIMEDOUT) continue;
+        pthread_mutex_unlock(&pool.mutex);
+        if (poll_now()) atomic_store(&j->stop, true);
+        pthread_mutex_lock(&pool.mutex);
+    }
+    pool.job = NULL;
+    pool.busy = false;
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+bool mlc_parallel_for(size_t n, mlc_task *task, void *context)
+{
+    if (polling.stopped) return false;
+    job j = {.task = task, .context = context, .n = n};
+    int threads = inside || n < 2 ? 1 : mlc_threads_get();
+    if ((size_t)threads > n) threads = (int)n;
+    bool shared = threads > 1 && publish(&j, threads - 1);
+    run_tasks(&j, true);
+    if (shared) retire(&j);
+    return !atomic_load(&j.stop);
+}
+
+/* --- locks ----------------------------------------------------------------------------------- */
+
+void mlc_lock_init(mlc_lock *lock) { pthread_rwlock_init(&lock->lock, NULL); }
+void mlc_lock_done(mlc_lock *lock) { pthread_rwlock_destroy(&lock->lock); }
+void mlc_lock_read(mlc_lock *lock) { pthread_rwlock_rdlock(&lock->lock); }
+void mlc_lock_write(mlc_lock *lock) { pthread_rwlock_wrlock(&lock->lock); }
+void mlc_unlock(mlc_lock *lock) { pthread_rwlock_unlock(&lock->lock); }

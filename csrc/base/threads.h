@@ -1,0 +1,39 @@
+/* The only part of the core that knows of threads: one pool for the process, and locks.
+ *
+ * Work is cut by its caller, by shape and a fixed grain, into tasks that write disjoint memory;
+ * which thread runs a task is not decided here or anywhere, so results cannot depend on it. */
+#ifndef MLC_THREADS_H
+#define MLC_THREADS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef void mlc_task(void *context, size_t index);
+
+/* Run task(context, i) for i in [0, n), in any order, on the pool and the calling thread. A call
+ * made from inside a task, or while another thread uses the pool, runs all of it on its own
+ * thread. False if the caller's poll function asked to stop: then some tasks did not run. */
+bool mlc_parallel_for(size_t n, mlc_task *task, void *context);
+
+/* Threads a region may use, the caller included; at least 1. At first MLCLASSIFY_NUM_THREADS,
+ * else what affinity and the cgroup's CPU quota leave. */
+int mlc_threads_get(void);
+void mlc_threads_set(int threads);
+
+/* `poll(context)` is called by the calling thread about every 50 ms of its parallel regions; once
+ * it returns true, this and every later region of this thread stop early, until the next set. */
+typedef bool mlc_poll(void *context);
+void mlc_poll_set(mlc_poll *poll, void *context);
+
+typedef struct {
+    pthread_rwlock_t lock;
+} mlc_lock;
+
+void mlc_lock_init(mlc_lock *lock);
+void mlc_lock_done(mlc_lock *lock);
+void mlc_lock_read(mlc_lock *lock);
+void mlc_lock_write(mlc_lock *lock);
+void mlc_unlock(mlc_lock *lock);
+
+#endif

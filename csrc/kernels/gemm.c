@@ -1,0 +1,125 @@
+/* The register tiles that every convolution and matrix product is made of.
+ *
+ * A tile keeps TILE_ROWS x TILE_VECTORS vectors of sums in registers and, for each step of the
+ * reduction, loads TILE_VECTORS vectors of one operand and broadcasts TILE_ROWS numbers of the
+ * other. The sizes (simd headers) fill the register file: 7 x 4 + 4 of 32 on AVX-512, 6 x 2 + 2 of
+ * 16 on AVX2; both give more independent chains than the latency of two FMA units needs. Sums run
+ * in the order of the reduction, so a tile's result depends on nothing but its operands.
+ *
+ * The bodies are inlined with a constant number of rows: only then can GCC keep `sum` in registers.
+ */
+
+#define UNROLL _Pragma("GCC unroll 8")
+
+static inline __attribute__((always_inline)) void tile_zero(vf sum[TILE_ROWS][TILE_VECTORS],
+                                                            size_t rows)
+{
+    UNROLL for (size_t i = 0; i < rows; i++)
+        UNROLL for (size_t j = 0; j < TILE_VECTORS; j++) sum[i][j] = v_set(0.0f);
+}
+
+/* Write or add the sums to `out[i]`, the first `columns` (a multiple of VN) of each row. */
+static inline __attribute__((always_inline)) void
+tile_store(vf sum[TILE_ROWS][TILE_VECTORS], size_t rows, float *const *out, size_t columns,
+           bool accumulate)
+{
+    UNROLL for (size_t i = 0; i < rows; i++)
+        UNROLL for (size_t j = 0; j < TILE_VECTORS; j++) {
+            if (j * VN >= columns) continue;
+            float *to = out[i] + j * VN;
+            v_store(to, accumulate ? v_add(v_load(to), sum[i][j]) : sum[i][j]);
+        }
+}
+
+/* Sums are written out every SEGMENT steps: a float sum of a few thousand terms in a row loses twice
+ * the digits of one of sums of a few hundred, for 1 % of the time. */
+enum { SEGMENT = 256 };
+
+static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile, size_t rows)
+{
+    vf sum[TILE_ROWS][TILE_VECTORS];
+    const float *w = tile->weights;
+    bool accumulate = tile->accumulate;
+    size_t left = SEGMENT;
+    tile_zero(sum, rows);
+    for (size_t t = 0; t < tile->taps; t++) {
+        const float *in[TILE_ROWS];
+        UNROLL for (size_t i = 0; i < rows; i++) in[i] = tile->in[i] + tile->offset[t];
+        for (size_t k = 0; k < tile->run;) {
+            size_t end = tile->run - k < left ? tile->run : k + left;
+            left -= end - k;
+            for (; k < end; k++, w += TILE_VECTORS * VN) {
+                vf b[TILE_VECTORS];
+                UNROLL for (size_t j = 0; j < TILE_VECTORS; j++) b[j] = v_load(w + j * VN);
+                UNROLL for (size_t i = 0; i < rows; i++) {
+                    vf a = v_set(in[i][k]);
+                    UNROLL for (size_t j = 0; j < TILE_VECTORS; j++)
+                        sum[i][j] = v_fma(a, b[j], sum[i][j]);
+                }
+            }
+            if (left) continue;
+            tile_store(sum, rows, tile->out, tile->columns, accumulate);
+            tile_zero(sum, rows);
+            accumulate = true;
+            left = SEGMENT;
+        }
+    }
+    if (left < SEGMENT || !accumulate)
+        tile_store(sum, rows, tile->out, tile->columns, accumulate);
+}
+
+static void gemm_tile(const mlc_tile *tile)
+{
+    switch (tile->rows) {
+    case 1: tile_body(tile, 1); break;
+    case 2: tile_body(tile, 2); break;
+    case 3: tile_body(tile, 3); break;
+    case 4: tile_body(tile, 4); break;
+#if TILE_ROWS > 4
+    case 5: tile_body(tile, 5); break;
+    case 6: tile_body(tile, 6); break;
+#endif
+#if TILE_ROWS > 6
+    case 7: tile_body(tile, 7); break;
+#endif
+    }
+}
+
+static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o, size_t rows)
+{
+    vf sum[TILE_ROWS][TILE_VECTORS];
+    tile_zero(sum, rows);
+    for (size_t s = 0; s < o->segments; s++) {
+        const float *a = o->a[s], *b = o->b[s];
+        for (size_t p = 0; p < o->pixels; p++, a += o->a_step, b += o->b_step) {
+            vf v[TILE_VECTORS];
+            UNROLL for (size_t j = 0; j < TILE_VECTORS; j++) v[j] = v_load(b + j * VN);
+            UNROLL for (size_t i = 0; i < rows; i++) {
+                vf x = v_set(a[i]);
+                UNROLL for (size_t j = 0; j < TILE_VECTORS; j++)
+                    sum[i][j] = v_fma(x, v[j], sum[i][j]);
+            }
+        }
+    }
+    float *out[TILE_ROWS];
+    UNROLL for (size_t i = 0; i < rows; i++) out[i] = o->out + i * o->out_step;
+    tile_store(sum, rows, out, o->columns, o->accumulate);
+}
+
+/* `b` must be readable for a whole tile's columns even where fewer are wanted. */
+static void gemm_outer(const mlc_outer *outer)
+{
+    switch (outer->rows) {
+    case 1: outer_body(outer, 1); break;
+    case 2: outer_body(outer, 2); break;
+    case 3: outer_body(outer, 3); break;
+    case 4: outer_body(outer, 4); break;
+#if TILE_ROWS > 4
+    case 5: outer_body(outer, 5); break;
+    case 6: outer_body(outer, 6); break;
+#endif
+#if TILE_ROWS > 6
+    case 7: outer_body(outer, 7); break;
+#endif
+    }
+}

@@ -1,0 +1,66 @@
+/* A table of kernels for each instruction set. Kernels are pure: one thread, no allocation, no
+ * error, no aliasing between an input and an output unless the contract allows it. */
+#ifndef MLC_KERNELS_H
+#define MLC_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../base/rng.h"
+
+/* Channels of every image and gradient of the engine are padded with zeros to a multiple of this,
+ * the widest vector, so that channel loops have no tails. */
+enum { MLC_LANES = 16 };
+
+/* Binary cross-entropy of (rows, labels) matrices; see kernels/bce.c. */
+typedef struct {
+    const float *logits, *targets;
+    const float *weight, *pos_weight;          /* NULL: ones */
+    size_t labels;
+    size_t weight_stride, pos_weight_stride;   /* 0: one row for all */
+    float scale;                               /* of the gradient */
+    float *loss, *grad;                        /* NULL: not wanted */
+} mlc_bce;
+
+/* out[i][0..columns) = sum over t < taps, k < run of in[i][offset[t] + k] * weights[t][k][0..),
+ * for each of `rows` <= tile_rows pixels; `weights` holds tile_columns floats a step. */
+typedef struct {
+    const float *const *in;
+    float *const *out;
+    size_t rows, columns;
+    const ptrdiff_t *offset;
+    size_t taps, run;
+    const float *weights;
+    bool accumulate; /* add to out instead of writing it */
+} mlc_tile;
+
+/* out[i][0..columns) (+)= sum over segments s, pixels p of
+ * a[s][p * a_step + i] * b[s][p * b_step + 0..columns), for i < rows <= tile_rows. */
+typedef struct {
+    const float *const *a, *const *b;
+    size_t segments, pixels;
+    size_t a_step, b_step;
+    size_t rows, columns;
+    float *out;
+    size_t out_step;
+    bool accumulate;
+} mlc_outer;
+
+/* One Adam update; see kernels/optim.c. */
+typedef struct {
+    float keep;                 /* 1 - lr * wd, or 1 */
+    float mom, sqr_mom, eps;
+    float rate;                 /* lr / (1 - mom^step) */
+    float debias;               /* 1 / (1 - sqr_mom^step) */
+} mlc_adam;
+
+typedef struct {
+    const char *isa;
+    size_t lanes, tile_rows, tile_columns;
+#define KERNEL(name, parameters) void(*name) parameters;
+#include "kernels.def"
+#undef KERNEL
+} mlc_kernels;
+
+#endif

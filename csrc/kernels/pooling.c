@@ -1,0 +1,48 @@
+/* Pooling; `channels` is a multiple of MLC_LANES. */
+
+/* y[c] = the largest window[t][c], tap[c] = the first t that has it; a NaN wins, as in torch.
+ * taps <= 255. */
+static void max_window(const float *const *window, size_t taps, size_t channels, float *y,
+                       uint8_t *tap)
+{
+    for (size_t c = 0; c < channels; c += MLC_LANES) {
+        float best[MLC_LANES];
+        uint32_t from[MLC_LANES] = {0};
+        memcpy(best, window[0] + c, sizeof best);
+        for (size_t t = 1; t < taps; t++) {
+            const float *x = window[t] + c;
+            for (int l = 0; l < MLC_LANES; l++) {
+                int wins = (x[l] > best[l]) | ((x[l] != x[l]) & (best[l] == best[l]));
+                best[l] = wins ? x[l] : best[l];
+                from[l] = wins ? (uint32_t)t : from[l];
+            }
+        }
+        memcpy(y + c, best, sizeof best);
+        for (int l = 0; l < MLC_LANES; l++) tap[c + l] = (uint8_t)from[l];
+    }
+}
+
+/* window[tap[c]][c] += dy[c] */
+static void max_window_backward(const float *dy, const uint8_t *tap, size_t taps, size_t channels,
+                                float *const *window)
+{
+    for (size_t t = 0; t < taps; t++) {
+        float *dx = window[t];
+        for (size_t c = 0; c < channels; c++) dx[c] += tap[c] == t ? dy[c] : 0.0f;
+    }
+}
+
+/* sum[c] += x; where x is larger than max[c] (or is the first NaN) it replaces it and at[c] becomes
+ * first + its pixel. */
+static void sum_and_max(const float *x, size_t pixels, size_t channels, uint32_t first, float *sum,
+                        float *max, uint32_t *at)
+{
+    for (size_t p = 0; p < pixels; p++, x += channels) {
+        for (size_t c = 0; c < channels; c++) {
+            int wins = (x[c] > max[c]) | ((x[c] != x[c]) & (max[c] == max[c]));
+            sum[c] += x[c];
+            max[c] = wins ? x[c] : max[c];
+            at[c] = wins ? first + (uint32_t)p : at[c];
+        }
+    }
+}

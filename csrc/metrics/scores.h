@@ -1,0 +1,23 @@
+/* Losses and metrics over whole (N, L) matrices: shapes and threads over kernels. */
+#ifndef MLC_SCORES_H
+#define MLC_SCORES_H
+
+#include "../base/status.h"
+#include "../kernels/kernels.h"
+
+void mlc_sigmoid(const float *x, float *y, size_t n);
+
+/* The summed loss of all rows; see mlc_bce. */
+double mlc_bce_sum(const mlc_bce *job, size_t rows);
+
+/* Cells where (score > thresh[label]) == (target != 0). */
+int64_t mlc_accuracy_count(const float *scores, const uint8_t *targets, const float *thresh,
+                           size_t rows, size_t labels);
+
+/* out[l] = average precision of label l: the sum over distinct scores, from the highest, of
+ * (recall gained) x (precision there). Equal scores are one step, -0 equals +0. NaN for a label
+ * without positives. MLC_VALUE on a NaN score. */
+mlc_status mlc_average_precision(const float *scores, const uint8_t *targets, size_t rows,
+                                 size_t labels, double *out, mlc_error *error);
+
+#endif

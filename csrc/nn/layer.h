@@ -1,0 +1,101 @@
+/* A layer = {declare, shape, plan, forward, backward} and what those see.
+ *
+ * Conventions: backward writes dx (or adds to it where `accumulate` says so) and parameter
+ * gradients likewise; `dy` is the layer's to destroy. Channels beyond c are zero in every tensor,
+ * and a layer keeps them so. Work is cut by shape alone. forward and backward return false if they
+ * were stopped half way. */
+#ifndef MLC_LAYER_H
+#define MLC_LAYER_H
+
+#include "../base/rng.h"
+#include "../base/status.h"
+#include "../base/threads.h"
+#include "../isa/select.h"
+#include "tensor.h"
+
+enum { MLC_MAX_INPUTS = 2, MLC_NAME = 96 };
+
+typedef struct {
+    char name[MLC_NAME];
+    int ndim;
+    size_t dims[4], size;
+    float *value;
+    float *grad, *m, *v; /* made by mlc_net_prepare_training */
+    bool trainable, decay;
+    int group;
+    unsigned step;       /* Adam steps since clear_state */
+} mlc_param;
+
+typedef struct {
+    char name[MLC_NAME];
+    size_t size;
+    float *value, *undo; /* undo: as before the training forward that is not stepped yet */
+} mlc_buffer;
+
+typedef struct {
+    size_t out, kernel, stride, padding;
+    double p, eps, momentum;
+    bool relu, bias;
+} mlc_options;
+
+typedef struct mlc_layer_class mlc_layer_class;
+
+typedef struct {
+    const mlc_layer_class *class;
+    char name[MLC_NAME];
+    size_t index;
+    size_t inputs[MLC_MAX_INPUTS], input_count; /* tensors; the layer's output is tensor index + 1 */
+    mlc_options options;
+    size_t in_channels, in_stride, out_channels;
+    mlc_param *weight, *bias;          /* NULL: none */
+    mlc_buffer *mean, *variance;       /* running statistics; NULL: none */
+    float *packed, *packed_back;       /* weights as the kernels read them; see conv */
+    bool stale, stale_back;            /* the packed form is older than the weights */
+} mlc_layer;
+
+/* What a layer asks of a plan. */
+typedef struct {
+    size_t halo_in, halo_dy;            /* border of its input, and of the gradient it receives */
+    size_t saved;                       /* bytes from forward to backward */
+    size_t scratch, scratch_back;       /* bytes within one call */
+    bool keeps_input, keeps_output;     /* read again by backward */
+} mlc_needs;
+
+typedef struct {
+    mlc_layer *layer;
+    const mlc_tensor *in[MLC_MAX_INPUTS], *out;
+    const float *x[MLC_MAX_INPUTS];
+    float *y;
+    void *saved, *scratch;
+    bool train;
+    mlc_key key;
+    /* backward only; shapes of gradients differ from those of values in their halo */
+    const mlc_tensor *din[MLC_MAX_INPUTS], *dout;
+    float *dx[MLC_MAX_INPUTS]; /* NULL: nobody needs it */
+    float *dy;
+    bool accumulate[MLC_MAX_INPUTS], accumulate_params;
+} mlc_run;
+
+struct mlc_layer_class {
+    const char *kind;
+    size_t min_inputs, max_inputs;
+    bool weight, statistics;
+    /* out_channels, and the dims of weight and bias, from in_channels and the options */
+    mlc_status (*declare)(mlc_layer *layer, mlc_error *error);
+    mlc_status (*shape)(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
+                        mlc_tensor *out, mlc_error *error);
+    bool (*plan)(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
+                 mlc_needs *needs); /* false on overflow of a size */
+    bool (*forward)(const mlc_run *run);
+    bool (*backward)(const mlc_run *run);
+    /* optional */
+    size_t (*packed_floats)(const mlc_layer *layer, bool back);
+    bool (*pack)(mlc_layer *layer, bool back);
+    void (*commit)(const mlc_run *run); /* update running statistics after a whole forward */
+};
+
+#define LAYER(kind) extern const mlc_layer_class mlc_layer_##kind;
+#include "layers.def"
+#undef LAYER
+
+#endif

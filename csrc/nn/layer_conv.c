@@ -1,0 +1,407 @@
+/* Convolution and, as its 1 x 1 case on 1 x 1 images, the linear layer.
+ *
+ * With input x (N, H, W, C), weights w (K, C, R, R), stride s and padding p,
+ *     y(n, i, j)[k] = sum over r, q, c of x(n, i s + r - p, j s + q - p)[c] w[k][c][r][q].
+ *
+ * forward        One product. The halo of x holds the padding, and a filter row of R pixels times C
+ *                channels is contiguous in NHWC, so a tap is a whole filter row: R taps of R C.
+ * backward data  dx(n, u, v) gathers dy at i = (u + p - r) / s where that is whole. Pixels u of one
+ *                remainder modulo s use the same r: s x s phases, each a dense product of its own
+ *                grid with its own taps and no multiplication by zero.
+ * backward       dw[k][c][r][q] = sum over n, i, j of x(...)[c] dy(n, i, j)[k]: outer products
+ * weights        summed over pixels. Images are cut into a fixed number of chunks with partial sums
+ *                of their own, added in order: enough tasks for many threads, the same bits for
+ *                any. */
+#include "product.h"
+
+enum {
+    MAX_KERNEL = 15,
+    OUTER_PIXELS = 512,        /* of a pass of gemm_outer: its operands stay in the L2 cache */
+    PARTIAL_FLOATS = 4 << 20,  /* partial sums of dw in all */
+    MAX_CHUNKS = 16
+};
+
+/* --- shapes ---------------------------------------------------------------------------------- */
+
+static mlc_status conv_declare(mlc_layer *layer, mlc_error *error)
+{
+    mlc_options *o = &layer->options;
+    if (o->kernel < 1 || o->kernel > MAX_KERNEL || o->stride < 1 || o->stride > o->kernel + 7 ||
+        o->padding >= o->kernel || o->out < 1)
+        return mlc_fail(error, MLC_VALUE,
+                        "Net: layer %zu (conv %s) must have out >= 1, kernel 1 to %d, stride >= 1 "
+                        "and padding < kernel, got out %zu, kernel %zu, stride %zu, padding %zu",
+                        layer->index, layer->name, MAX_KERNEL, o->out, o->kernel, o->stride,
+                        o->padding);
+    layer->out_channels = o->out;
+    mlc_param *w = layer->weight;
+    w->ndim = 4;
+    w->dims[0] = o->out, w->dims[1] = layer->in_channels, w->dims[2] = w->dims[3] = o->kernel;
+    return MLC_OK;
+}
+
+static mlc_status conv_shape(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
+                             mlc_tensor *out, mlc_error *error)
+{
+    const mlc_options *o = &layer->options;
+    size_t h = in[0]->h + 2 * o->padding, w = in[0]->w + 2 * o->padding;
+    (void)train;
+    if (h < o->kernel || w < o->kernel)
+        return mlc_fail(error, MLC_VALUE,
+                        "Net: the input of layer %zu (conv %s) must be at least %zu pixels on each "
+                        "side, got %zu x %zu", layer->index, layer->name,
+                        o->kernel - 2 * o->padding, in[0]->h, in[0]->w);
+    *out = (mlc_tensor){.n = in[0]->n, .h = (h - o->kernel) / o->stride + 1,
+                        .w = (w - o->kernel) / o->stride + 1, .c = o->out};
+    return MLC_OK;
+}
+
+static size_t conv_chunks(const mlc_layer *layer, const mlc_tensor *in, const mlc_tensor *out)
+{
+    size_t floats = layer->options.kernel * layer->options.kernel * in->stride * out->stride;
+    size_t chunks = PARTIAL_FLOATS / floats;
+    if (chunks > MAX_CHUNKS) chunks = MAX_CHUNKS;
+    if (chunks > in->n) chunks = in->n;
+    return chunks < 1 ? 1 : chunks;
+}
+
+/* Along one axis, phase `a` holds the pixels a, a + s, ...: how many of `size`. */
+static size_t phase_pixels(size_t size, size_t a, size_t s)
+{
+    return a < size ? (size - a + s - 1) / s : 0;
+}
+
+/* The filter lines that meet phase `a`, and how far along dy each reaches: r with a + p - r a
+ * multiple of s, at distance (a + p - r) / s. Returns how many. */
+static size_t phase_taps(const mlc_options *o, size_t a, size_t *line, ptrdiff_t *distance)
+{
+    size_t count = 0;
+    for (size_t r = 0; r < o->kernel; r++) {
+        ptrdiff_t away = (ptrdiff_t)(a + o->padding) - (ptrdiff_t)r;
+        if (away % (ptrdiff_t)o->stride) continue;
+        line[count] = r;
+        distance[count++] = away / (ptrdiff_t)o->stride;
+    }
+    return count;
+}
+
+/* How far the gradient of one axis is read beyond its ends. */
+static size_t reach(const mlc_options *o, size_t in, size_t out)
+{
+    ptrdiff_t halo = 0;
+    for (size_t a = 0; a < o->stride; a++) {
+        size_t line[MAX_KERNEL], count, pixels = phase_pixels(in, a, o->stride);
+        ptrdiff_t distance[MAX_KERNEL];
+        count = phase_taps(o, a, line, distance);
+        for (size_t t = 0; t < count && pixels; t++) {
+            ptrdiff_t before = -distance[t];
+            ptrdiff_t after = (ptrdiff_t)(pixels - 1) + distance[t] - (ptrdiff_t)(out - 1);
+            if (before > halo) halo = before;
+            if (after > halo) halo = after;
+        }
+    }
+    return (size_t)halo;
+}
+
+static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
+                      mlc_needs *needs)
+{
+    const mlc_options *o = &layer->options;
+    size_t high = reach(o, in[0]->h, out->h), wide = reach(o, in[0]->w, out->w), bytes;
+    needs->halo_in = o->padding;
+    needs->halo_dy = high > wide ? high : wide;
+    needs->keeps_input = true;
+    if (!mlc_mul(o->kernel * o->kernel, in[0]->stride, &bytes) ||
+        !mlc_mul(bytes, out->stride, &bytes) ||
+        !mlc_mul(bytes, sizeof(float) * conv_chunks(layer, in[0], out), &bytes))
+        return false;
+    needs->scratch_back = bytes;
+    return true;
+}
+
+/* --- packed weights -------------------------------------------------------------------------- */
+
+static size_t conv_packed_floats(const mlc_layer *layer, bool back)
+{
+    size_t k = layer->options.kernel;
+    if (!back) return mlc_product_weights(k, k * layer->in_stride, mlc_padded(layer->out_channels));
+    return mlc_product_weights(k * k, mlc_padded(layer->out_channels), layer->in_stride);
+}
+
+static inline float weight_at(const mlc_layer *layer, size_t k, size_t c, size_t r, size_t q)
+{
+    size_t kernel = layer->options.kernel;
+    if (k >= layer->out_channels || c >= layer->in_channels) return 0.0f;
+    return layer->weight->value[((k * layer->in_channels + c) * kernel + r) * kernel + q];
+}
+
+/* [panel][r][q][c][column] for one panel of output channels. */
+static void pack_panel(void *context, size_t panel)
+{
+    const mlc_layer *layer = context;
+    size_t kernel = layer->options.kernel, columns = mlc_kernel->tile_columns;
+    size_t channels = layer->in_stride;
+    float *to = layer->packed + panel * kernel * kernel * channels * columns;
+    for (size_t r = 0; r < kernel; r++)
+        for (size_t q = 0; q < kernel; q++)
+            for (size_t c = 0; c < channels; c++)
+                for (size_t v = 0; v < columns; v++)
+                    *to++ = weight_at(layer, panel * columns + v, c, r, q);
+}
+
+/* For one panel of input channels and every phase, [tap][k][column]; the phases' taps are disjoint
+ * and together all kernel x kernel of them. Phase ph starts at `start` taps of all panels. */
+static void pack_phase_panel(const mlc_layer *layer, size_t a, size_t b, size_t start, size_t panel)
+{
+    size_t lines[MAX_KERNEL], columns_of[MAX_KERNEL], width = mlc_kernel->tile_columns;
+    ptrdiff_t unused[MAX_KERNEL];
+    size_t high = phase_taps(&layer->options, a, lines, unused);
+    size_t wide = phase_taps(&layer->options, b, columns_of, unused);
+    size_t depth = mlc_padded(layer->out_channels);
+    float *to = layer->packed_back + mlc_product_weights(start, depth, layer->in_stride) +
+                panel * high * wide * depth * width;
+    for (size_t i = 0; i < high; i++)
+        for (size_t j = 0; j < wide; j++)
+            for (size_t k = 0; k < depth; k++)
+                for (size_t v = 0; v < width; v++)
+                    *to++ = weight_at(layer, k, panel * width + v, lines[i], columns_of[j]);
+}
+
+/* Taps of the phases before (a, b), in the order of a, then b. */
+static size_t taps_before(const mlc_options *o, size_t a, size_t b)
+{
+    size_t line[MAX_KERNEL], taps = 0;
+    ptrdiff_t distance[MAX_KERNEL];
+    for (size_t i = 0; i < o->stride; i++)
+        for (size_t j = 0; j < o->stride && (i < a || (i == a && j < b)); j++)
+            taps += phase_taps(o, i, line, distance) * phase_taps(o, j, line, distance);
+    return taps;
+}
+
+static void pack_back_panel(void *context, size_t panel)
+{
+    const mlc_layer *layer = context;
+    for (size_t a = 0; a < layer->options.stride; a++)
+        for (size_t b = 0; b < layer->options.stride; b++)
+            pack_phase_panel(layer, a, b, taps_before(&layer->options, a, b), panel);
+}
+
+static bool conv_pack(mlc_layer *layer, bool back)
+{
+    size_t width = mlc_kernel->tile_columns;
+    size_t columns = back ? layer->in_stride : mlc_padded(layer->out_channels);
+    return mlc_parallel_for((columns + width - 1) / width, back ? pack_back_panel : pack_panel, layer);
+}
+
+/* --- forward --------------------------------------------------------------------------------- */
+
+static mlc_steps steps_of(const mlc_tensor *t, size_t stride)
+{
+    return (mlc_steps){tensor_image(t), stride * tensor_row(t), stride * t->stride};
+}
+
+static bool conv_forward(const mlc_run *run)
+{
+    const mlc_options *o = &run->layer->options;
+    const mlc_tensor *in = run->in[0], *out = run->out;
+    ptrdiff_t offset[MAX_KERNEL];
+    for (size_t r = 0; r < o->kernel; r++) offset[r] = (ptrdiff_t)(r * tensor_row(in));
+    size_t corner = (in->halo - o->padding) * (tensor_row(in) + in->stride);
+    mlc_product product = {
+        .n = out->n, .h = out->h, .w = out->w,
+        .in = run->x[0] + corner, .in_steps = steps_of(in, o->stride),
+        .out = run->y + tensor_at(out, 0, 0, 0), .out_steps = steps_of(out, 1),
+        .offset = offset, .taps = o->kernel, .run = o->kernel * in->stride,
+        .columns = out->stride, .weights = run->layer->packed,
+    };
+    return mlc_product_run(&product);
+}
+
+/* --- backward: data -------------------------------------------------------------------------- */
+
+static bool backward_phase(const mlc_run *run, size_t a, size_t b)
+{
+    const mlc_options *o = &run->layer->options;
+    const mlc_tensor *in = run->din[0], *out = run->dout;
+    size_t line[MAX_KERNEL], high, wide, s = o->stride;
+    ptrdiff_t down[MAX_KERNEL], right[MAX_KERNEL], offset[MAX_KERNEL * MAX_KERNEL];
+    high = phase_taps(o, a, line, down);
+    wide = phase_taps(o, b, line, right);
+    for (size_t i = 0; i < high; i++)
+        for (size_t j = 0; j < wide; j++)
+            offset[i * wide + j] = down[i] * (ptrdiff_t)tensor_row(out) +
+                                   right[j] * (ptrdiff_t)out->stride;
+    mlc_product product = {
+        .n = in->n, .h = phase_pixels(in->h, a, s), .w = phase_pixels(in->w, b, s),
+        .in = run->dy + tensor_at(out, 0, 0, 0), .in_steps = steps_of(out, 1),
+        .out = run->dx[0] + tensor_at(in, 0, a, b), .out_steps = steps_of(in, s),
+        .offset = offset, .taps = high * wide, .run = out->stride, .columns = in->stride,
+        .weights = run->layer->packed_back +
+                   mlc_product_weights(taps_before(o, a, b), out->stride, in->stride),
+        .accumulate = run->accumulate[0],
+    };
+    if (!product.h || !product.w || (!product.taps && product.accumulate)) return true;
+    return mlc_product_run(&product);
+}
+
+static bool backward_data(const mlc_run *run)
+{
+    for (size_t a = 0; a < run->layer->options.stride; a++)
+        for (size_t b = 0; b < run->layer->options.stride; b++)
+            if (!backward_phase(run, a, b)) return false;
+    return true;
+}
+
+/* --- backward: weights ----------------------------------------------------------------------- */
+
+typedef struct {
+    const mlc_run *run;
+    size_t chunks, panels, depth; /* depth: floats of a filter row, kernel x input stride */
+} weights_job;
+
+/* Partial sums [chunk][r][depth][k]. */
+static float *partial(const weights_job *job, size_t chunk, size_t r)
+{
+    size_t row = job->depth * job->run->dout->stride;
+    return (float *)job->run->scratch + (chunk * job->run->layer->options.kernel + r) * row;
+}
+
+/* One task: chunk, filter row and panel of output channels. */
+static void weights_task(void *context, size_t index)
+{
+    const weights_job *job = context;
+    const mlc_run *run = job->run;
+    const mlc_options *o = &run->layer->options;
+    const mlc_tensor *in = run->in[0], *dout = run->dout;
+    size_t rows = mlc_kernel->tile_rows, width = mlc_kernel->tile_columns;
+    size_t panel = index % job->panels, r = index / job->panels % o->kernel;
+    size_t chunk = index / job->panels / o->kernel, column = panel * width;
+    size_t first = chunk * in->n / job->chunks * dout->h;
+    size_t last = (chunk + 1) * in->n / job->chunks * dout->h;
+    size_t block = OUTER_PIXELS / dout->w + 1;
+    const float *a[OUTER_PIXELS + 1], *b[OUTER_PIXELS + 1];
+    for (size_t from = first; from < last; from += block) {
+        size_t segments = last - from < block ? last - from : block;
+        for (size_t i = 0; i < segments; i++) {
+            size_t n = (from + i) / dout->h, y = (from + i) % dout->h;
+            a[i] = run->x[0] + n * tensor_image(in) + (in->halo - o->padding) * in->stride +
+                   (y * o->stride + r + in->halo - o->padding) * tensor_row(in);
+            b[i] = run->dy + tensor_at(dout, n, y, 0) + column;
+        }
+        for (size_t k = 0; k < job->depth; k += rows) {
+            const float *at[OUTER_PIXELS + 1];
+            for (size_t i = 0; i < segments; i++) at[i] = a[i] + k;
+            mlc_outer outer = {
+                .a = at, .b = b, .segments = segments, .pixels = dout->w,
+                .a_step = o->stride * in->stride, .b_step = dout->stride,
+                .rows = job->depth - k < rows ? job->depth - k : rows,
+                .columns = dout->stride - column < width ? dout->stride - column : width,
+                .out = partial(job, chunk, r) + k * dout->stride + column,
+                .out_step = dout->stride, .accumulate = from > first,
+            };
+            mlc_kernel->gemm_outer(&outer);
+        }
+    }
+}
+
+/* Add up the chunks of MLC_LANES output channels and turn them to (K, C, R, R). */
+static void reduce_task(void *context, size_t index)
+{
+    const weights_job *job = context;
+    const mlc_run *run = job->run;
+    const mlc_layer *layer = run->layer;
+    size_t kernel = layer->options.kernel, filter = layer->in_channels * kernel * kernel;
+    size_t k0 = index * MLC_LANES, width = run->dout->stride;
+    size_t outs = layer->out_channels - k0 < MLC_LANES ? layer->out_channels - k0 : MLC_LANES;
+    for (size_t c = 0; c < layer->in_channels; c++)
+        for (size_t r = 0; r < kernel; r++)
+            for (size_t q = 0; q < kernel; q++) {
+                float sum[MLC_LANES] = {0};
+                size_t at = (q * run->in[0]->stride + c) * width + k0;
+                for (size_t chunk = 0; chunk < job->chunks; chunk++)
+                    for (int l = 0; l < MLC_LANES; l++) sum[l] += partial(job, chunk, r)[at + l];
+                float *to = layer->weight->grad + k0 * filter + (c * kernel + r) * kernel + q;
+                for (size_t l = 0; l < outs; l++, to += filter)
+                    *to = run->accumulate_params ? *to + sum[l] : sum[l];
+            }
+}
+
+static bool backward_weights(const mlc_run *run)
+{
+    weights_job job = {.run = run, .chunks = conv_chunks(run->layer, run->in[0], run->out)};
+    size_t width = mlc_kernel->tile_columns, kernel = run->layer->options.kernel;
+    job.panels = (run->dout->stride + width - 1) / width;
+    job.depth = kernel * run->in[0]->stride;
+    return mlc_parallel_for(job.chunks * kernel * job.panels, weights_task, &job) &&
+           mlc_parallel_for(mlc_padded(run->layer->out_channels) / MLC_LANES, reduce_task, &job);
+}
+
+static bool conv_backward(const mlc_run *run)
+{
+    if (run->layer->weight->trainable && !backward_weights(run)) return false;
+    return !run->dx[0] || backward_data(run);
+}
+
+const mlc_layer_class mlc_layer_conv = {
+    .kind = "conv", .min_inputs = 1, .max_inputs = 1, .weight = true,
+    .declare = conv_declare, .shape = conv_shape, .plan = conv_plan,
+    .forward = conv_forward, .backward = conv_backward,
+    .packed_floats = conv_packed_floats, .pack = conv_pack,
+};
+
+/* --- linear ---------------------------------------------------------------------------------- */
+
+static mlc_status linear_declare(mlc_layer *layer, mlc_error *error)
+{
+    layer->options.kernel = layer->options.stride = 1;
+    layer->options.padding = 0;
+    if (layer->options.out < 1)
+        return mlc_fail(error, MLC_VALUE, "Net: layer %zu (linear %s) must have out >= 1, got 0",
+                        layer->index, layer->name);
+    layer->out_channels = layer->options.out;
+    layer->weight->ndim = 2;
+    layer->weight->dims[0] = layer->out_channels, layer->weight->dims[1] = layer->in_channels;
+    if (layer->bias) layer->bias->ndim = 1, layer->bias->dims[0] = layer->out_channels;
+    return MLC_OK;
+}
+
+static mlc_status linear_shape(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
+                               mlc_tensor *out, mlc_error *error)
+{
+    if (in[0]->h != 1 || in[0]->w != 1)
+        return mlc_fail(error, MLC_VALUE,
+                        "Net: the input of layer %zu (linear %s) must be 1 x 1 pixels, got %zu x "
+                        "%zu; put a pooling layer before it", layer->index, layer->name, in[0]->h,
+                        in[0]->w);
+    return conv_shape(layer, in, train, out, error);
+}
+
+static bool linear_forward(const mlc_run *run)
+{
+    if (!conv_forward(run)) return false;
+    const mlc_param *bias = run->layer->bias;
+    for (size_t n = 0; bias && n < run->out->n; n++) {
+        float *y = run->y + tensor_at(run->out, n, 0, 0);
+        for (size_t k = 0; k < bias->size; k++) y[k] += bias->value[k];
+    }
+    return true;
+}
+
+static bool linear_backward(const mlc_run *run)
+{
+    const mlc_param *bias = run->layer->bias;
+    for (size_t k = 0; bias && bias->trainable && k < bias->size; k++) {
+        double sum = run->accumulate_params ? (double)bias->grad[k] : 0;
+        for (size_t n = 0; n < run->dout->n; n++)
+            sum += (double)run->dy[tensor_at(run->dout, n, 0, 0) + k];
+        bias->grad[k] = (float)sum;
+    }
+    return conv_backward(run);
+}
+
+const mlc_layer_class mlc_layer_linear = {
+    .kind = "linear", .min_inputs = 1, .max_inputs = 1, .weight = true,
+    .declare = linear_declare, .shape = linear_shape, .plan = conv_plan,
+    .forward = linear_forward, .backward = linear_backward,
+    .packed_floats = conv_packed_floats, .pack = conv_pack,
+};

@@ -1,0 +1,201 @@
+/* Pooling: windows of maxima, and the mean (with or without the maximum) of a whole image. */
+#include <math.h>
+
+#include "layer.h"
+
+enum { MAX_TAPS = 255 };
+
+static mlc_status same_channels(mlc_layer *layer, mlc_error *error)
+{
+    (void)error;
+    layer->out_channels = layer->in_channels;
+    return MLC_OK;
+}
+
+/* --- maxpool --------------------------------------------------------------------------------- */
+
+static mlc_status max_declare(mlc_layer *layer, mlc_error *error)
+{
+    const mlc_options *o = &layer->options;
+    if (o->kernel < 1 || o->kernel * o->kernel > MAX_TAPS || o->stride < 1 ||
+        2 * o->padding > o->kernel)
+        return mlc_fail(error, MLC_VALUE,
+                        "Net: layer %zu (maxpool) must have kernel 1 to 15, stride >= 1 and padding "
+                        "of at most half the kernel, got kernel %zu, stride %zu, padding %zu",
+                        layer->index, o->kernel, o->stride, o->padding);
+    return same_channels(layer, error);
+}
+
+static mlc_status max_shape(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
+                            mlc_tensor *out, mlc_error *error)
+{
+    const mlc_options *o = &layer->options;
+    size_t h = in[0]->h + 2 * o->padding, w = in[0]->w + 2 * o->padding;
+    (void)train;
+    if (h < o->kernel || w < o->kernel)
+        return mlc_fail(error, MLC_VALUE,
+                        "Net: the input of layer %zu (maxpool) must be at least %zu pixels on each "
+                        "side, got %zu x %zu", layer->index, o->kernel - 2 * o->padding, in[0]->h,
+                        in[0]->w);
+    *out = (mlc_tensor){.n = in[0]->n, .h = (h - o->kernel) / o->stride + 1,
+                        .w = (w - o->kernel) / o->stride + 1, .c = in[0]->c};
+    return MLC_OK;
+}
+
+static bool max_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
+                     mlc_needs *needs)
+{
+    (void)layer, (void)in;
+    return mlc_mul(out->n * out->h * out->w, out->stride, &needs->saved);
+}
+
+/* Offsets of the window at (y, x) that lie inside the image: padding takes no part in a maximum. */
+static size_t window_offsets(const mlc_options *o, const mlc_tensor *t, size_t n, size_t y, size_t x,
+                             size_t *offset)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < o->kernel; i++)
+        for (size_t j = 0; j < o->kernel; j++) {
+            size_t v = y * o->stride + i, u = x * o->stride + j;
+            if (v < o->padding || u < o->padding) continue;
+            if (v - o->padding >= t->h || u - o->padding >= t->w) continue;
+            offset[count++] = tensor_at(t, n, v - o->padding, u - o->padding);
+        }
+    return count;
+}
+
+static void max_row(void *context, size_t row)
+{
+    const mlc_run *run = context;
+    const mlc_tensor *in = run->in[0], *out = run->out;
+    size_t offset[MAX_TAPS], n = row / out->h, y = row % out->h;
+    const float *window[MAX_TAPS];
+    uint8_t *tap = (uint8_t *)run->saved + row * out->w * out->stride;
+    for (size_t x = 0; x < out->w; x++, tap += out->stride) {
+        size_t taps = window_offsets(&run->layer->options, in, n, y, x, offset);
+        for (size_t t = 0; t < taps; t++) window[t] = run->x[0] + offset[t];
+        mlc_kernel->max_window(window, taps, out->stride, run->y + tensor_at(out, n, y, x), tap);
+    }
+}
+
+static bool max_forward(const mlc_run *run)
+{
+    return mlc_parallel_for(tensor_rows(run->out), max_row, (void *)run);
+}
+
+/* Windows overlap, so an image is one task. */
+static void max_image_backward(void *context, size_t n)
+{
+    const mlc_run *run = context;
+    const mlc_tensor *in = run->din[0], *out = run->dout;
+    size_t offset[MAX_TAPS];
+    float *window[MAX_TAPS];
+    const uint8_t *tap = (const uint8_t *)run->saved + n * out->h * out->w * out->stride;
+    for (size_t y = 0; y < in->h && !run->accumulate[0]; y++)
+        memset(run->dx[0] + tensor_at(in, n, y, 0), 0, in->w * in->stride * sizeof(float));
+    for (size_t y = 0; y < out->h; y++)
+        for (size_t x = 0; x < out->w; x++, tap += out->stride) {
+            size_t taps = window_offsets(&run->layer->options, in, n, y, x, offset);
+            for (size_t t = 0; t < taps; t++) window[t] = run->dx[0] + offset[t];
+            mlc_kernel->max_window_backward(run->dy + tensor_at(out, n, y, x), tap, taps, out->stride,
+                                            window);
+        }
+}
+
+static bool max_backward(const mlc_run *run)
+{
+    return !run->dx[0] || mlc_parallel_for(run->dout->n, max_image_backward, (void *)run);
+}
+
+const mlc_layer_class mlc_layer_maxpool = {
+    .kind = "maxpool", .min_inputs = 1, .max_inputs = 1,
+    .declare = max_declare, .shape = max_shape, .plan = max_plan,
+    .forward = max_forward, .backward = max_backward,
+};
+
+/* --- whole images: avgpool is the mean, concatpool the maximum, then the mean ----------------- */
+
+static mlc_status twice_channels(mlc_layer *layer, mlc_error *error)
+{
+    (void)error;
+    layer->out_channels = 2 * layer->in_channels;
+    return MLC_OK;
+}
+
+static mlc_status image_shape(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
+                              mlc_tensor *out, mlc_error *error)
+{
+    (void)train, (void)error;
+    *out = (mlc_tensor){.n = in[0]->n, .h = 1, .w = 1, .c = layer->out_channels};
+    return MLC_OK;
+}
+
+/* Saved for each image: sums, maxima, and the pixel of each maximum. */
+static bool image_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
+                       mlc_needs *needs)
+{
+    (void)layer, (void)out;
+    return mlc_mul(in[0]->n * in[0]->stride, 3 * sizeof(float), &needs->saved);
+}
+
+static uint32_t *max_pixels(const mlc_run *run, size_t n)
+{
+    return (uint32_t *)run->saved + (3 * n + 2) * run->in[0]->stride;
+}
+
+static void image_pool(void *context, size_t n)
+{
+    const mlc_run *run = context;
+    const mlc_tensor *in = run->in[0];
+    bool both = run->layer->out_channels == 2 * in->c;
+    float *sum = (float *)run->saved + 3 * n * in->stride, *max = sum + in->stride;
+    float *y = run->y + tensor_at(run->out, n, 0, 0), *mean = both ? y + in->c : y;
+    uint32_t *at = max_pixels(run, n);
+    for (size_t c = 0; c < in->stride; c++) sum[c] = 0, max[c] = -INFINITY, at[c] = 0;
+    for (size_t row = 0; row < in->h; row++)
+        mlc_kernel->sum_and_max(run->x[0] + tensor_at(in, n, row, 0), in->w, in->stride,
+                                (uint32_t)(row * in->w), sum, max, at);
+    memset(y, 0, run->out->stride * sizeof *y);
+    if (both) memcpy(y, max, in->c * sizeof *y);
+    for (size_t c = 0; c < in->c; c++) mean[c] = sum[c] / (float)(in->h * in->w);
+}
+
+static bool image_forward(const mlc_run *run)
+{
+    return mlc_parallel_for(run->in[0]->n, image_pool, (void *)run);
+}
+
+static void image_pool_backward(void *context, size_t n)
+{
+    const mlc_run *run = context;
+    const mlc_tensor *in = run->din[0];
+    bool both = run->layer->out_channels == 2 * in->c;
+    const float *dy = run->dy + tensor_at(run->dout, n, 0, 0), *dmean = both ? dy + in->c : dy;
+    const uint32_t *at = max_pixels(run, n);
+    float share = 1.0f / (float)(in->h * in->w);
+    for (size_t p = 0; p < in->h * in->w; p++) {
+        float *dx = run->dx[0] + tensor_at(in, n, p / in->w, p % in->w);
+        for (size_t c = 0; c < in->stride; c++) {
+            float d = c < in->c ? dmean[c] * share : 0.0f;
+            if (both && c < in->c && at[c] == p) d += dy[c];
+            dx[c] = run->accumulate[0] ? dx[c] + d : d;
+        }
+    }
+}
+
+static bool image_backward(const mlc_run *run)
+{
+    return !run->dx[0] || mlc_parallel_for(run->din[0]->n, image_pool_backward, (void *)run);
+}
+
+const mlc_layer_class mlc_layer_avgpool = {
+    .kind = "avgpool", .min_inputs = 1, .max_inputs = 1,
+    .declare = same_channels, .shape = image_shape, .plan = image_plan,
+    .forward = image_forward, .backward = image_backward,
+};
+
+const mlc_layer_class mlc_layer_concatpool = {
+    .kind = "concatpool", .min_inputs = 1, .max_inputs = 1,
+    .declare = twice_channels, .shape = image_shape, .plan = image_plan,
+    .forward = image_forward, .backward = image_backward,
+};

@@ -1,0 +1,402 @@
+#include "net.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- making ---------------------------------------------------------------------------------- */
+
+static const mlc_layer_class *find_class(const char *kind)
+{
+    static const mlc_layer_class *const classes[] = {
+#define LAYER(kind) &mlc_layer_##kind,
+#include "layers.def"
+#undef LAYER
+    };
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (strcmp(classes[i]->kind, kind) == 0) return classes[i];
+    return NULL;
+}
+
+static float *new_floats(size_t count)
+{
+    void *floats = NULL;
+    if (count > SIZE_MAX / sizeof(float) / 2 ||
+        posix_memalign(&floats, MLC_ALIGN, (count + MLC_LANES) * sizeof(float)))
+        return NULL;
+    return memset(floats, 0, (count + MLC_LANES) * sizeof(float));
+}
+
+static mlc_status no_memory(mlc_error *error, const char *name)
+{
+    return mlc_fail(error, MLC_MEMORY, "Net: no memory for `%s`", name);
+}
+
+static mlc_param *add_param(mlc_net *net, const mlc_layer *layer, const char *suffix)
+{
+    mlc_param *param = &net->params[net->param_count++];
+    snprintf(param->name, sizeof param->name, "%.80s.%s", layer->name, suffix);
+    param->trainable = param->decay = true;
+    return param;
+}
+
+static mlc_buffer *add_buffer(mlc_net *net, const mlc_layer *layer, const char *suffix)
+{
+    mlc_buffer *buffer = &net->buffers[net->buffer_count++];
+    snprintf(buffer->name, sizeof buffer->name, "%.80s.%s", layer->name, suffix);
+    return buffer;
+}
+
+static mlc_status allocate_param(mlc_param *param, float fill, mlc_error *error)
+{
+    param->size = 1;
+    for (int d = 0; d < param->ndim; d++)
+        if (!mlc_mul(param->size, param->dims[d], &param->size)) return no_memory(error, param->name);
+    if (!(param->value = new_floats(param->size))) return no_memory(error, param->name);
+    for (size_t i = 0; i < param->size; i++) param->value[i] = fill;
+    return MLC_OK;
+}
+
+static mlc_status allocate_buffer(mlc_buffer *buffer, size_t size, float fill, mlc_error *error)
+{
+    buffer->size = size;
+    if (!(buffer->value = new_floats(size)) || !(buffer->undo = new_floats(size)))
+        return no_memory(error, buffer->name);
+    for (size_t i = 0; i < size; i++) buffer->value[i] = fill;
+    return MLC_OK;
+}
+
+static mlc_status check_spec(const mlc_layer_spec *spec, size_t index, mlc_error *error)
+{
+    const mlc_layer_class *class = find_class(spec->kind);
+    if (!class)
+        return mlc_fail(error, MLC_VALUE, "Net: the kind of layer %zu must be one of those in "
+                        "csrc/nn/layers.def, got '%.40s'", index, spec->kind);
+    if (spec->input_count < class->min_inputs || spec->input_count > class->max_inputs)
+        return mlc_fail(error, MLC_VALUE, "Net: layer %zu (%s) must have %zu to %zu inputs, got %zu",
+                        index, spec->kind, class->min_inputs, class->max_inputs, spec->input_count);
+    for (size_t k = 0; k < spec->input_count; k++)
+        if (spec->inputs[k] > index)
+            return mlc_fail(error, MLC_VALUE, "Net: layer %zu (%s) must read a tensor made before it, "
+                            "0 to %zu, got %zu", index, spec->kind, index, spec->inputs[k]);
+    if (class->weight && (!*spec->name || strlen(spec->name) > 80))
+        return mlc_fail(error, MLC_VALUE, "Net: layer %zu (%s) must have a name of 1 to 80 bytes",
+                        index, spec->kind);
+    return MLC_OK;
+}
+
+/* Convolutions read the image batch as it is, three channels a pixel; any other first layer needs it
+ * padded like every tensor. */
+static size_t input_stride(const mlc_layer_spec *specs, size_t count, size_t channels)
+{
+    for (size_t i = 0; i < count; i++) {
+        const mlc_layer_class *class = find_class(specs[i].kind);
+        for (size_t k = 0; class && !class->pack && k < specs[i].input_count; k++)
+            if (specs[i].inputs[k] == 0) return mlc_padded(channels);
+    }
+    return channels;
+}
+
+static void set_input(const mlc_net *net, mlc_layer *layer)
+{
+    const mlc_layer *writer = layer->inputs[0] ? &net->layers[layer->inputs[0] - 1] : NULL;
+    layer->in_channels = writer ? writer->out_channels : net->channels;
+    layer->in_stride = writer ? mlc_padded(writer->out_channels) : net->input_stride;
+}
+
+static mlc_status add_layer(mlc_net *net, const mlc_layer_spec *spec, mlc_error *error)
+{
+    mlc_status status = check_spec(spec, net->layer_count, error);
+    if (status) return status;
+    mlc_layer *layer = &net->layers[net->layer_count];
+    *layer = (mlc_layer){.class = find_class(spec->kind), .index = net->layer_count++,
+                         .input_count = spec->input_count, .options = spec->options};
+    snprintf(layer->name, sizeof layer->name, "%s", spec->name);
+    memcpy(layer->inputs, spec->inputs, sizeof layer->inputs);
+    set_input(net, layer);
+    bool statistics = layer->class->statistics;
+    if (layer->class->weight) {
+        layer->weight = add_param(net, layer, "weight");
+        if (spec->options.bias || statistics) layer->bias = add_param(net, layer, "bias");
+        if (mlc_net_param(net, layer->weight->name) != layer->weight)
+            return mlc_fail(error, MLC_VALUE, "Net: the name of layer %zu must be its own, got '%s' "
+                            "for two", layer->index, layer->name);
+    }
+    if ((status = layer->class->declare(layer, error))) return status;
+    if (layer->weight) status = allocate_param(layer->weight, statistics ? 1.0f : 0.0f, error);
+    if (!status && layer->bias) status = allocate_param(layer->bias, 0.0f, error);
+    if (!status && statistics) {
+        layer->mean = add_buffer(net, layer, "running_mean");
+        layer->variance = add_buffer(net, layer, "running_var");
+        status = allocate_buffer(layer->mean, layer->in_channels, 0.0f, error);
+        if (!status) status = allocate_buffer(layer->variance, layer->in_channels, 1.0f, error);
+    }
+    if (!status && layer->class->pack) {
+        layer->packed = new_floats(layer->class->packed_floats(layer, false));
+        layer->stale = layer->stale_back = true;
+        if (!layer->packed) return no_memory(error, layer->weight->name);
+    }
+    return status;
+}
+
+mlc_status mlc_net_new(const mlc_layer_spec *specs, size_t count, size_t channels, mlc_net **out,
+                       mlc_error *error)
+{
+    if (count < 1 || count > 4096 || channels < 1 || channels > 4096)
+        return mlc_fail(error, MLC_VALUE, "Net: `spec` must have 1 to 4096 layers and `channels` 1 to "
+                        "4096, got %zu and %zu", count, channels);
+    mlc_net *net = calloc(1, sizeof *net);
+    if (!net) return no_memory(error, "net");
+    mlc_lock_init(&net->lock);
+    mlc_lock_init(&net->pool_lock);
+    net->channels = channels;
+    net->input_stride = input_stride(specs, count, channels);
+    net->groups = 1;
+    net->layers = calloc(count, sizeof *net->layers);
+    net->params = calloc(2 * count, sizeof *net->params);
+    net->buffers = calloc(2 * count, sizeof *net->buffers);
+    mlc_status status = MLC_OK;
+    if (!net->layers || !net->params || !net->buffers) status = no_memory(error, "net");
+    for (size_t i = 0; i < count && !status; i++) status = add_layer(net, &specs[i], error);
+    if (status) {
+        mlc_net_free(net);
+        return status;
+    }
+    mlc_net_refresh(net);
+    *out = net;
+    return MLC_OK;
+}
+
+void mlc_net_free(mlc_net *net)
+{
+    while (net->plans) {
+        mlc_plan *next = net->plans->next;
+        mlc_plan_free(net->plans);
+        net->plans = next;
+    }
+    for (size_t i = 0; i < net->layer_count; i++) {
+        free(net->layers[i].packed);
+        free(net->layers[i].packed_back);
+    }
+    for (size_t i = 0; i < net->param_count; i++) {
+        mlc_param *p = &net->params[i];
+        free(p->value), free(p->grad), free(p->m), free(p->v);
+    }
+    for (size_t i = 0; i < net->buffer_count; i++) free(net->buffers[i].value), free(net->buffers[i].undo);
+    free(net->layers);
+    free(net->params);
+    free(net->buffers);
+    mlc_lock_done(&net->lock);
+    mlc_lock_done(&net->pool_lock);
+    free(net);
+}
+
+mlc_param *mlc_net_param(mlc_net *net, const char *name)
+{
+    for (size_t i = 0; i < net->param_count; i++)
+        if (strcmp(net->params[i].name, name) == 0) return &net->params[i];
+    return NULL;
+}
+
+mlc_buffer *mlc_net_buffer(mlc_net *net, const char *name)
+{
+    for (size_t i = 0; i < net->buffer_count; i++)
+        if (strcmp(net->buffers[i].name, name) == 0) return &net->buffers[i];
+    return NULL;
+}
+
+/* --- packed weights and training memory ------------------------------------------------------ */
+
+/* False if stopped half way; what is not packed stays stale. */
+static bool pack_stale(mlc_net *net, bool back)
+{
+    for (size_t i = 0; i < net->layer_count; i++) {
+        mlc_layer *layer = &net->layers[i];
+        bool *stale = back ? &layer->stale_back : &layer->stale;
+        if (!*stale || !(back ? layer->packed_back : layer->packed)) continue;
+        if (!layer->class->pack(layer, back)) return false;
+        *stale = false;
+    }
+    return true;
+}
+
+void mlc_net_refresh(mlc_net *net)
+{
+    for (size_t i = 0; i < net->layer_count; i++)
+        if (net->layers[i].packed) net->layers[i].stale = net->layers[i].stale_back = true;
+    pack_stale(net, false);
+}
+
+mlc_status mlc_net_prepare_training(mlc_net *net, mlc_error *error)
+{
+    for (size_t i = 0; i < net->param_count; i++) {
+        mlc_param *p = &net->params[i];
+        if ((!p->grad && !(p->grad = new_floats(p->size))) || (!p->m && !(p->m = new_floats(p->size))) ||
+            (!p->v && !(p->v = new_floats(p->size))))
+            return no_memory(error, p->name);
+    }
+    for (size_t i = 0; i < net->layer_count; i++) {
+        mlc_layer *layer = &net->layers[i];
+        if (!layer->packed || layer->packed_back || layer->inputs[0] == 0) continue;
+        layer->packed_back = new_floats(layer->class->packed_floats(layer, true));
+        if (!layer->packed_back) return no_memory(error, layer->weight->name);
+        layer->stale_back = true;
+    }
+    return MLC_OK;
+}
+
+/* --- plans ----------------------------------------------------------------------------------- */
+
+/* Take a plan out of the idle ones, or make one. */
+static mlc_status take_plan(mlc_net *net, size_t n, size_t h, size_t w, bool train, mlc_plan **out,
+                            mlc_error *error)
+{
+    mlc_lock_write(&net->pool_lock);
+    mlc_plan *plan = net->plans;
+    while (plan && (plan->busy || plan->n != n || plan->h != h || plan->w != w || plan->train != train))
+        plan = plan->next;
+    if (plan) plan->busy = true;
+    mlc_unlock(&net->pool_lock);
+    *out = plan;
+    if (plan) return MLC_OK;
+    mlc_status status = mlc_plan_new(net, n, h, w, train, &plan, error);
+    if (status) return status;
+    plan->busy = true;
+    mlc_lock_write(&net->pool_lock);
+    plan->next = net->plans;
+    net->plans = plan;
+    mlc_unlock(&net->pool_lock);
+    *out = plan;
+    return MLC_OK;
+}
+
+/* Unlink what is idle beyond MLC_IDLE_PLANS; newest first. */
+static void give_plan(mlc_net *net, mlc_plan *plan)
+{
+    if (!plan) return;
+    mlc_lock_write(&net->pool_lock);
+    plan->busy = false;
+    size_t idle = 0;
+    for (mlc_plan **at = &net->plans; *at;) {
+        mlc_plan *p = *at;
+        if (p->busy || ++idle <= MLC_IDLE_PLANS) {
+            at = &p->next;
+            continue;
+        }
+        *at = p->next;
+        mlc_plan_free(p);
+    }
+    mlc_unlock(&net->pool_lock);
+}
+
+/* --- running --------------------------------------------------------------------------------- */
+
+mlc_status mlc_net_output(mlc_net *net, size_t n, size_t h, size_t w, bool train, size_t shape[3],
+                          mlc_error *error)
+{
+    mlc_slot *slots = calloc(net->layer_count + 1, sizeof *slots);
+    if (!slots) return no_memory(error, "shapes");
+    mlc_status status = mlc_plan_shapes(net, n, h, w, train, slots, error);
+    const mlc_tensor *out = &slots[net->layer_count].shape;
+    if (!status) shape[0] = out->h, shape[1] = out->w, shape[2] = out->c;
+    free(slots);
+    return status;
+}
+
+static mlc_status cancelled(mlc_error *error)
+{
+    return mlc_fail(error, MLC_CANCELLED, "Net: interrupted");
+}
+
+static mlc_status predict(mlc_net *net, mlc_plan *plan, const float *x, float *out, mlc_error *error)
+{
+    mlc_plan_put(plan, &plan->value[0], x);
+    if (!mlc_plan_forward(net, plan)) return cancelled(error);
+    mlc_plan_take(plan, &plan->value[net->layer_count], out);
+    return MLC_OK;
+}
+
+static void copy_statistics(mlc_net *net, bool back)
+{
+    for (size_t i = 0; i < net->buffer_count; i++) {
+        mlc_buffer *b = &net->buffers[i];
+        memcpy(back ? b->value : b->undo, back ? b->undo : b->value, b->size * sizeof *b->value);
+    }
+}
+
+static mlc_status train_forward(mlc_net *net, const float *x, size_t n, size_t h, size_t w, mlc_key key,
+                                float *out, mlc_error *error)
+{
+    mlc_plan *plan;
+    give_plan(net, net->training);
+    net->training = NULL;
+    mlc_status status = mlc_net_prepare_training(net, error);
+    if (!status) status = take_plan(net, n, h, w, true, &plan, error);
+    if (status) return status;
+    plan->key = key;
+    status = predict(net, plan, x, out, error);
+    if (status) {
+        give_plan(net, plan);
+        return status;
+    }
+    copy_statistics(net, false);
+    mlc_plan_commit(net, plan);
+    net->can_undo = true;
+    net->training = plan;
+    return MLC_OK;
+}
+
+mlc_status mlc_net_forward(mlc_net *net, const float *x, size_t n, size_t h, size_t w, bool train,
+                           mlc_key key, float *out, mlc_error *error)
+{
+    mlc_status status;
+    if (train) {
+        mlc_lock_write(&net->lock);
+        status = train_forward(net, x, n, h, w, key, out, error);
+    } else {
+        mlc_plan *plan = NULL;
+        mlc_lock_read(&net->lock);
+        status = take_plan(net, n, h, w, false, &plan, error);
+        if (!status) status = predict(net, plan, x, out, error);
+        give_plan(net, plan);
+    }
+    mlc_unlock(&net->lock);
+    return status;
+}
+
+static void rollback(mlc_net *net)
+{
+    if (net->can_undo) copy_statistics(net, true);
+    net->can_undo = net->can_step = false;
+    give_plan(net, net->training);
+    net->training = NULL;
+}
+
+void mlc_net_rollback(mlc_net *net)
+{
+    mlc_lock_write(&net->lock);
+    rollback(net);
+    mlc_unlock(&net->lock);
+}
+
+/* A plan is used up by backward: values that share memory with gradients are gone. */
+mlc_status mlc_net_backward(mlc_net *net, const float *gradient, bool accumulate, mlc_error *error)
+{
+    mlc_status status = MLC_OK;
+    mlc_lock_write(&net->lock);
+    if (!net->training) {
+        status = mlc_fail(error, MLC_STATE, "Net.backward: must follow a forward(..., train=True), got "
+                          "none since the last backward");
+    } else {
+        mlc_plan_put(net->training, &net->training->grad[net->layer_count], gradient);
+        if (pack_stale(net, true) && mlc_plan_backward(net, net->training, accumulate)) {
+            net->can_step = true;
+            give_plan(net, net->training);
+            net->training = NULL;
+        } else {
+            rollback(net);
+            status = cancelled(error);
+        }
+    }
+    mlc_unlock(&net->lock);
+    return status;
+}

@@ -1,0 +1,70 @@
+/* A network: layers, their parameters and running statistics, and the plans that run it.
+ *
+ * Locking: predictions read under `lock` and may run side by side, each with a plan of its own; a
+ * training forward, backward and an optimizer step write under it, so a prediction waits for at most
+ * one of them. */
+#ifndef MLC_NET_H
+#define MLC_NET_H
+
+#include "layer.h"
+#include "plan.h"
+
+enum { MLC_MAX_GROUPS = 64, MLC_IDLE_PLANS = 4 };
+
+typedef struct {
+    const char *kind, *name;
+    size_t inputs[MLC_MAX_INPUTS], input_count;
+    mlc_options options;
+} mlc_layer_spec;
+
+typedef struct mlc_net {
+    mlc_layer *layers;
+    mlc_param *params;
+    mlc_buffer *buffers;
+    size_t layer_count, param_count, buffer_count, channels, input_stride, groups;
+    mlc_lock lock, pool_lock;
+    mlc_plan *plans;       /* a list, most recently used first; under pool_lock */
+    mlc_plan *training;    /* holds the forward pass that backward may follow */
+    bool can_step, can_undo;
+} mlc_net;
+
+/* Layer i reads the tensors it names (0 is the image batch of `channels` channels) and writes tensor
+ * i + 1. Weights start at 0, except for batch norm's, which start at 1; running variances at 1. */
+mlc_status mlc_net_new(const mlc_layer_spec *specs, size_t count, size_t channels, mlc_net **net,
+                       mlc_error *error);
+void mlc_net_free(mlc_net *net);
+
+/* (h, w, c) of the last layer's output. */
+mlc_status mlc_net_output(mlc_net *net, size_t n, size_t h, size_t w, bool train, size_t shape[3],
+                          mlc_error *error);
+
+/* x is (n, h, w, channels); out (n, h', w', c') as mlc_net_output says. In training, batch statistics
+ * are used, dropout drops, and the running statistics move once the pass is complete. */
+mlc_status mlc_net_forward(mlc_net *net, const float *x, size_t n, size_t h, size_t w, bool train,
+                           mlc_key key, float *out, mlc_error *error);
+
+/* Gradients of every trainable parameter from the gradient of the last training forward's output. A
+ * stopped pass undoes that forward's running statistics. */
+mlc_status mlc_net_backward(mlc_net *net, const float *gradient, bool accumulate, mlc_error *error);
+
+/* The running statistics as before the last training forward, if no step was taken since. */
+void mlc_net_rollback(mlc_net *net);
+
+mlc_param *mlc_net_param(mlc_net *net, const char *name);
+mlc_buffer *mlc_net_buffer(mlc_net *net, const char *name);
+
+/* Parameters were written from outside: their packed forms are made again. */
+void mlc_net_refresh(mlc_net *net);
+
+/* Gradients and Adam's moments exist from here on. */
+mlc_status mlc_net_prepare_training(mlc_net *net, mlc_error *error);
+
+/* optim.c: one Adam step on the trainable parameters; consumes and zeroes the gradients. Each array
+ * has a number for every group. */
+typedef struct {
+    const double *lr, *mom, *sqr_mom, *eps, *wd;
+} mlc_hypers;
+mlc_status mlc_net_adam_step(mlc_net *net, const mlc_hypers *hypers, mlc_error *error);
+void mlc_net_clear_state(mlc_net *net);
+
+#endif

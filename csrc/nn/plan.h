@@ -1,0 +1,45 @@
+/* A plan: a network compiled for one batch shape and mode. Every tensor, everything saved for
+ * backward and all scratch have their place in one arena, worked out once from when they are alive;
+ * running a plan allocates nothing. */
+#ifndef MLC_PLAN_H
+#define MLC_PLAN_H
+
+#include "layer.h"
+
+struct mlc_net;
+
+typedef struct {
+    mlc_tensor shape;
+    size_t block; /* of the layout */
+} mlc_slot;
+
+typedef struct mlc_plan {
+    size_t n, h, w;
+    bool train, busy;
+    mlc_slot *value, *grad;          /* of each tensor */
+    mlc_needs *needs;                /* of each layer */
+    size_t *saved, *scratch, *scratch_back;
+    bool *wanted, *written;          /* during backward: of each tensor's gradient */
+    mlc_key key;                     /* of the last forward */
+    mlc_layout layout;
+    mlc_arena arena;
+    struct mlc_plan *next;
+} mlc_plan;
+
+mlc_status mlc_plan_new(const struct mlc_net *net, size_t n, size_t h, size_t w, bool train,
+                        mlc_plan **plan, mlc_error *error);
+void mlc_plan_free(mlc_plan *plan);
+
+/* Shapes of all tensors (1 + layers) for an input of n x h x w. */
+mlc_status mlc_plan_shapes(const struct mlc_net *net, size_t n, size_t h, size_t w, bool train,
+                           mlc_slot *value, mlc_error *error);
+
+/* Copy between (n, h, w, c) without padding and a tensor of the arena. */
+void mlc_plan_put(const mlc_plan *plan, const mlc_slot *slot, const float *from);
+void mlc_plan_take(const mlc_plan *plan, const mlc_slot *slot, float *to);
+
+bool mlc_plan_forward(const struct mlc_net *net, mlc_plan *plan);
+void mlc_plan_commit(const struct mlc_net *net, mlc_plan *plan);
+bool mlc_plan_backward(const struct mlc_net *net, mlc_plan *plan, bool accumulate);
+
+#endif

@@ -1,0 +1,61 @@
+#include "product.h"
+
+enum { BLOCK_TILES = 16, MAX_ROWS = 8 };
+
+typedef struct {
+    const mlc_product *product;
+    size_t pixels, block; /* pixels in all, and of a task */
+} product_job;
+
+size_t mlc_product_weights(size_t taps, size_t run, size_t columns)
+{
+    size_t panel = mlc_kernel->tile_columns;
+    return taps * run * ((columns + panel - 1) / panel) * panel;
+}
+
+/* Addresses of pixels [first, first + count) of the grid, counted image by image, row by row. */
+static void addresses(const mlc_product *p, size_t first, size_t count, const float **in, float **out)
+{
+    size_t x = first % p->w, y = first / p->w % p->h, n = first / p->w / p->h;
+    for (size_t i = 0; i < count; i++) {
+        in[i] = p->in + n * p->in_steps.image + y * p->in_steps.row + x * p->in_steps.pixel;
+        out[i] = p->out + n * p->out_steps.image + y * p->out_steps.row + x * p->out_steps.pixel;
+        if (++x < p->w) continue;
+        x = 0;
+        if (++y < p->h) continue;
+        y = 0;
+        n++;
+    }
+}
+
+/* One task: a block of pixels against every panel, so that the block's input stays in cache. */
+static void product_block(void *context, size_t index)
+{
+    const product_job *job = context;
+    const mlc_product *p = job->product;
+    const float *in[BLOCK_TILES * MAX_ROWS];
+    float *out[BLOCK_TILES * MAX_ROWS];
+    size_t first = index * job->block, rows = mlc_kernel->tile_rows, panel = mlc_kernel->tile_columns;
+    size_t count = job->pixels - first < job->block ? job->pixels - first : job->block;
+    addresses(p, first, count, in, out);
+    const float *weights = p->weights;
+    for (size_t column = 0; column < p->columns; column += panel) {
+        size_t columns = p->columns - column < panel ? p->columns - column : panel;
+        for (size_t i = 0; i < count; i += rows) {
+            mlc_tile tile = {in + i,  out + i, count - i < rows ? count - i : rows,
+                             columns, p->offset, p->taps, p->run, weights, p->accumulate};
+            mlc_kernel->gemm_tile(&tile);
+        }
+        for (size_t i = 0; i < count; i++) out[i] += panel;
+        weights += p->taps * p->run * panel;
+    }
+}
+
+/* Blocks are as large as leaves 64 of them, for balance, and BLOCK_TILES tiles at most. */
+bool mlc_product_run(const mlc_product *product)
+{
+    product_job job = {.product = product, .pixels = product->n * product->h * product->w};
+    size_t rows = mlc_kernel->tile_rows, tiles = (job.pixels + rows - 1) / rows / 64;
+    job.block = rows * (tiles < 1 ? 1 : tiles > BLOCK_TILES ? BLOCK_TILES : tiles);
+    return mlc_parallel_for((job.pixels + job.block - 1) / job.block, product_block, &job);
+}

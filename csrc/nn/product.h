@@ -1,0 +1,32 @@
+/* A matrix product whose rows are the pixels of a grid: what forward and both halves of backward of
+ * every convolution and linear layer come down to.
+ *
+ *   out(n, y, x)[0..columns) = sum over taps t, k < run of in(n, y, x)[offset[t] + k] * w[t][k][..]
+ *
+ * Weights are in panels of tile_columns output channels: [panel][tap][run][tile_columns]. */
+#ifndef MLC_PRODUCT_H
+#define MLC_PRODUCT_H
+
+#include "layer.h"
+
+typedef struct {
+    size_t image, row, pixel; /* steps in floats */
+} mlc_steps;
+
+typedef struct {
+    size_t n, h, w;
+    const float *in;
+    float *out;
+    mlc_steps in_steps, out_steps;
+    const ptrdiff_t *offset;
+    size_t taps, run, columns;
+    const float *weights;
+    bool accumulate;
+} mlc_product;
+
+bool mlc_product_run(const mlc_product *product);
+
+/* Floats of packed weights for that many columns. */
+size_t mlc_product_weights(size_t taps, size_t run, size_t columns);
+
+#endif

@@ -1,0 +1,558 @@
+/* The type Net: a network that owns its parameters. Views of them keep it alive. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../nn/net.h"
+#include "bindings.h"
+
+typedef struct {
+    PyObject_HEAD
+    mlc_net *net;
+} NetObject;
+
+static mlc_net *net_of(PyObject *self) { return ((NetObject *)self)->net; }
+
+/* Wait for the net without the GIL: whoever holds the net may need the GIL to look for Ctrl-C. */
+static void lock_net(mlc_net *net)
+{
+    Py_BEGIN_ALLOW_THREADS
+    mlc_lock_write(&net->lock);
+    Py_END_ALLOW_THREADS
+}
+
+/* --- the specification ----------------------------------------------------------------------- */
+
+typedef struct {
+    const char *name;
+    size_t offset;
+    enum { SIZE, NUMBER, FLAG } type;
+} option_field;
+
+static const option_field option_fields[] = {
+    {"out", offsetof(mlc_options, out), SIZE},         {"kernel", offsetof(mlc_options, kernel), SIZE},
+    {"stride", offsetof(mlc_options, stride), SIZE},   {"padding", offsetof(mlc_options, padding), SIZE},
+    {"p", offsetof(mlc_options, p), NUMBER},           {"eps", offsetof(mlc_options, eps), NUMBER},
+    {"momentum", offsetof(mlc_options, momentum), NUMBER}, {"relu", offsetof(mlc_options, relu), FLAG},
+    {"bias", offsetof(mlc_options, bias), FLAG},
+};
+
+static int parse_option(PyObject *key, PyObject *value, mlc_options *options)
+{
+    for (size_t i = 0; i < sizeof option_fields / sizeof *option_fields; i++) {
+        const option_field *f = &option_fields[i];
+        char *at = (char *)options + f->offset;
+        if (!PyUnicode_Check(key) || PyUnicode_CompareWithASCIIString(key, f->name)) continue;
+        if (f->type == NUMBER) return double_get("Net", f->name, value, (double *)at);
+        if (f->type == FLAG) {
+            int truth = PyObject_IsTrue(value);
+            *(bool *)at = truth > 0;
+            return truth < 0 ? -1 : 0;
+        }
+        uint64_t size;
+        if (uint_get("Net", f->name, value, 1 << 20, &size) < 0) return -1;
+        *(size_t *)at = (size_t)size;
+        return 0;
+    }
+    PyErr_Format(PyExc_ValueError, "Net: an option must be one of out, kernel, stride, padding, p, "
+                 "eps, momentum, relu, bias, got %R", key);
+    return -1;
+}
+
+/* (kind, name, inputs, options); the strings are borrowed from the tuple. */
+static int parse_layer(PyObject *item, mlc_layer_spec *spec)
+{
+    PyObject *inputs, *options, *key, *value;
+    Py_ssize_t position = 0;
+    if (!PyTuple_Check(item)) {
+        PyErr_Format(PyExc_TypeError, "Net: an item of `spec` must be a tuple (kind, name, inputs, "
+                     "options), got %R", item);
+        return -1;
+    }
+    if (!PyArg_ParseTuple(item, "ssO!O!:Net", &spec->kind, &spec->name, &PyTuple_Type, &inputs,
+                          &PyDict_Type, &options))
+        return -1;
+    spec->options = (mlc_options){.stride = 1, .eps = 1e-5, .momentum = 0.1};
+    if (PyTuple_Size(inputs) > MLC_MAX_INPUTS) {
+        PyErr_Format(PyExc_ValueError, "Net: a layer must have at most %d inputs, got %zd",
+                     MLC_MAX_INPUTS, PyTuple_Size(inputs));
+        return -1;
+    }
+    spec->input_count = (size_t)PyTuple_Size(inputs);
+    for (size_t k = 0; k < spec->input_count; k++) {
+        uint64_t tensor;
+        if (uint_get("Net", "inputs", PyTuple_GetItem(inputs, (Py_ssize_t)k), 1 << 20, &tensor) < 0)
+            return -1;
+        spec->inputs[k] = (size_t)tensor;
+    }
+    while (PyDict_Next(options, &position, &key, &value))
+        if (parse_option(key, value, &spec->options) < 0) return -1;
+    return 0;
+}
+
+static mlc_layer_spec *parse_spec(PyObject *list, size_t *count)
+{
+    if (!PyList_Check(list)) {
+        PyErr_Format(PyExc_TypeError, "Net: `spec` must be a list of layers, got %R", Py_TYPE(list));
+        return NULL;
+    }
+    *count = (size_t)PyList_Size(list);
+    mlc_layer_spec *specs = calloc(*count + 1, sizeof *specs);
+    if (!specs) return (mlc_layer_spec *)PyErr_NoMemory();
+    for (size_t i = 0; i < *count; i++) {
+        if (parse_layer(PyList_GetItem(list, (Py_ssize_t)i), &specs[i]) == 0) continue;
+        free(specs);
+        return NULL;
+    }
+    return specs;
+}
+
+static PyObject *net_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"spec", "channels", NULL};
+    PyObject *list;
+    Py_ssize_t channels = 3;
+    size_t count;
+    mlc_error error;
+    mlc_status status;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|n:Net", names, &list, &channels)) return NULL;
+    mlc_layer_spec *specs = parse_spec(list, &count);
+    if (!specs) return NULL;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    NetObject *self = (NetObject *)allocate(type, 0);
+    if (!self) {
+        free(specs);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    status = mlc_net_new(specs, count, channels < 0 ? 0 : (size_t)channels, &self->net, &error);
+    Py_END_ALLOW_THREADS
+    free(specs);
+    if (status) {
+        Py_DECREF(self);
+        return raise_status(status, &error);
+    }
+    return (PyObject *)self;
+}
+
+static void net_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    if (net_of(self)) mlc_net_free(net_of(self));
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+/* --- running --------------------------------------------------------------------------------- */
+
+/* An image batch is (N, C, H, W) over NHWC memory without gaps. */
+static int image_batch(const char *fn, const char *name, PyObject *object, npy_intp channels,
+                       array_arg *arg)
+{
+    *arg = (array_arg){.name = name, .type = NPY_FLOAT32, .ndim = 4};
+    if (!PyArray_Check(object) || PyArray_NDIM((PyArrayObject *)object) != 4 ||
+        PyArray_TYPE((PyArrayObject *)object) != NPY_FLOAT32 ||
+        !PyArray_ISALIGNED((PyArrayObject *)object)) {
+        PyErr_Format(PyExc_TypeError, "%s: `%s` must be a float32 array (N, C, H, W), got %.80s", fn,
+                     name, PyArray_Check(object) ? "another dtype or number of dimensions" : "none");
+        return -1;
+    }
+    PyArrayObject *array = (PyArrayObject *)object;
+    const npy_intp *d = PyArray_DIMS(array), *s = PyArray_STRIDES(array);
+    if (d[0] < 1 || d[1] != channels || d[2] < 1 || d[3] < 1) {
+        PyErr_Format(PyExc_ValueError, "%s: `%s` must have shape (N, %zd, H, W) with no 0, got (%zd, "
+                     "%zd, %zd, %zd)", fn, name, channels, d[0], d[1], d[2], d[3]);
+        return -1;
+    }
+    npy_intp want[4] = {d[1] * d[2] * d[3] * 4, 4, d[1] * d[3] * 4, d[1] * 4};
+    for (int i = 0; i < 4; i++)
+        if (d[i] > 1 && s[i] != want[i]) {
+            PyErr_Format(PyExc_ValueError, "%s: `%s` must be a transposed view of contiguous (N, H, W, "
+                         "C) memory, got other strides", fn, name);
+            return -1;
+        }
+    arg->array = array;
+    return 0;
+}
+
+/* A new (N, C) array, or (N, C, H, W) over NHWC memory where the output is more than a pixel. */
+static PyObject *output_array(npy_intp n, const size_t shape[3], float **data)
+{
+    npy_intp dims[4] = {n, (npy_intp)shape[0], (npy_intp)shape[1], (npy_intp)shape[2]};
+    npy_intp flat[2] = {n, (npy_intp)shape[2]};
+    bool pixel = shape[0] == 1 && shape[1] == 1;
+    PyObject *array = pixel ? PyArray_SimpleNew(2, flat, NPY_FLOAT32)
+                            : PyArray_SimpleNew(4, dims, NPY_FLOAT32);
+    if (!array) return NULL;
+    *data = PyArray_DATA((PyArrayObject *)array);
+    if (pixel) return array;
+    npy_intp order[4] = {0, 3, 1, 2};
+    PyArray_Dims axes = {order, 4};
+    PyObject *view = PyArray_Transpose((PyArrayObject *)array, &axes);
+    Py_DECREF(array);
+    return view;
+}
+
+static PyObject *net_forward(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"x", "train", "seed", "epoch", "position", NULL};
+    static const char *fn = "Net.forward";
+    PyObject *x_object, *seed_object = NULL, *epoch_object = NULL, *position_object = NULL;
+    int train = 0;
+    uint64_t seed = 0, epoch = 0, position = 0;
+    array_arg x;
+    mlc_net *net = net_of(self);
+    mlc_error error;
+    size_t shape[3];
+    float *to;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pOOO:forward", names, &x_object, &train,
+                                     &seed_object, &epoch_object, &position_object))
+        return NULL;
+    if ((seed_object && uint_get(fn, "seed", seed_object, UINT64_MAX, &seed) < 0) ||
+        (epoch_object && uint_get(fn, "epoch", epoch_object, UINT32_MAX, &epoch) < 0) ||
+        (position_object && uint_get(fn, "position", position_object, UINT32_MAX, &position) < 0) ||
+        image_batch(fn, "x", x_object, (npy_intp)net->channels, &x) < 0)
+        return NULL;
+    size_t n = array_dim(&x, 0), h = array_dim(&x, 2), w = array_dim(&x, 3);
+    mlc_status status = mlc_net_output(net, n, h, w, train, shape, &error);
+    if (status) return raise_status(status, &error);
+    PyObject *out = output_array((npy_intp)n, shape, &to);
+    if (!out) return NULL;
+    mlc_key key = {seed, (uint32_t)epoch, (uint32_t)position, 0};
+    gil_break gap;
+    gil_release(&gap);
+    status = mlc_net_forward(net, PyArray_DATA(x.array), n, h, w, train, key, to, &error);
+    gil_acquire(&gap);
+    if (!status) return out;
+    Py_DECREF(out);
+    return raise_status(status, &error);
+}
+
+/* The shape that the last training forward's output had, as backward takes its gradient. */
+static int gradient_array(mlc_net *net, PyObject *object, array_arg *g)
+{
+    static const char *fn = "Net.backward";
+    *g = (array_arg){.name = "g", .type = NPY_FLOAT32, .ndim = ANY_NDIM};
+    if (!net->training) {
+        PyErr_SetString(PyExc_RuntimeError, "Net.backward: must follow a forward(..., train=True), got "
+                        "none since the last backward");
+        return -1;
+    }
+    const mlc_tensor *t = &net->training->value[net->layer_count].shape;
+    npy_intp flat[2] = {(npy_intp)t->n, (npy_intp)t->c};
+    if (t->h != 1 || t->w != 1) {
+        if (image_batch(fn, "g", object, (npy_intp)t->c, g) < 0) return -1;
+        npy_intp dims[4] = {flat[0], flat[1], (npy_intp)t->h, (npy_intp)t->w};
+        return array_shape(fn, g, 4, dims);
+    }
+    return array_get(fn, g, object) < 0 ? -1 : array_shape(fn, g, 2, flat);
+}
+
+static PyObject *net_backward(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"g", "accumulate", NULL};
+    PyObject *object;
+    int accumulate = 0;
+    array_arg g;
+    mlc_error error;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|p:backward", names, &object, &accumulate) ||
+        gradient_array(net_of(self), object, &g) < 0)
+        return NULL;
+    gil_break gap;
+    gil_release(&gap);
+    mlc_status status = mlc_net_backward(net_of(self), PyArray_DATA(g.array), accumulate, &error);
+    gil_acquire(&gap);
+    if (status) return raise_status(status, &error);
+    Py_RETURN_NONE;
+}
+
+static PyObject *net_rollback(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    Py_BEGIN_ALLOW_THREADS
+    mlc_net_rollback(net_of(self));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+/* --- the optimizer --------------------------------------------------------------------------- */
+
+static int hyper_get(const char *name, PyObject *object, size_t groups, double *values)
+{
+    PyObject *fast = PySequence_Tuple(object);
+    if (!fast) return -1;
+    Py_ssize_t got = PyTuple_Size(fast);
+    int status = 0;
+    if ((size_t)got != groups) {
+        PyErr_Format(PyExc_ValueError, "Net.adam_step: `%s` must have a number for each of the %zu "
+                     "groups, got %zd", name, groups, got);
+        status = -1;
+    }
+    for (Py_ssize_t i = 0; !status && i < got; i++)
+        status = double_get("Net.adam_step", name, PyTuple_GetItem(fast, i), &values[i]);
+    Py_DECREF(fast);
+    return status;
+}
+
+static PyObject *net_adam_step(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"lr", "mom", "sqr_mom", "eps", "wd", NULL};
+    PyObject *objects[5];
+    double values[5][MLC_MAX_GROUPS];
+    mlc_error error;
+    mlc_net *net = net_of(self);
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO:adam_step", names, &objects[0], &objects[1],
+                                     &objects[2], &objects[3], &objects[4]))
+        return NULL;
+    for (int i = 0; i < 5; i++)
+        if (hyper_get(names[i], objects[i], net->groups, values[i]) < 0) return NULL;
+    mlc_hypers hypers = {values[0], values[1], values[2], values[3], values[4]};
+    mlc_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = mlc_net_adam_step(net, &hypers, &error);
+    Py_END_ALLOW_THREADS
+    if (status) return raise_status(status, &error);
+    Py_RETURN_NONE;
+}
+
+static PyObject *net_clear_state(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    Py_BEGIN_ALLOW_THREADS
+    mlc_net_clear_state(net_of(self));
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
+/* --- parameters ------------------------------------------------------------------------------ */
+
+/* dict[name] = an array over the net's own memory. */
+static int add_view(PyObject *self, PyObject *dict, const char *name, int ndim, const size_t *dims,
+                    float *data, bool writable)
+{
+    npy_intp shape[4];
+    for (int d = 0; d < ndim; d++) shape[d] = (npy_intp)dims[d];
+    PyArrayObject *view = (PyArrayObject *)PyArray_SimpleNewFromData(ndim, shape, NPY_FLOAT32, data);
+    if (!view) return -1;
+    if (!writable) PyArray_CLEARFLAGS(view, NPY_ARRAY_WRITEABLE);
+    int status = PyArray_SetBaseObject(view, Py_NewRef(self));
+    if (!status) status = PyDict_SetItemString(dict, name, (PyObject *)view);
+    Py_DECREF(view);
+    return status;
+}
+
+static PyObject *net_parameters(PyObject *self, PyObject *unused)
+{
+    mlc_net *net = net_of(self);
+    PyObject *dict = PyDict_New();
+    (void)unused;
+    for (size_t i = 0; dict && i < net->param_count; i++) {
+        const mlc_param *p = &net->params[i];
+        if (add_view(self, dict, p->name, p->ndim, p->dims, p->value, false) < 0) Py_CLEAR(dict);
+    }
+    return dict;
+}
+
+static PyObject *net_buffers(PyObject *self, PyObject *unused)
+{
+    mlc_net *net = net_of(self);
+    PyObject *dict = PyDict_New();
+    (void)unused;
+    for (size_t i = 0; dict && i < net->buffer_count; i++) {
+        const mlc_buffer *b = &net->buffers[i];
+        if (add_view(self, dict, b->name, 1, &b->size, b->value, false) < 0) Py_CLEAR(dict);
+    }
+    return dict;
+}
+
+static PyObject *net_gradients(PyObject *self, PyObject *unused)
+{
+    mlc_net *net = net_of(self);
+    mlc_error error;
+    (void)unused;
+    lock_net(net);
+    mlc_status status = mlc_net_prepare_training(net, &error);
+    mlc_unlock(&net->lock);
+    if (status) return raise_status(status, &error);
+    PyObject *dict = PyDict_New();
+    for (size_t i = 0; dict && i < net->param_count; i++) {
+        const mlc_param *p = &net->params[i];
+        if (p->trainable && add_view(self, dict, p->name, p->ndim, p->dims, p->grad, true) < 0)
+            Py_CLEAR(dict);
+    }
+    return dict;
+}
+
+/* Where the tensor called `name` is to be written, after checking the array that will be. */
+static float *state_target(mlc_net *net, PyObject *name, PyObject *value, size_t *size)
+{
+    static const char *fn = "Net.load_state_dict";
+    const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+    mlc_param *param = text ? mlc_net_param(net, text) : NULL;
+    mlc_buffer *buffer = text ? mlc_net_buffer(net, text) : NULL;
+    if (!param && !buffer) {
+        PyErr_Format(PyExc_KeyError, "%s: `state` must name tensors of this net, got %R", fn, name);
+        return NULL;
+    }
+    npy_intp dims[4];
+    int ndim = param ? param->ndim : 1;
+    for (int d = 0; d < ndim; d++) dims[d] = (npy_intp)(param ? param->dims[d] : buffer->size);
+    array_arg arg = IN(text, NPY_FLOAT32, ANY_NDIM);
+    if (array_get(fn, &arg, value) < 0 || array_shape(fn, &arg, ndim, dims) < 0) return NULL;
+    *size = param ? param->size : buffer->size;
+    return param ? param->value : buffer->value;
+}
+
+/* Everything is checked before anything is written. */
+static PyObject *net_load_state_dict(PyObject *self, PyObject *state)
+{
+    mlc_net *net = net_of(self);
+    PyObject *name, *value;
+    size_t size;
+    if (!PyDict_Check(state))
+        return PyErr_Format(PyExc_TypeError, "Net.load_state_dict: `state` must be a dict, got %R",
+                            Py_TYPE(state));
+    for (Py_ssize_t at = 0; PyDict_Next(state, &at, &name, &value);)
+        if (!state_target(net, name, value, &size)) return NULL;
+    lock_net(net);
+    for (Py_ssize_t at = 0; PyDict_Next(state, &at, &name, &value);) {
+        float *to = state_target(net, name, value, &size);
+        memcpy(to, PyArray_DATA((PyArrayObject *)value), size * sizeof *to);
+    }
+    mlc_net_refresh(net);
+    mlc_unlock(&net->lock);
+    Py_RETURN_NONE;
+}
+
+/* Call `mark` for every named parameter; a KeyError on a name that is none. */
+static int for_names(mlc_net *net, const char *fn, PyObject *names,
+                     void (*mark)(mlc_param *, int), int value)
+{
+    PyObject *tuple = PySequence_Tuple(names);
+    if (!tuple) return -1;
+    int status = 0;
+    for (int pass = 0; pass < 2 && !status; pass++)
+        for (Py_ssize_t i = 0; !status && i < PyTuple_Size(tuple); i++) {
+            PyObject *name = PyTuple_GetItem(tuple, i);
+            const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+            mlc_param *param = text ? mlc_net_param(net, text) : NULL;
+            if (param && pass == 1) mark(param, value);
+            if (param) continue;
+            PyErr_Format(PyExc_KeyError, "%s: `names` must name parameters of this net, got %R", fn, name);
+            status = -1;
+        }
+    Py_DECREF(tuple);
+    return status;
+}
+
+static void mark_trainable(mlc_param *p, int value) { p->trainable = value; }
+static void mark_decay(mlc_param *p, int value) { p->decay = value; }
+static void mark_group(mlc_param *p, int value) { p->group = value; }
+
+/* Exactly the named parameters get the mark; on an error nothing has changed. */
+static PyObject *mark_only(PyObject *self, const char *fn, PyObject *names,
+                           void (*mark)(mlc_param *, int))
+{
+    mlc_net *net = net_of(self);
+    PyObject *done = NULL, *checked = PySequence_Tuple(names);
+    if (!checked) return NULL;
+    lock_net(net);
+    bool *before = calloc(net->param_count + 1, 2 * sizeof *before);
+    for (size_t i = 0; before && i < net->param_count; i++) {
+        before[2 * i] = net->params[i].trainable, before[2 * i + 1] = net->params[i].decay;
+        mark(&net->params[i], 0);
+    }
+    if (!before)
+        PyErr_NoMemory();
+    else if (for_names(net, fn, checked, mark, 1) == 0)
+        done = Py_NewRef(Py_None);
+    for (size_t i = 0; before && !done && i < net->param_count; i++)
+        net->params[i].trainable = before[2 * i], net->params[i].decay = before[2 * i + 1];
+    free(before);
+    mlc_unlock(&net->lock);
+    Py_DECREF(checked);
+    return done;
+}
+
+static PyObject *net_set_trainable(PyObject *self, PyObject *names)
+{
+    return mark_only(self, "Net.set_trainable", names, mark_trainable);
+}
+
+static PyObject *net_set_decay(PyObject *self, PyObject *names)
+{
+    return mark_only(self, "Net.set_decay", names, mark_decay);
+}
+
+static PyObject *net_set_groups(PyObject *self, PyObject *groups)
+{
+    mlc_net *net = net_of(self);
+    PyObject *tuple = PySequence_Tuple(groups);
+    if (!tuple) return NULL;
+    Py_ssize_t count = PyTuple_Size(tuple);
+    int status = 0;
+    if (count < 1 || count > MLC_MAX_GROUPS) {
+        PyErr_Format(PyExc_ValueError, "Net.set_groups: `groups` must be 1 to %d lists, got %zd",
+                     MLC_MAX_GROUPS, count);
+        status = -1;
+    }
+    lock_net(net);
+    for (Py_ssize_t g = 0; !status && g < count; g++)
+        status = for_names(net, "Net.set_groups", PyTuple_GetItem(tuple, g), mark_group, (int)g);
+    if (!status) net->groups = (size_t)count;
+    mlc_unlock(&net->lock);
+    Py_DECREF(tuple);
+    if (status) return NULL;
+    Py_RETURN_NONE;
+}
+
+/* --- the type -------------------------------------------------------------------------------- */
+
+#define METHOD(name, flags, doc) {#name, (PyCFunction)(void (*)(void))net_##name, flags, PyDoc_STR(doc)}
+
+static PyMethodDef net_methods[] = {
+    METHOD(forward, METH_VARARGS | METH_KEYWORDS,
+           "forward($self, x, train=False, seed=0, epoch=0, position=0)\n--\n\n"
+           "float32 (N, C, H, W) over NHWC memory -> (N, L) logits, or images (N, C, H, W)."),
+    METHOD(backward, METH_VARARGS | METH_KEYWORDS,
+           "backward($self, g, accumulate=False)\n--\n\n"
+           "Gradients of the trainable parameters from that of the last output."),
+    METHOD(rollback, METH_NOARGS, "rollback($self)\n--\n\n"
+           "Undo the running statistics of a training forward that was not stepped."),
+    METHOD(adam_step, METH_VARARGS | METH_KEYWORDS,
+           "adam_step($self, lr, mom, sqr_mom, eps, wd)\n--\n\n"
+           "One Adam step, a number a group; consumes and zeroes the gradients."),
+    METHOD(clear_state, METH_NOARGS, "clear_state($self)\n--\n\nForget Adam's moments and steps."),
+    METHOD(parameters, METH_NOARGS, "parameters($self)\n--\n\nRead-only views by name."),
+    METHOD(buffers, METH_NOARGS, "buffers($self)\n--\n\nRunning statistics, read-only, by name."),
+    METHOD(gradients, METH_NOARGS, "gradients($self)\n--\n\nWritable views by trainable name."),
+    METHOD(load_state_dict, METH_O, "load_state_dict($self, state, /)\n--\n\n"
+           "Write the named float32 tensors: all, or none if one does not fit."),
+    METHOD(set_trainable, METH_O, "set_trainable($self, names, /)\n--\n\nTrain exactly these."),
+    METHOD(set_decay, METH_O, "set_decay($self, names, /)\n--\n\nDecay the weights of exactly these."),
+    METHOD(set_groups, METH_O, "set_groups($self, groups, /)\n--\n\nLists of names, one a group."),
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot net_slots[] = {
+    {Py_tp_new, net_new},
+    {Py_tp_dealloc, net_dealloc},
+    {Py_tp_methods, net_methods},
+    {Py_tp_doc, PyDoc_STR("Net(spec, channels=3)\n--\n\n"
+                          "A network from a list of (kind, name, inputs, options).")},
+    {0, NULL},
+};
+
+static PyType_Spec net_spec = {
+    .name = "mlclassify._core.Net",
+    .basicsize = sizeof(NetObject),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = net_slots,
+};
+
+int bind_net(PyObject *module)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &net_spec, NULL);
+    int status = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
+    Py_XDECREF(type);
+    return status;
+}

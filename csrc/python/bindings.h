@@ -1,0 +1,29 @@
+/* What each bind_*.c adds to the module. */
+#ifndef MLC_BINDINGS_H
+#define MLC_BINDINGS_H
+
+#include "args.h"
+
+#define BINDING(name) PyObject *py_##name(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+
+/* bind_scores.c */
+BINDING(sigmoid);
+BINDING(bce_with_logits);
+BINDING(accuracy_count);
+BINDING(average_precision);
+
+/* bind_image.c */
+BINDING(augment);
+
+/* bind_system.c */
+BINDING(random_uniform);
+BINDING(isas);
+BINDING(isa);
+BINDING(kernels);
+BINDING(get_num_threads);
+BINDING(set_num_threads);
+
+/* bind_net.c: add the type Net */
+int bind_net(PyObject *module);
+
+#endif

@@ -1,0 +1,66 @@
+/* The whole surface of mlclassify._core. Python owns every array but a net's parameters; C borrows
+ * them for the length of one call. */
+#define MLC_IMPORTS_NUMPY
+#include "bindings.h"
+
+#include <stdlib.h>
+
+#include "../isa/select.h"
+
+#define FUNCTION(name, doc) \
+    {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, PyDoc_STR(doc)}
+
+static PyMethodDef functions[] = {
+    FUNCTION(sigmoid, "sigmoid(x, out, /)\n--\n\nout = 1 / (1 + exp(-x)); float32; out may be x."),
+    FUNCTION(bce_with_logits,
+             "bce_with_logits(logits, targets, weight, pos_weight, scale, out, grad, /)\n--\n\n"
+             "Summed loss; elementwise loss into out, gradient of scale * sum into grad."),
+    FUNCTION(accuracy_count, "accuracy_count(scores, targets, thresh, /)\n--\n\n"
+                             "How many cells have (score > thresh) == (target != 0)."),
+    FUNCTION(average_precision, "average_precision(scores, targets, out, /)\n--\n\n"
+                                "Average precision of each label; NaN without positives."),
+    FUNCTION(augment, "augment(images, homography, lighting, mean, std, out, /)\n--\n\n"
+                      "Resample, light and normalise a batch of uint8 images into float32."),
+    FUNCTION(random_uniform, "random_uniform(seed, epoch, position, operation, out, /)\n--\n\n"
+                             "Fill float64 out with numbers of [0, 1) that belong to the key."),
+    FUNCTION(isas, "isas()\n--\n\nInstruction sets this machine can run, slowest first."),
+    FUNCTION(isa, "isa()\n--\n\nThe instruction set in use."),
+    FUNCTION(kernels, "kernels(isa, /)\n--\n\nAddresses of a table's kernels, by name."),
+    FUNCTION(get_num_threads, "get_num_threads()\n--\n\nThreads a call may use."),
+    FUNCTION(set_num_threads, "set_num_threads(threads, /)\n--\n\nUse so many threads from now on."),
+    {NULL, NULL, 0, NULL},
+};
+
+static int module_exec(PyObject *module)
+{
+    mlc_error error;
+    if (PyArray_ImportNumPyAPI() < 0) return -1;
+    const char *named = getenv("MLCLASSIFY_ISA");
+    mlc_status status = mlc_isa_choose(named && *named ? named : NULL, &error);
+    if (status) {
+        raise_status(status, &error);
+        return -1;
+    }
+    return bind_net(module);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, module_exec},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "mlclassify._core",
+    .m_doc = PyDoc_STR("C kernels, metrics and the CNN engine of mlclassify."),
+    .m_methods = functions,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&definition); }

@@ -1,0 +1,65 @@
+/* The v_* vocabulary on one lane: the definition of what each word means.
+ *
+ *   v_max(a, b), v_min(a, b)   a > b ? a : b and a < b ? a : b, so b where either is NaN
+ *   v_fma(a, b, c)             a * b + c, rounded once
+ *   v_round                    to the nearest integer, halves to even
+ *   v_scale2(a, n)             a * 2^n for an integer-valued n of -252 to 254
+ *   v_exponent, v_mantissa     x = v_mantissa(x) * 2^v_exponent(x), mantissa in [1, 2), for
+ *                              positive normal x
+ *   v_gt(a, b)                 a mask, true where a > b; v_select(mask, yes, no)
+ *   VN                         floats in a vector; TILE_ROWS x TILE_VECTORS the register tile of
+ *                              matrix products */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define VN 1
+#define TILE_ROWS 4
+#define TILE_VECTORS 4
+typedef float vf;
+typedef int vmask;
+
+static inline vf v_load(const float *p) { return *p; }
+static inline void v_store(float *p, vf a) { *p = a; }
+static inline vf v_set(float a) { return a; }
+static inline vf v_add(vf a, vf b) { return a + b; }
+static inline vf v_sub(vf a, vf b) { return a - b; }
+static inline vf v_mul(vf a, vf b) { return a * b; }
+static inline vf v_div(vf a, vf b) { return a / b; }
+static inline vf v_fma(vf a, vf b, vf c) { return fmaf(a, b, c); }
+static inline vf v_sqrt(vf a) { return sqrtf(a); }
+static inline vf v_max(vf a, vf b) { return a > b ? a : b; }
+static inline vf v_min(vf a, vf b) { return a < b ? a : b; }
+static inline vf v_abs(vf a) { return fabsf(a); }
+static inline vf v_round(vf a) { return nearbyintf(a); }
+static inline vmask v_gt(vf a, vf b) { return a > b; }
+static inline vf v_select(vmask m, vf yes, vf no) { return m ? yes : no; }
+
+static inline vf v_power2(vf n) /* 2^n for n of -126 to 127 */
+{
+    union {
+        uint32_t bits;
+        float value;
+    } u = {.bits = (uint32_t)((int32_t)n + 127) << 23};
+    return u.value;
+}
+static inline vf v_scale2(vf a, vf n)
+{
+    if (n != n) return n;
+    vf half = nearbyintf(n * 0.5f);
+    return a * v_power2(half) * v_power2(n - half);
+}
+static inline vf v_exponent(vf a)
+{
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    return (float)((int32_t)(bits >> 23) - 127);
+}
+static inline vf v_mantissa(vf a)
+{
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    bits = (bits & 0x007fffffu) | 0x3f800000u;
+    memcpy(&a, &bits, sizeof bits);
+    return a;
+}

@@ -1,0 +1,457 @@
+"""`DataBlock`, the description of a data set, and the datasets that it builds.
+
+Labels are found and encoded when the data are built, so an unknown label is reported then and not
+in the middle of training; photos are decoded each time they are asked for.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlclassify.data.lists import L, listify
+from mlclassify.data.loader import DataLoader, DataLoaders, describe, make_transforms
+from mlclassify.data.split import RandomSplitter
+from mlclassify.data.transforms import (
+    EncodedMultiCategorize,
+    MultiCategorize,
+    OneHotEncode,
+    Pipeline,
+    not_included,
+)
+from mlclassify.tensor import TensorMultiCategory
+from mlclassify.vision.image import PILImage, open_image
+
+_SPLITS = ("training", "validation")
+
+
+@dataclass(frozen=True)
+class ImageBlock:
+    """Says that the input is a photo."""
+
+
+@dataclass(frozen=True)
+class MultiCategoryBlock:
+    """Says that the target is any number of labels.
+
+    Parameters
+    ----------
+    encoded : bool
+        `get_y` gives one number for each label of `vocab`, not labels.
+    vocab : collection, optional
+        The labels, kept in this order. Default: those of the training items, sorted.
+    add_na : bool
+        Count labels that are not in the vocabulary as a label '#na#', which is put first.
+    """
+
+    encoded: bool = False
+    vocab: object = None
+    add_na: bool = False
+
+    def categorize(self):
+        """Return a new transform from what `get_y` gives, not set up yet."""
+        if not self.encoded:
+            return MultiCategorize(self.vocab, self.add_na)
+        if self.add_na:
+            raise ValueError("MultiCategoryBlock: `add_na` must be False with encoded=True, got True")
+        return EncodedMultiCategorize(self.vocab)
+
+
+class Recipe:
+    """How an item becomes a photo and a target.
+
+    Parameters
+    ----------
+    block : MultiCategoryBlock
+    get_x : function, optional
+        From an item of the source to what `open_image` reads; default the item itself.
+    get_y : function, optional
+        From an item of the source to its labels.
+    like : object, optional
+        An item of the source. Only items of its type go through `get_x`; a path or a photo that is
+        given to a trained model is read as it is.
+    """
+
+    def __init__(self, block, get_x=None, get_y=None, like=None):
+        self.get_x, self.get_y, self._type = get_x, get_y, _kind(like)
+        self._categorize, self._one_hot = block.categorize(), None
+
+    @property
+    def vocab(self):
+        """The labels, as a `CategoryMap`."""
+        return self._categorize.vocab
+
+    def learn_vocab(self, raw):
+        """Take the vocabulary from what `get_y` gave for the training items, if none was given."""
+        if isinstance(self._categorize, MultiCategorize):
+            self._categorize.setups(raw)
+            self._one_hot = OneHotEncode(len(self.vocab))
+        if not len(self.vocab):
+            raise ValueError(
+                "DataBlock: `get_y` must give at least one label for some training item, got none"
+            )
+        return self
+
+    def image(self, item):
+        """The photo of an item, a PIL image."""
+        if self.get_x is not None and _kind(item) is self._type:
+            item = _noting("get_x", self.get_x, item)
+        return open_image(item)
+
+    def raw(self, items):
+        """What `get_y` gives for each item."""
+        if self.get_y is None:
+            raise ValueError(
+                "test_dl: `with_labels` must be False for a learner that was loaded from a file "
+                "(it has no `get_y`), got True"
+            )
+        return [_noting("get_y", self.get_y, item) for item in items]
+
+    def targets(self, items, raw):
+        """Encode what `raw` returned: float32 (number of items, number of labels).
+
+        Raises
+        ------
+        KeyError
+            If there are labels outside of the vocabulary: naming one, its item and the way out.
+        """
+        self._check_known(items, raw)
+        rows = [_noting("the labels", self._encode, y, item) for y, item in zip(raw, items)]
+        return np.array(rows, np.float32).reshape(len(items), len(self.vocab))
+
+    def _encode(self, y):
+        target = self._categorize(y)
+        return target if self._one_hot is None else self._one_hot(target)
+
+    def _check_known(self, items, raw):
+        if self._one_hot is None:
+            return
+        found = [(label, item) for y, item in zip(raw, items) for label in self._categorize.unknown(y)]
+        if found:
+            label, item = found[0]
+            labels = L([o for o, _ in found]).unique()
+            raise KeyError(
+                "DataBlock: `get_y` must give labels that training items have or `vocab` names, "
+                f"got {label!r} for {describe(item)} ({len(found)} such in all); choose another "
+                "splitter seed, or pass MultiCategoryBlock(vocab=...) with all labels, or "
+                f"add_na=True. {not_included(labels)}"
+            )
+
+
+def _noting(what, function, value, item=None):
+    """Call a function of the user; an error gets a note of the item that it was for."""
+    try:
+        return function(value)
+    except Exception as error:
+        error.add_note(f"in {what} of {describe(value if item is None else item)}")
+        raise
+
+
+def _kind(item):
+    """A type under which str and all kinds of Path are one."""
+    return str if hasattr(item, "__fspath__") else type(item)
+
+
+class Dataset:
+    """Items with their photos and, if they have any, their targets.
+
+    Parameters
+    ----------
+    items : list
+    recipe : Recipe
+    targets : float32 (n, L), optional
+
+    Attributes
+    ----------
+    items : list
+    has_labels : bool
+    """
+
+    def __init__(self, items, recipe, targets=None):
+        self.items, self._recipe, self._targets = items, recipe, targets
+        self.has_labels = targets is not None
+
+    @property
+    def vocab(self):
+        """The labels, in the order of the targets' columns."""
+        return self._recipe.vocab
+
+    @property
+    def c(self):
+        """Number of labels."""
+        return len(self.vocab)
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        """(PILImage, TensorMultiCategory) of item `i`; without targets, (PILImage,)."""
+        image = PILImage.create(self.image(i))
+        if not self.has_labels:
+            return (image,)
+        return image, self.target(i).copy().view(TensorMultiCategory)
+
+    def image(self, i):
+        """The photo of item `i`: a PIL image, upright, RGB."""
+        return self._recipe.image(self.items[i])
+
+    def targets(self):
+        """All targets, float32 (n, L); without labels, none: (0, L)."""
+        return self._targets if self.has_labels else np.zeros((0, self.c), np.float32)
+
+    def target(self, i):
+        """The target of item `i`, float32 (L,); None without targets."""
+        return self._targets[i] if self.has_labels else None
+
+    def labels(self, i):
+        """The labels of item `i`, in the order of the vocabulary; a soft label is not one."""
+        return [] if not self.has_labels else list(self.vocab[np.flatnonzero(self.target(i) == 1)])
+
+    def new(self, items, with_labels=False):
+        """Return a dataset of other items, made into photos and targets in the same way.
+
+        Parameters
+        ----------
+        items : item or collection of items
+        with_labels : bool
+
+        Returns
+        -------
+        Dataset
+        """
+        items = _item_list(items)
+        targets = self._recipe.targets(items, self._recipe.raw(items)) if with_labels else None
+        return Dataset(items, self._recipe, targets)
+
+    def __repr__(self):
+        return f"Dataset: {len(self)} photos, {self.c} labels"
+
+
+class Datasets:
+    """The training and the validation dataset.
+
+    Attributes
+    ----------
+    items : list
+    splits : (L of int, L of int)
+        Positions in `items`.
+    train, valid : Dataset
+    """
+
+    def __init__(self, items, splits, recipe):
+        self.items, self.splits = items, splits
+        parts = [[items[i] for i in split] for split in splits]
+        raws = [recipe.raw(part) for part in parts]
+        recipe.learn_vocab(raws[0])
+        self.train, self.valid = (
+            Dataset(part, recipe, recipe.targets(part, raw)) for part, raw in zip(parts, raws)
+        )
+
+    @property
+    def vocab(self):
+        """The labels, in the order of the targets' columns."""
+        return self.train.vocab
+
+    @property
+    def c(self):
+        """Number of labels."""
+        return len(self.vocab)
+
+    def __repr__(self):
+        return f"Datasets: {len(self.train)} + {len(self.valid)} photos, {self.c} labels"
+
+
+class DataBlock:
+    """The description of a data set: where items, photos and labels come from.
+
+    Parameters
+    ----------
+    blocks : (ImageBlock, MultiCategoryBlock), optional
+        Called or not.
+    get_items : function, optional
+        From the source to its items; default the source itself, a list or a DataFrame.
+    splitter : function, optional
+        From the items to (training positions, validation positions). Default `RandomSplitter()`.
+    get_x : function, optional
+        From an item to what `open_image` reads; default the item itself.
+    get_y : function
+        From an item to its labels: a list, a single text, or nothing.
+    item_tfms : item transform or collection of them, optional
+    batch_tfms : batch transform or collection of them, optional
+    """
+
+    def __init__(self, blocks=None, *, get_items=None, splitter=None, get_x=None, get_y=None,
+                 item_tfms=None, batch_tfms=None, **unknown):  # fmt: skip
+        if unknown:
+            names = ", ".join(unknown)
+            raise TypeError(f"DataBlock: got what it does not know. invalid keyword arguments: {names}")
+        self.blocks = _check_blocks(blocks)
+        self.get_items, self.splitter = get_items, splitter or RandomSplitter()
+        self.get_x, self.get_y = _getter("get_x", get_x), _getter("get_y", get_y)
+        if self.get_y is None:
+            raise ValueError(
+                "DataBlock: `get_y` must be a function from an item to its labels, got None; "
+                "with a folder for each label that is parent_label"
+            )
+        self.item_tfms = make_transforms("item_tfms", item_tfms)
+        self.batch_tfms = make_transforms("batch_tfms", batch_tfms)
+
+    def new(self, item_tfms=None, batch_tfms=None):
+        """Return the same description with other transforms.
+
+        Parameters
+        ----------
+        item_tfms, batch_tfms : transform or collection of them, optional
+            Kept where not given.
+
+        Returns
+        -------
+        DataBlock
+        """
+        other = copy.copy(self)
+        if item_tfms is not None:
+            other.item_tfms = make_transforms("item_tfms", item_tfms)
+        if batch_tfms is not None:
+            other.batch_tfms = make_transforms("batch_tfms", batch_tfms)
+        return other
+
+    def datasets(self, source):
+        """Find and split the items, and encode their labels.
+
+        Parameters
+        ----------
+        source : object
+            What `get_items` takes; without it, a collection of items or a DataFrame.
+
+        Returns
+        -------
+        Datasets
+
+        Raises
+        ------
+        ValueError
+            If there are no items, or none to train on.
+        KeyError
+            If validation items have labels that no training item has.
+        """
+        found = source if self.get_items is None else self.get_items(source)
+        items = _item_list(found)
+        if not items:
+            raise ValueError(
+                f"DataBlock: `source` must hold at least one item, got none in {describe(source)}"
+            )
+        splits = _check_splits(self.splitter(found if hasattr(found, "iloc") else items), len(items))
+        recipe = Recipe(self.blocks[1], self.get_x, self.get_y, like=items[0])
+        return Datasets(items, splits, recipe)
+
+    def dataloaders(self, source, path=".", bs=64, val_bs=None, shuffle=True, val_shuffle=False,
+                    drop_last=None, num_workers=None):  # fmt: skip
+        """Build the loaders of training and validation.
+
+        Parameters
+        ----------
+        source : object
+            As in `datasets`.
+        path : path or str
+            Folder for what a learner writes.
+        bs, val_bs : int
+            Photos in a batch of training, and of validation if that differs.
+        shuffle, val_shuffle : bool
+            Another order in each epoch.
+        drop_last : bool, optional
+            Leave out a last training batch that is not full. Default: as `shuffle`.
+        num_workers : int, optional
+            See `DataLoader`.
+
+        Returns
+        -------
+        DataLoaders
+
+        Raises
+        ------
+        ValueError
+            As `datasets`, and if there are fewer training items than `bs` with `drop_last`.
+        """
+        data = self.datasets(source)
+        tfms = {"item_tfms": self.item_tfms, "batch_tfms": self.batch_tfms}
+        train = DataLoader(data.train, bs, shuffle, shuffle if drop_last is None else drop_last,
+                           train=True, num_workers=num_workers, **tfms)  # fmt: skip
+        valid = DataLoader(data.valid, bs if val_bs is None else val_bs, val_shuffle,
+                           num_workers=num_workers, **tfms)  # fmt: skip
+        if not len(train):
+            raise ValueError(
+                f"dataloaders: `bs` must be at most the {train.n} training photos, got {bs}; pass "
+                f"bs={train.n} or less, or drop_last=False"
+            )
+        return DataLoaders(train, valid, path)
+
+
+def empty_dataloaders(vocab, item_tfms=(), batch_tfms=(), bs=64, path="."):
+    """Return loaders without photos, for a learner that only predicts.
+
+    Parameters
+    ----------
+    vocab : collection
+        The labels, kept in this order.
+    item_tfms, batch_tfms : collection of transforms
+    bs : int
+    path : path or str
+
+    Returns
+    -------
+    DataLoaders
+    """
+    recipe = Recipe(MultiCategoryBlock(vocab=vocab)).learn_vocab([])
+    dataset = Dataset([], recipe, np.zeros((0, len(recipe.vocab)), np.float32))
+    train, valid = (
+        DataLoader(dataset, bs, train=train, item_tfms=item_tfms, batch_tfms=batch_tfms)
+        for train in (True, False)
+    )
+    return DataLoaders(train, valid, path)
+
+
+def _item_list(items):
+    """Items as a list; those of a DataFrame are its rows, and a path or a photo is one item."""
+    if hasattr(items, "iloc") and hasattr(items, "columns"):
+        return [items.iloc[i] for i in range(len(items))]
+    return listify(items)
+
+
+def _check_blocks(blocks):
+    given = (ImageBlock, MultiCategoryBlock) if blocks is None else tuple(listify(blocks))
+    made = tuple(b() if isinstance(b, type) else b for b in given)
+    if [type(b) for b in made] != [ImageBlock, MultiCategoryBlock]:
+        names = ", ".join(getattr(b, "__name__", repr(b)) for b in given)
+        raise ValueError(
+            f"DataBlock: `blocks` must be (ImageBlock, MultiCategoryBlock), got ({names})"
+        )
+    return made
+
+
+def _getter(name, functions):
+    """Return the one function among `functions`, or None."""
+    functions = [functions] if isinstance(functions, Pipeline) else listify(functions)
+    if len(functions) > 1:
+        raise ValueError(
+            f"DataBlock: `{name}` must be one function, got {len(functions)}. If you wanted to "
+            "compose several transforms in your getter don't forget to wrap them in a `Pipeline`."
+        )
+    return functions[0] if functions else None
+
+
+def _check_splits(splits, n):
+    splits = tuple(L(split, use_list=True).map(int) for split in splits)
+    if len(splits) != 2:
+        raise ValueError(
+            "DataBlock: `splitter` must return (training positions, validation positions), "
+            f"got {len(splits)} lists"
+        )
+    for name, split in zip(_SPLITS, splits):
+        outside = split.filter(lambda i: not 0 <= i < n)
+        if len(outside):
+            raise IndexError(
+                f"DataBlock: `splitter` must return {name} positions below {n}, got {outside[0]}"
+            )
+    if not len(splits[0]):
+        raise ValueError(f"DataBlock: `splitter` must leave items to train on, got none of {n}")
+    return splits

@@ -1,0 +1,135 @@
+"""Files of photos, and the label that a file's folder gives it.
+
+Files come sorted by the parts of their path below the root, in code-point order, so a seed means
+the same split on every machine; fastai leaves the order to the file system.
+"""
+
+import os
+from pathlib import Path
+
+from mlclassify.data.lists import L
+
+# What `mlclassify.vision.image.open_image` reads. Fewer than the image types that the operating
+# system knows (which fastai takes): an .svg or .tif in the folder is not a photo to train on.
+image_extensions = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib".split()
+)
+
+
+def get_files(path, extensions=None, recurse=True, folders=None, followlinks=True):
+    """List the files below a folder, sorted.
+
+    Hidden files and folders are skipped. Every real folder is visited once, however many links lead
+    to it, and under its own name if it lies below `path`; so loops of links end.
+
+    Parameters
+    ----------
+    path : path or str
+    extensions : collection of str, optional
+        Such as ``{'.jpg'}``, upper or lower case; all files if not given.
+    recurse : bool
+        Look into folders.
+    folders : collection of str, optional
+        Look only into these folders of the first level ('.' stands for `path` itself).
+    followlinks : bool
+        Look into folders that are symbolic links.
+
+    Returns
+    -------
+    L of Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If `path` is not a folder.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise FileNotFoundError(f"get_files: `path` must be an existing folder, got {root}")
+    wanted = None if extensions is None else {e.lower() for e in L(extensions)}
+    found = [
+        parts
+        for parts in _walk(root, recurse, frozenset(L(folders)), followlinks)
+        if wanted is None or os.path.splitext(parts[-1])[1].lower() in wanted
+    ]
+    return L([root.joinpath(*parts) for parts in sorted(found)])
+
+
+def get_image_files(path, recurse=True, folders=None):
+    """List the photos below a folder, sorted: files with one of `image_extensions`.
+
+    Parameters
+    ----------
+    path : path or str
+    recurse : bool
+    folders : collection of str, optional
+        As in `get_files`.
+
+    Returns
+    -------
+    L of Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If `path` is not a folder.
+    """
+    return get_files(path, extensions=image_extensions, recurse=recurse, folders=folders)
+
+
+def parent_label(o):
+    """Return the name of the folder that a file is in.
+
+    Parameters
+    ----------
+    o : path or str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> parent_label("bears/teddy/1.jpg")
+    'teddy'
+    """
+    return Path(o).parent.name
+
+
+def _walk(root, recurse, chosen, followlinks):
+    """Yield the files of `root` as the parts of their path below it, those of a folder together."""
+    real_root, linked, waiting = os.path.realpath(root), set(), [()]
+    while waiting:
+        parts = waiting.pop()
+        folder = os.path.join(root, *parts)
+        if not _is_new(folder, os.path.join(real_root, *parts), real_root, linked):
+            continue
+        names, folders = _visible(folder, chosen if not parts else frozenset())
+        for name in names:
+            yield *parts, name
+        if recurse:
+            # The last is popped first: links to one place are met in order of their names.
+            for name in reversed(folders):
+                if followlinks or not os.path.islink(os.path.join(folder, name)):
+                    waiting.append((*parts, name))
+
+
+def _is_new(folder, own, real_root, linked):
+    """Tell whether to enter a folder; `own` is where it is if no link led to it."""
+    real = os.path.realpath(folder)
+    if real == own:
+        return True
+    if real in linked or os.path.join(real, "").startswith(os.path.join(real_root, "")):
+        return False
+    linked.add(real)
+    return True
+
+
+def _visible(folder, chosen):
+    """Return the sorted names of the files and of the folders in `folder` that count."""
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    folders = [name for name in names if os.path.isdir(os.path.join(folder, name))]
+    files = sorted(set(names) - set(folders))
+    if not chosen:
+        return files, folders
+    return files if "." in chosen else [], [name for name in folders if name in chosen]

@@ -1,0 +1,475 @@
+"""Batches of photos and targets, decoded in threads ahead of their use.
+
+Everything random about a batch follows from (seed, epoch, position in the epoch), so neither the
+number of threads nor what was loaded before changes a pixel. `stream` is the trainer's way: its
+batches live in two buffers, written in turn. Iterating gives a user copies.
+"""
+
+import html
+import math
+import operator
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mlclassify import _core
+from mlclassify.data.batch import make_plan, run_plan, undo_normalize
+from mlclassify.data.lists import listify
+from mlclassify.losses import BCEWithLogitsLossFlat
+from mlclassify.plot import show_images
+from mlclassify.rng import CROP, SHUFFLE, KeyedRandom, default_seed, uniforms
+from mlclassify.tensor import TensorImage, TensorMultiCategory
+
+_LISTED = 20  # labels that the text of a DataLoaders shows
+
+
+class Batch(NamedTuple):
+    """One batch of `DataLoader.stream`, good until the batch after the next one.
+
+    Attributes
+    ----------
+    x : float32 (N, 3, H, W)
+        A view of NHWC memory that is used again.
+    y : float32 (N, L) or None
+    position : int
+        Of the first row in the epoch.
+    items : list
+        What the rows were made from.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None
+    position: int
+    items: list
+
+
+class DataLoader:
+    """Batches of a dataset.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Has ``items``, ``vocab``, ``has_labels``, ``image(i)``, ``target(i)`` and a length.
+    bs : int
+        Photos in a batch.
+    shuffle : bool
+        Another order in each epoch.
+    drop_last : bool
+        Leave out a last batch that is not full.
+    item_tfms : item transform or collection of them
+        Applied to each photo; the last one of a class counts. They must make all of one size.
+    batch_tfms : batch transform or collection of them
+        Applied to each batch.
+    train : bool
+        Whether transforms behave randomly, as for training.
+    num_workers : int, optional
+        Threads that decode; 0 decodes in the caller's. Default: as many as the kernels use, but at
+        most 16.
+    """
+
+    def __init__(self, dataset, bs=64, shuffle=False, drop_last=False, item_tfms=(), batch_tfms=(),
+                 train=False, num_workers=None):  # fmt: skip
+        self.dataset, self.shuffle, self.drop_last, self.train = dataset, shuffle, drop_last, train
+        self.bs = _count("bs", bs, at_least=1)
+        self.item_tfms = make_transforms("item_tfms", item_tfms)
+        self.batch_tfms = make_transforms("batch_tfms", batch_tfms)
+        if num_workers is None:
+            num_workers = min(16, _core.get_num_threads())
+        self.num_workers = _count("num_workers", num_workers, at_least=0)
+        self._passes = 0
+
+    @property
+    def n(self):
+        """Number of photos."""
+        return len(self.dataset)
+
+    @property
+    def vocab(self):
+        """The labels, in the order of the targets' columns."""
+        return self.dataset.vocab
+
+    @property
+    def has_labels(self):
+        """Whether the photos have targets."""
+        return self.dataset.has_labels
+
+    def __len__(self):
+        return self.n // self.bs if self.drop_last else math.ceil(self.n / self.bs)
+
+    def __repr__(self):
+        what = "training" if self.train else "validation"
+        return f"DataLoader: {self.n} photos in {_batches(self)}, {what} transforms"
+
+    def stream(self, seed, epoch):
+        """Load one epoch, the next batch being decoded while one is used.
+
+        Closing the generator leaves no thread behind.
+
+        Parameters
+        ----------
+        seed, epoch : int
+            The key of the order and of all that is random.
+
+        Yields
+        ------
+        Batch
+
+        Raises
+        ------
+        OSError
+            Naming the file, if a photo is missing or cannot be read.
+        ValueError
+            If the item transforms leave photos of several sizes.
+        """
+        return self._stream(self._order(seed, epoch)[: len(self) * self.bs], seed, epoch)
+
+    def __iter__(self):
+        """Yield (TensorImage, TensorMultiCategory), copies; without targets, (TensorImage,)."""
+        with closing(self.stream(*self._next_key())) as batches:
+            for batch in batches:
+                yield _for_user(batch)
+
+    def one_batch(self):
+        """Return the first batch of an epoch, as iterating would.
+
+        Raises
+        ------
+        ValueError
+            If there is no batch.
+        """
+        if not len(self):
+            raise ValueError(
+                f"one_batch: the loader must hold a batch, got {self.n} photos for batches of "
+                f"{self.bs}. This DataLoader does not contain any batches"
+            )
+        key = self._next_key()
+        return _for_user(self._first(self._order(*key)[: self.bs], *key))
+
+    def show_batch(self, b=None, max_n=9, unique=False, nrows=None, ncols=None, figsize=None):
+        """Draw photos of a batch, titled with their labels.
+
+        Parameters
+        ----------
+        b : (TensorImage, TensorMultiCategory), optional
+            A batch; default the first of an epoch.
+        max_n : int
+            Photos to draw.
+        unique : bool
+            One photo `max_n` times, as the random transforms change it.
+        nrows, ncols : int, optional
+        figsize : (float, float), optional
+            Inches.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes
+        """
+        if b is None:
+            key = self._next_key()
+            order = self._order(*key)
+            order = np.repeat(order[:1], max_n) if unique else order[: min(self.bs, max_n)]
+            b = _for_user(self._first(order, *key))
+        x, y = np.asarray(b[0])[:max_n], np.asarray(b[1])[:max_n] if len(b) > 1 else None
+        titles = None if y is None else [self._title(row) for row in y]
+        images = list(undo_normalize(self._plan(x.shape[2], x.shape[3], range(len(x)), 0, 0), x))
+        return show_images(images, titles, nrows=nrows, ncols=ncols, figsize=figsize)
+
+    def _title(self, target):
+        return ";".join(str(self.vocab[int(i)]) for i in np.flatnonzero(target == 1))
+
+    def _next_key(self):
+        self._passes += 1
+        return default_seed(), self._passes - 1
+
+    def _order(self, seed, epoch):
+        """Positions in the dataset, int64 (n,), in the order of an epoch."""
+        if not self.shuffle:
+            return np.arange(self.n)
+        return np.argsort(uniforms(seed, epoch, [0], SHUFFLE, self.n)[0], kind="stable")
+
+    def _first(self, order, seed, epoch):
+        with closing(self._stream(order, seed, epoch)) as batches:
+            return next(batches)
+
+    def _stream(self, order, seed, epoch):
+        """Yield the batches of the items at `order`."""
+        chunks = [range(p, min(p + self.bs, len(order))) for p in range(0, len(order), self.bs)]
+        buffers = _Buffers(min(self.bs, len(order)))
+
+        def photo(position):
+            return self._photo(int(order[position]), KeyedRandom(seed, epoch, position, CROP))
+
+        with closing(_ahead(photo, chunks, self.num_workers)) as decoded:
+            for chunk, photos in zip(chunks, decoded):
+                rows = order[chunk.start : chunk.stop].tolist()
+                pixels, out = buffers.fill(photos, [self.dataset.items[i] for i in rows])
+                plan = self._plan(*pixels.shape[1:3], chunk, seed, epoch)
+                yield self._batch(run_plan(plan, pixels, out), rows, chunk.start)
+
+    def _photo(self, i, draw):
+        """Decode item `i` and transform it: uint8 (H, W, 3)."""
+        im = self.dataset.image(i)
+        try:
+            for transform in self.item_tfms:
+                im = transform.apply(im, draw, self.train)
+            return np.asarray(im)
+        except Exception as error:
+            error.add_note(f"while transforming {describe(self.dataset.items[i])}")
+            raise
+
+    def _plan(self, h, w, positions, seed, epoch):
+        return make_plan(
+            self.batch_tfms, n=len(positions), h=h, w=w, train=self.train, seed=seed, epoch=epoch,
+            positions=positions,
+        )  # fmt: skip
+
+    def _batch(self, x, rows, position):
+        y = np.stack([self.dataset.target(i) for i in rows]) if self.has_labels else None
+        return Batch(x, y, position, [self.dataset.items[i] for i in rows])
+
+
+class _Buffers:
+    """Memory for the pixels of one batch, and for two batches that are ready for the network."""
+
+    def __init__(self, bs):
+        self._bs, self._pixels, self._ready = bs, None, deque()
+
+    def fill(self, photos, items):
+        """Return (photos as uint8 (N, H, W, 3), float32 of the same shape to write)."""
+        shape = photos[0].shape
+        for photo, item in zip(photos, items):
+            if photo.shape != shape:
+                raise ValueError(
+                    "DataLoader: `item_tfms` must make all photos one size, "
+                    f"got {_size(shape)} for {describe(items[0])} and {_size(photo.shape)} for "
+                    f"{describe(item)}; add Resize(224) or RandomResizedCrop(224)"
+                )
+        if self._pixels is None or self._pixels.shape[1:] != shape:
+            self._pixels = np.empty((self._bs, *shape), np.uint8)
+            self._ready = deque(np.empty((self._bs, *shape), np.float32) for _ in range(2))
+        n = len(photos)
+        np.stack(photos, out=self._pixels[:n])
+        self._ready.rotate()
+        return self._pixels[:n], self._ready[0][:n]
+
+
+def _ahead(function, chunks, num_workers):
+    """Yield the list of `function`'s values for every chunk, working ahead in threads."""
+    if not num_workers:
+        for chunk in chunks:
+            yield [function(position) for position in chunk]
+        return
+    # One batch ahead is enough, unless a batch has too few photos to keep the threads busy.
+    ahead = max(1, math.ceil(2 * num_workers / max(map(len, chunks), default=1)))
+    pool, waiting = ThreadPoolExecutor(num_workers, "mlclassify-photo"), deque()
+    try:
+        for chunk in chunks:
+            waiting.append([pool.submit(function, position) for position in chunk])
+            if len(waiting) > ahead:
+                yield [future.result() for future in waiting.popleft()]
+        while waiting:
+            yield [future.result() for future in waiting.popleft()]
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _for_user(batch):
+    x = np.array(batch.x).view(TensorImage)  # order 'K': still NHWC memory
+    return (x,) if batch.y is None else (x, np.array(batch.y).view(TensorMultiCategory))
+
+
+def describe(item):
+    """Return the name of an item for a message, at most 100 characters.
+
+    Parameters
+    ----------
+    item : object
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> describe(Path("teddy/1.jpg"))
+    'teddy/1.jpg'
+    """
+    if isinstance(item, (str, Path)):
+        return str(item)
+    if hasattr(item, "iloc"):
+        return f"row {item.name}"
+    if hasattr(item, "__array__") or isinstance(item, bytes):
+        return f"{type(item).__name__} of shape {np.shape(item)}"
+    text = repr(item)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+_METHOD = {"item_tfms": "apply", "batch_tfms": "plan"}
+
+
+def make_transforms(argument, transforms):
+    """Return transforms as a list in their order: classes called, the last of each class kept.
+
+    Parameters
+    ----------
+    argument : {'item_tfms', 'batch_tfms'}
+    transforms : transform, class, collection of them, or None
+
+    Returns
+    -------
+    list
+
+    Raises
+    ------
+    TypeError
+        If something is not a transform of that kind.
+    """
+    made = [t() if isinstance(t, type) else t for t in listify(transforms)]
+    for t in made:
+        if not callable(getattr(t, _METHOD[argument], None)):
+            raise TypeError(
+                f"DataLoader: `{argument}` must hold transforms with a method "
+                f"`{_METHOD[argument]}`, got {t!r}; RandomResizedCrop and Resize go to "
+                "`item_tfms`, what aug_transforms() returns to `batch_tfms`"
+            )
+    by_class = {type(t): t for t in made}
+    return sorted(by_class.values(), key=operator.attrgetter("order"))
+
+
+def _count(name, value, at_least):
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = at_least - 1
+    if number < at_least:
+        raise ValueError(
+            f"DataLoader: `{name}` must be an integer of at least {at_least}, got {value!r}"
+        )
+    return number
+
+
+def _size(shape):
+    return f"{shape[1]} x {shape[0]}"
+
+
+def _batches(dl):
+    return f"{len(dl)} {'batch' if len(dl) == 1 else 'batches'} of {dl.bs}"
+
+
+class DataLoaders:
+    """The training and the validation loader of one set of labels.
+
+    Parameters
+    ----------
+    train, valid : DataLoader
+    path : path or str
+        Folder for what a learner writes.
+    """
+
+    def __init__(self, train, valid, path="."):
+        self.train, self.valid, self.path = train, valid, Path(path)
+
+    def __getitem__(self, i):
+        return (self.train, self.valid)[i]
+
+    @property
+    def train_ds(self):
+        """The dataset of training."""
+        return self.train.dataset
+
+    @property
+    def valid_ds(self):
+        """The dataset of validation."""
+        return self.valid.dataset
+
+    @property
+    def vocab(self):
+        """The labels, in the order of the targets' columns."""
+        return self.train.vocab
+
+    @property
+    def c(self):
+        """Number of labels."""
+        return len(self.vocab)
+
+    @property
+    def loss_func(self):
+        """A new loss for these data: each learner has its own, and so its own threshold."""
+        return BCEWithLogitsLossFlat()
+
+    def one_batch(self):
+        """As `DataLoader.one_batch` of the training loader."""
+        return self.train.one_batch()
+
+    def show_batch(self, b=None, max_n=9, unique=False, nrows=None, ncols=None, figsize=None):
+        """As `DataLoader.show_batch` of the training loader."""
+        return self.train.show_batch(b, max_n, unique, nrows, ncols, figsize)
+
+    def test_dl(self, items, with_labels=False, bs=None):
+        """Return a loader of other items, with the transforms of validation.
+
+        Parameters
+        ----------
+        items : item or collection of items
+            What the data were built from, or anything that `open_image` reads.
+        with_labels : bool
+            Find their labels, too.
+        bs : int, optional
+            Default: that of the validation loader.
+
+        Returns
+        -------
+        DataLoader
+        """
+        valid = self.valid
+        return DataLoader(
+            valid.dataset.new(items, with_labels), bs=valid.bs if bs is None else bs,
+            item_tfms=valid.item_tfms, batch_tfms=valid.batch_tfms, num_workers=valid.num_workers,
+        )  # fmt: skip
+
+    def add_batch_tfm(self, transform):
+        """Add a batch transform to both loaders; it takes the place of one of its class.
+
+        Parameters
+        ----------
+        transform : batch transform
+        """
+        for dl in (self.train, self.valid):
+            dl.batch_tfms = make_transforms("batch_tfms", [*dl.batch_tfms, transform])
+
+    def __repr__(self):
+        lines = [self._headline()]
+        for name, *counts in [("label", "train", "valid"), *self._counts()]:
+            lines.append(f"{name:<20} {counts[0]:>7} {counts[1]:>7}")
+        return "\n".join([*lines, *self._unlisted()])
+
+    def _repr_html_(self):
+        # Labels are names of folders that someone else may have chosen: text, not HTML.
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+            for row in self._counts()
+        )
+        head = "<tr><th>label</th><th>train</th><th>valid</th></tr>"
+        rest = html.escape("".join(self._unlisted()))
+        return f"<p>{html.escape(self._headline())}</p><table>{head}{rows}</table><p>{rest}</p>"
+
+    def _headline(self):
+        return (
+            f"DataLoaders: {self.train.n} photos to train on ({_batches(self.train)}), "
+            f"{self.valid.n} to validate on ({_batches(self.valid)}), {self.c} labels"
+        )
+
+    def _counts(self):
+        """Rows (label, photos that bear it in training, in validation), the last for no label."""
+        marked = [dl.dataset.targets() != 0 for dl in (self.train, self.valid)]
+        per_label = zip(*(m.sum(axis=0).tolist() for m in marked))
+        rows = [(str(label), *counts) for label, counts in zip(self.vocab, per_label)]
+        none = [int((~m.any(axis=1)).sum()) for m in marked]
+        return rows[:_LISTED] + ([("(no label)", *none)] if any(none) else [])
+
+    def _unlisted(self):
+        return [f"and {self.c - _LISTED} more labels"] if self.c > _LISTED else []

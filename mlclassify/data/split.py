@@ -1,0 +1,263 @@
+"""Which items are for training and which for validation.
+
+A splitter is a function from the items to (training positions, validation positions).
+`RandomSplitter` gives the very split that fastai's gives for a seed, without torch and without
+touching anyone's random state.
+"""
+
+import operator
+from pathlib import Path
+
+import numpy as np
+
+from mlclassify.data.lists import L, listify
+from mlclassify.rng import default_seed
+
+
+def torch_randperm(n, seed):
+    """Return what ``torch.manual_seed(seed); torch.randperm(n)`` gives on a CPU.
+
+    torch shuffles 0..n-1 by swapping position i with one of i..n-1, taken from the next 32-bit
+    number of a Mersenne twister (MT19937, seeded as by ``init_genrand``).
+
+    Parameters
+    ----------
+    n : int
+    seed : int
+        As torch, only its lowest 32 bits count.
+
+    Returns
+    -------
+    int64 (n,)
+
+    Examples
+    --------
+    >>> torch_randperm(10, seed=0).tolist()
+    [4, 1, 7, 5, 3, 9, 0, 8, 6, 2]
+    """
+    twister = np.random.RandomState(seed & 0xFFFFFFFF)
+    numbers = twister.randint(0, 2**32, size=max(n - 1, 0), dtype=np.uint32).tolist()
+    order = list(range(n))
+    for i, number in enumerate(numbers):
+        j = i + number % (n - i)
+        order[i], order[j] = order[j], order[i]
+    return np.array(order, np.int64)
+
+
+def RandomSplitter(valid_pct=0.2, seed=None):
+    """Split at random.
+
+    Parameters
+    ----------
+    valid_pct : float
+        Part of the items for validation, in [0, 1]; their number is rounded down.
+    seed : int, optional
+        The same seed and items give the same split everywhere, and the one of fastai. Default: the
+        seed of `set_seed`, else a fresh one.
+
+    Returns
+    -------
+    function from items to (L of int, L of int)
+
+    Examples
+    --------
+    >>> RandomSplitter(seed=42)(range(5))
+    ([3, 2, 1, 4], [0])
+    """
+    _check_part("RandomSplitter", valid_pct)
+    if seed is not None:
+        seed = _integer("RandomSplitter", "seed", seed)
+
+    def split(items):
+        order = torch_randperm(len(items), default_seed() if seed is None else seed).tolist()
+        cut = int(valid_pct * len(order))
+        return L(order[cut:]), L(order[:cut])
+
+    return split
+
+
+def EndSplitter(valid_pct=0.2, valid_last=True):
+    """Take the validation items from one end.
+
+    Parameters
+    ----------
+    valid_pct : float
+        Part of the items, in [0, 1]; their number is rounded down.
+    valid_last : bool
+        From the end, else from the start.
+
+    Returns
+    -------
+    function from items to (L of int, L of int)
+
+    Examples
+    --------
+    >>> EndSplitter(0.4)("abcde"), EndSplitter(0.4, valid_last=False)("abcde")
+    (([0, 1, 2], [3, 4]), ([2, 3, 4], [0, 1]))
+    """
+    _check_part("EndSplitter", valid_pct)
+
+    def split(items):
+        cut = int(valid_pct * len(items))
+        if valid_last:
+            return L.range(len(items) - cut), L.range(len(items) - cut, len(items))
+        return L.range(cut, len(items)), L.range(cut)
+
+    return split
+
+
+def IndexSplitter(valid_idx):
+    """Take the items at given positions for validation.
+
+    Parameters
+    ----------
+    valid_idx : int or collection of int
+
+    Returns
+    -------
+    function from items to (L of int, L of int)
+
+    Examples
+    --------
+    >>> IndexSplitter([3, 1])("abcde")
+    ([0, 2, 4], [3, 1])
+    """
+    many = np.ravel(valid_idx).tolist() if hasattr(valid_idx, "__array__") else listify(valid_idx)
+    valid = L([_integer("IndexSplitter", "valid_idx", i) for i in many])
+
+    def split(items):
+        outside = valid.filter(lambda i: not 0 <= i < len(items))
+        if len(outside):
+            raise IndexError(
+                f"IndexSplitter: `valid_idx` must lie in 0 to {len(items) - 1}, got {outside[0]}"
+            )
+        taken = set(valid)
+        return L.range(len(items)).filter(lambda i: i not in taken), valid.unique()
+
+    return split
+
+
+def MaskSplitter(mask):
+    """Take the items whose value in `mask` is true for validation.
+
+    Parameters
+    ----------
+    mask : sequence of bool
+        One for each item.
+
+    Returns
+    -------
+    function from items to (L of int, L of int)
+
+    Examples
+    --------
+    >>> MaskSplitter([True, False, True])("abc")
+    ([1], [0, 2])
+    """
+    mask = L(mask, use_list=True)
+
+    def split(items):
+        if len(mask) != len(items):
+            raise ValueError(
+                f"MaskSplitter: `mask` must have a value for each of {len(items)} items, "
+                f"got {len(mask)}"
+            )
+        return mask.argwhere(negate=True), mask.argwhere()
+
+    return split
+
+
+def FuncSplitter(func):
+    """Take the items for which `func` holds for validation.
+
+    Parameters
+    ----------
+    func : function from an item to bool
+
+    Returns
+    -------
+    function from items to (L of int, L of int)
+
+    Examples
+    --------
+    >>> FuncSplitter(str.isupper)("aBc")
+    ([0, 2], [1])
+    """
+    return lambda items: MaskSplitter([bool(func(o)) for o in items])(items)
+
+
+def GrandparentSplitter(train_name="train", valid_name="valid"):
+    """Split by the folder above a file's folder: ``train/teddy/1.jpg``, ``valid/teddy/2.jpg``.
+
+    Parameters
+    ----------
+    train_name, valid_name : str or collection of str
+        Files below none of them are left out.
+
+    Returns
+    -------
+    function from items to (L of int, L of int)
+
+    Examples
+    --------
+    >>> GrandparentSplitter()(["train/teddy/1.jpg", "valid/teddy/2.jpg", "test/teddy/3.jpg"])
+    ([0], [1])
+    """
+
+    def split(items):
+        names = [Path(o).parent.parent.name for o in items]
+        return tuple(
+            L([i for i, name in enumerate(names) if name in listify(wanted)])
+            for wanted in (train_name, valid_name)
+        )
+
+    return split
+
+
+def ColSplitter(col="is_valid", on=None):
+    """Split the rows of a DataFrame by a column.
+
+    Parameters
+    ----------
+    col : str or int
+        Name or position of a column that is true (or 1) in the rows for validation.
+    on : object, or list of them, optional
+        The value, or values, that mark a row for validation, for a column that is not true or false.
+
+    Returns
+    -------
+    function from a DataFrame to (L of int, L of int)
+    """
+
+    def split(items):
+        if not hasattr(items, "iloc"):
+            raise TypeError(
+                f"ColSplitter: `items` must be a DataFrame, got {type(items).__name__}"
+            )
+        column = (items.iloc[:, col] if isinstance(col, int) else items[col]).tolist()
+        if on is not None:
+            return MaskSplitter([value in listify(on) for value in column])(items)
+        # A column of texts would otherwise be all true, "False" included.
+        strange = [value for value in column if value not in (0, 1)]
+        if strange:
+            raise ValueError(
+                f"ColSplitter: column {col!r} must be true or false in each row, "
+                f"got {strange[0]!r}; name the values of validation rows with `on`"
+            )
+        return MaskSplitter(column)(items)
+
+    return split
+
+
+def _check_part(function, part):
+    if not 0 <= part <= 1:
+        raise ValueError(f"{function}: `valid_pct` must lie in [0, 1], got {part}")
+
+
+def _integer(function, name, value):
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{function}: `{name}` must be an integer, got {value!r}"
+        ) from None

@@ -1,0 +1,406 @@
+"""Functions on the way from an item to its labels, and from labels to the target of training.
+
+A target is float32 (L,), one cell for each label of the vocabulary. No labels at all are legal:
+such a photo teaches what none of the labels looks like.
+"""
+
+import numpy as np
+
+from mlclassify.data.lists import L, listify
+
+NOTHING = "#na#"  # what stands for unknown labels with add_na, as in fastai
+
+
+class Transform:
+    """A function with an order and, if it has one, a way back.
+
+    Parameters
+    ----------
+    enc, dec : function, optional
+        Do and undo; a subclass writes the methods `encodes` and `decodes` instead.
+    split_idx : {None, 0, 1}
+        Act on both splits, on training only, or on validation only.
+    order : float, optional
+        A `Pipeline` runs the lower ones first.
+
+    Examples
+    --------
+    >>> double = Transform(lambda x: 2 * x, lambda x: x / 2)
+    >>> double(4), double.decode(4)
+    (8, 2.0)
+    """
+
+    order = 0
+    split_idx = None
+
+    def __init__(self, enc=None, dec=None, split_idx=None, order=None):
+        if enc is not None:
+            self.encodes = enc
+        if dec is not None:
+            self.decodes = dec
+        if split_idx is not None:
+            self.split_idx = split_idx
+        if order is not None:
+            self.order = order
+
+    def encodes(self, x):
+        """Return what becomes of `x`."""
+        return x
+
+    def decodes(self, x):
+        """Return what `x` was."""
+        return x
+
+    def __call__(self, x, split_idx=None):
+        return self.encodes(x) if self._acts(split_idx) else x
+
+    def decode(self, x, split_idx=None):
+        """Undo `__call__`."""
+        return self.decodes(x) if self._acts(split_idx) else x
+
+    def _acts(self, split_idx):
+        return self.split_idx is None or self.split_idx == split_idx
+
+    def __repr__(self):
+        function = self.__dict__.get("encodes")
+        return getattr(function, "__name__", None) or type(function or self).__name__
+
+
+def as_transform(f):
+    """Return `f` as a `Transform`: itself, an instance of a class, or a function wrapped.
+
+    Parameters
+    ----------
+    f : Transform, class or function
+
+    Returns
+    -------
+    Transform
+
+    Raises
+    ------
+    TypeError
+        If it cannot be called.
+
+    Examples
+    --------
+    >>> as_transform(str.upper)("a")
+    'A'
+    """
+    if isinstance(f, type) and issubclass(f, Transform):
+        return f()
+    if isinstance(f, Transform):
+        return f
+    if not callable(f):
+        raise TypeError(f"Pipeline: `funcs` must be functions or Transforms, got {f!r}")
+    return Transform(f, order=getattr(f, "order", None))
+
+
+class Pipeline:
+    """Several functions as one, in their order; undone backwards.
+
+    Parameters
+    ----------
+    funcs : function, Transform, or collection of them, optional
+    split_idx : {None, 0, 1}
+        Which split the data are of, for transforms that act on one only.
+
+    Examples
+    --------
+    >>> p = Pipeline([str.strip, str.upper])
+    >>> p(" a "), p
+    ('A', Pipeline: strip -> upper)
+    """
+
+    def __init__(self, funcs=None, split_idx=None):
+        if isinstance(funcs, Pipeline):
+            funcs = funcs.fs
+        self.fs = L([as_transform(f) for f in listify(funcs)]).sorted("order")
+        self.split_idx = split_idx
+
+    def __call__(self, x):
+        for f in self.fs:
+            x = f(x, split_idx=self.split_idx)
+        return x
+
+    def decode(self, x):
+        """Undo `__call__`, the last function first."""
+        for f in reversed(self.fs):
+            x = f.decode(x, split_idx=self.split_idx)
+        return x
+
+    def __len__(self):
+        return len(self.fs)
+
+    def __getitem__(self, i):
+        return self.fs[i]
+
+    def __repr__(self):
+        return f"Pipeline: {' -> '.join(map(repr, self.fs))}"
+
+
+# --- labels ------------------------------------------------------------------------------------------
+
+
+def label_list(y):
+    """Return labels as a list: a text is one label, and None, NaN, '' and [] are none.
+
+    Parameters
+    ----------
+    y : object
+        What a `get_y` gave for one item.
+
+    Returns
+    -------
+    list
+        Each label once, in order; those of a set sorted.
+
+    Examples
+    --------
+    >>> label_list("black"), label_list(["a", "b", "a"]), label_list(None), label_list("")
+    (['black'], ['a', 'b'], [], [])
+    """
+    if isinstance(y, (set, frozenset)):
+        y = sorted(y, key=str)
+    many = np.ravel(y).tolist() if hasattr(y, "__array__") else listify(y)
+    # NumPy's own scalars would print as np.str_('black').
+    many = [o.item() if isinstance(o, np.generic) else o for o in many]
+    # NaN is how a DataFrame says that a cell is empty; it alone differs from itself.
+    return list(dict.fromkeys(o for o in many if o is not None and o != "" and o == o))
+
+
+class CategoryMap(L):
+    """The vocabulary: labels by position, and positions by label.
+
+    Parameters
+    ----------
+    col : collection
+        Labels, repeats allowed.
+    sort : bool
+        Sort them, else keep the order of first appearance.
+    add_na : bool
+        Put '#na#' first, for labels that are not in it.
+
+    Attributes
+    ----------
+    o2i : dict
+        From label to position.
+
+    Examples
+    --------
+    >>> vocab = CategoryMap(["teddy", "black", "teddy"])
+    >>> vocab, vocab.o2i["teddy"]
+    (['black', 'teddy'], 1)
+    """
+
+    def __init__(self, col, sort=True, add_na=False):
+        labels = label_list(col)
+        if sort:
+            labels = _sorted_labels(labels)
+        if add_na:
+            labels = [NOTHING, *(o for o in labels if o != NOTHING)]
+        super().__init__(labels)
+        self.o2i = self.val2idx()
+
+    def map_objs(self, labels):
+        """Positions (L of int) of `labels`."""
+        return L([self.o2i[o] for o in labels])
+
+    def map_ids(self, ids):
+        """Labels (L) at the positions `ids`."""
+        return L([self.items[int(i)] for i in ids])
+
+
+def _sorted_labels(labels):
+    try:
+        return sorted(labels)
+    except TypeError:
+        kinds = sorted({type(o).__name__ for o in labels})
+        raise TypeError(
+            f"MultiCategorize: labels must be of one sortable type, got {' and '.join(kinds)}; "
+            "make `get_y` return texts"
+        ) from None
+
+
+class MultiCategorize(Transform):
+    """Labels to their positions in the vocabulary.
+
+    Parameters
+    ----------
+    vocab : collection, optional
+        Kept in its order. Default: the labels that `setups` sees, sorted.
+    add_na : bool
+        Put '#na#' first in the vocabulary; a label that is not in it then counts as '#na#'.
+
+    Examples
+    --------
+    >>> t = MultiCategorize()
+    >>> t.setups([["teddy"], ["black", "teddy"], []])
+    >>> t(["teddy", "black"]), t.decode([0]), t.vocab
+    (array([1, 0]), ['black'], ['black', 'teddy'])
+    """
+
+    order = 1
+
+    def __init__(self, vocab=None, add_na=False):
+        super().__init__()
+        self.add_na = add_na
+        self.vocab = None if vocab is None else CategoryMap(vocab, sort=False, add_na=add_na)
+
+    def setups(self, items):
+        """Take the vocabulary from the labels of the training items, unless one was given.
+
+        Parameters
+        ----------
+        items : collection of what `get_y` gives
+        """
+        if self.vocab is None:
+            self.vocab = CategoryMap(L(items).map(label_list).concat(), add_na=self.add_na)
+
+    def unknown(self, labels):
+        """The labels (list) that `encodes` would refuse."""
+        return [] if self.add_na else [o for o in label_list(labels) if o not in self.vocab.o2i]
+
+    def encodes(self, labels):
+        """Positions, int64 (number of labels,); KeyError for an unknown label."""
+        unknown = self.unknown(labels)
+        if unknown:
+            raise KeyError(not_included(unknown))
+        ids = [self.vocab.o2i.get(o, 0) for o in label_list(labels)]
+        return np.array(list(dict.fromkeys(ids)), np.int64)
+
+    def decodes(self, ids):
+        """Labels (L) at positions."""
+        return self.vocab.map_ids(ids)
+
+
+def not_included(labels):
+    """The sentence with which fastai refuses labels."""
+    names = ", ".join(f"'{o}'" for o in labels)
+    return f"Labels {names} were not included in the training dataset"
+
+
+class OneHotEncode(Transform):
+    """Positions to a target with 1 there and 0 elsewhere.
+
+    Parameters
+    ----------
+    c : int
+        Number of labels.
+
+    Examples
+    --------
+    >>> OneHotEncode(3)([0, 2])
+    array([1., 0., 1.], dtype=float32)
+    """
+
+    order = 2
+
+    def __init__(self, c):
+        super().__init__()
+        self.c = c
+
+    def encodes(self, ids):
+        """Target, float32 (c,)."""
+        target = np.zeros(self.c, np.float32)
+        target[list(ids)] = 1
+        return target
+
+    def decodes(self, target):
+        """Positions, int64, where the target is 1; a soft label is not."""
+        return np.flatnonzero(np.asarray(target) == 1)
+
+
+class EncodedMultiCategorize(Transform):
+    """Targets that are numbers already, such as the 0/1 columns of a table. Soft labels may be.
+
+    Parameters
+    ----------
+    vocab : collection
+        The label of each number, kept in its order.
+
+    Examples
+    --------
+    >>> EncodedMultiCategorize(["a", "b"])([1, 0.5])
+    array([1. , 0.5], dtype=float32)
+    """
+
+    order = 1
+
+    def __init__(self, vocab):
+        super().__init__()
+        if vocab is None:
+            raise TypeError(
+                "MultiCategoryBlock: `vocab` must name the label of each number with "
+                "encoded=True, got None"
+            )
+        self.vocab = CategoryMap(vocab, sort=False)
+
+    def encodes(self, numbers):
+        """Target, float32 (number of labels,); ValueError unless that many in [0, 1]."""
+        given = numbers if hasattr(numbers, "__array__") else listify(numbers)
+        target = np.asarray(given, np.float32)
+        if target.shape != (len(self.vocab),):
+            raise ValueError(
+                f"MultiCategoryBlock: `get_y` must give {len(self.vocab)} numbers with "
+                f"encoded=True, one for each label of `vocab`, got shape {target.shape}"
+            )
+        if not ((target >= 0) & (target <= 1)).all():
+            raise ValueError(
+                "MultiCategoryBlock: `get_y` must give numbers in [0, 1] with encoded=True, "
+                f"got {target.tolist()}"
+            )
+        return target
+
+    def decodes(self, target):
+        """Labels (L) where the target is 1."""
+        return self.vocab.map_ids(np.flatnonzero(np.asarray(target) == 1))
+
+
+class ColReader:
+    """Read columns of a row of a table.
+
+    Parameters
+    ----------
+    cols : str, int, or collection of them
+        Names or positions; several give an `L`.
+    pref, suff : path or str
+        Put before and after what is read, such as a folder and '.jpg'.
+    label_delim : str, optional
+        Cut what is read into labels at this text. Blanks around a label, empty labels and NaN are
+        dropped.
+
+    Examples
+    --------
+    >>> row = {"file": "7", "labels": "sun sky"}
+    >>> ColReader("file", pref="photos/", suff=".jpg")(row)
+    'photos/7.jpg'
+    >>> ColReader("labels", label_delim=" ")(row)
+    ['sun', 'sky']
+    """
+
+    order = 0
+
+    def __init__(self, cols, pref="", suff="", label_delim=None):
+        self.cols = listify(cols)
+        self.pref = pref if isinstance(pref, str) else str(pref) + "/"
+        self.suff, self.label_delim = suff, label_delim
+        if label_delim == "":
+            raise ValueError("ColReader: `label_delim` must not be empty, got ''")
+
+    def __call__(self, row):
+        values = [self._read(row, col) for col in self.cols]
+        return values[0] if len(values) == 1 else L(values)
+
+    def _read(self, row, col):
+        value = _cell(row, col)
+        if self.label_delim is not None:
+            labels = [] if value is None or value != value else str(value).split(self.label_delim)
+            return [o for o in (label.strip() for label in labels) if o]
+        return f"{self.pref}{value}{self.suff}" if self.pref or self.suff else value
+
+
+def _cell(row, col):
+    if isinstance(col, int):
+        return row.iloc[col] if hasattr(row, "iloc") else row[col]
+    return getattr(row, col) if col in getattr(row, "_fields", ()) else row[col]

@@ -1,0 +1,248 @@
+"""Saved learners: one safetensors file, weights and JSON, nothing that runs.
+
+The tensors stand under their own names. ``__metadata__`` holds three texts: the version of the
+format, a JSON object with all that is no tensor, and the sha256 of both. What the JSON names
+(architecture, loss, transforms) is looked up in the tables below and nowhere else.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mlclassify.data.block import empty_dataloaders
+from mlclassify.losses import BaseLoss, BCEWithLogitsLossFlat
+from mlclassify.rng import check_seed
+from mlclassify.tensor import nn
+from mlclassify.thresholds import check_thresh
+from mlclassify.vision import augment
+from mlclassify.vision.models import ARCHS, build_model
+from mlclassify.weights import ModelFileError, read_tensors, write_tensors
+
+FORMAT_VERSION = 1
+_VERSION, _LEARNER, _HASH = (f"mlclassify.{k}" for k in ("format_version", "learner", "sha256"))
+_ITEM_TFMS = {t.__name__: t for t in (augment.RandomResizedCrop, augment.Resize)}
+_BATCH_TFMS = {
+    t.__name__: t
+    for t in (
+        augment.AffineWarp, augment.Brightness, augment.Contrast, augment.Dihedral, augment.Flip,
+        augment.Lighting, augment.Normalize, augment.Rotate, augment.Warp, augment.Zoom,
+    )
+}
+
+
+@dataclass
+class Saved:
+    """What a file of a learner holds."""
+
+    model: object
+    dls: object
+    loss_func: object
+    seed: int
+    epochs_begun: int
+
+
+def write_learner(learn, path):
+    """Write a learner to `path`, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        The file name, the loss or a transform is none that a file can hold.
+    """
+    if Path(path).suffix != ".safetensors":
+        raise ValueError(f"export: `fname` must end in .safetensors, got {Path(path).name!r}")
+    text = json.dumps(_described(learn), allow_nan=False, ensure_ascii=False)
+    tensors = learn.model.state_dict()
+    metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: _digest(tensors, text)}
+    write_tensors(path, tensors, metadata)
+
+
+def _described(learn):
+    """Return all of a learner that is no tensor, as JSON has it."""
+    model, train = learn.model, learn.dls.train
+    return {
+        "arch": model.arch.name,
+        "ps": float(model.ps),
+        "vocab": [str(label) for label in learn.dls.vocab],
+        "loss": _described_loss(learn.loss_func),
+        "item_tfms": _described_transforms(train.item_tfms, _ITEM_TFMS),
+        "batch_tfms": _described_transforms(train.batch_tfms, _BATCH_TFMS),
+        "seed": learn.seed,
+        "epochs_begun": learn.epochs_begun,
+    }
+
+
+def _described_loss(loss):
+    """Return the arguments of the loss; refuse one that another class could not stand for."""
+    if not (isinstance(loss, BaseLoss) and isinstance(loss.func, nn.BCEWithLogitsLoss)):
+        raise ValueError(
+            "export: `loss_func` must be a BCEWithLogitsLossFlat, for a file holds no functions, "
+            f"got {loss!r}; assign learn.loss_func = BCEWithLogitsLossFlat(thresh=...) first"
+        )
+    thresh = getattr(loss, "thresh", 0.5)
+    _check_decides_alike(loss, thresh)
+    return {
+        "thresh": _jsonable(thresh),
+        "reduction": loss.reduction,
+        "weight": _jsonable(loss.func.weight),
+        "pos_weight": _jsonable(loss.func.pos_weight),
+        "flatten": bool(loss.flatten),
+    }
+
+
+def _check_decides_alike(loss, thresh):
+    """Refuse a loss class of the user's whose decisions its threshold does not tell."""
+    logits = np.linspace(-8, 8, 101, dtype=np.float32)[:, None].repeat(np.size(thresh), axis=1)
+    plain = BCEWithLogitsLossFlat(thresh=thresh)
+    probs = plain.activation(logits)
+    alike = np.array_equal(loss.activation(logits), probs) and np.array_equal(
+        loss.decodes(probs), plain.decodes(probs)
+    )
+    if not alike:
+        raise ValueError(
+            "export: `loss_func` must decide as BCEWithLogitsLossFlat does with its `thresh`, for "
+            f"a file holds no functions, got {type(loss).__name__}"
+        )
+
+
+def _jsonable(value):
+    """Return numbers as JSON has them; it has no infinity, so that becomes a text."""
+    if value is None:
+        return None
+    value = np.asarray(value, np.float64)
+    if value.ndim:
+        return [_jsonable(v) for v in value]
+    return float(value) if np.isfinite(value) else str(float(value))
+
+
+def _numbers(value):
+    """Undo `_jsonable`."""
+    if isinstance(value, list):
+        return [_numbers(v) for v in value]
+    return None if value is None else float(value)
+
+
+def _described_transforms(transforms, known):
+    for t in transforms:
+        if known.get(type(t).__name__) is not type(t):
+            raise ValueError(
+                f"export: a transform must be one of {', '.join(known)}, got {t!r}; a file holds "
+                "no functions"
+            )
+    return [[type(t).__name__, t.config()] for t in transforms]
+
+
+def _digest(tensors, text):
+    """Return the sha256 of named tensors and a text."""
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = np.ascontiguousarray(tensors[name])
+        total.update(f"\n{name} {value.dtype.str} {value.shape}\n".encode())
+        total.update(value.data)
+    return total.hexdigest()
+
+
+def read_learner(path):
+    """Read what `write_learner` wrote, and check all of it.
+
+    Returns
+    -------
+    Saved
+
+    Raises
+    ------
+    FileNotFoundError
+    ModelFileError
+    """
+    tensors, metadata = read_tensors(path, "load_learner")
+    text = _checked_text(path, tensors, metadata)
+    try:
+        return _restored(json.loads(text), tensors)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"load_learner: {str(path)!r} must describe a learner that this version knows: {error}"
+        ) from error
+
+
+def _checked_text(path, tensors, metadata):
+    """Return the JSON of a file whose format and hash are as they should be."""
+    name = f"load_learner: {str(path)!r}"
+    if not {_VERSION, _LEARNER, _HASH} <= set(metadata):
+        raise ModelFileError(
+            f"{name} must be a file that learn.export wrote, got other tensors; weights go to "
+            "vision_learner(weights=...)"
+        )
+    if metadata[_VERSION] != str(FORMAT_VERSION):
+        raise ModelFileError(
+            f"{name} must have format version {FORMAT_VERSION}, got {metadata[_VERSION]!r}; a "
+            "newer mlclassify may read it"
+        )
+    if metadata[_HASH] != _digest(tensors, metadata[_LEARNER]):
+        raise ModelFileError(f"{name} must match its own hash; it is damaged or was changed")
+    return metadata[_LEARNER]
+
+
+_TYPES = {"arch": str, "ps": float, "vocab": list, "loss": dict, "item_tfms": list,
+          "batch_tfms": list, "seed": int, "epochs_begun": int}
+
+
+def _restored(config, tensors):
+    """Build a learner's parts from checked JSON; errors are the caller's to name the file in."""
+    _check_types(config)
+    dls = empty_dataloaders(
+        config["vocab"],
+        _made(config["item_tfms"], _ITEM_TFMS),
+        _made(config["batch_tfms"], _BATCH_TFMS),
+    )
+    return Saved(
+        _restored_model(config, tensors),
+        dls,
+        _restored_loss(config["loss"], len(config["vocab"])),
+        check_seed("learner", config["seed"]),
+        config["epochs_begun"],
+    )
+
+
+def _check_types(config):
+    if not isinstance(config, dict) or set(config) != set(_TYPES):
+        raise ValueError(f"its fields must be {', '.join(_TYPES)}")
+    for name, kind in _TYPES.items():
+        if type(config[name]) is not kind:
+            raise TypeError(f"its field {name} must be a {kind.__name__}")
+    vocab = config["vocab"]
+    if not all(isinstance(v, str) for v in vocab) or len(set(vocab)) != len(vocab) or not vocab:
+        raise ValueError("its vocab must hold texts, each once")
+    if not 0 <= config["ps"] < 1:
+        raise ValueError(f"its ps must lie in [0, 1), got {config['ps']}")
+    if not 0 <= config["epochs_begun"] < 2**32:
+        raise ValueError("its epochs_begun must lie in [0, 2**32)")
+
+
+def _restored_model(config, tensors):
+    last = tensors.get("head.fc2.weight")
+    # Before a network of that size is built: the file itself must be as large.
+    if last is None or last.shape[:1] != (len(config["vocab"]),):
+        raise ValueError("its last layer must have an output for each label")
+    if any(t.dtype != np.float32 for t in tensors.values()):
+        raise TypeError("its tensors must be float32")
+    model = build_model(ARCHS[config["arch"]], len(config["vocab"]), config["ps"])
+    model.load_state_dict(tensors)
+    return model
+
+
+def _restored_loss(config, n_labels):
+    names = {"thresh", "reduction", "weight", "pos_weight", "flatten"}
+    if set(config) != names:
+        raise ValueError(f"its loss must have {', '.join(sorted(names))}")
+    options = {k: _numbers(config[k]) for k in ("weight", "pos_weight")}
+    if config["pos_weight"] is None:
+        options["flatten"] = bool(config["flatten"])
+    thresh = check_thresh("loss", _numbers(config["thresh"]), n_labels)
+    return BCEWithLogitsLossFlat(thresh=thresh, reduction=config["reduction"], **options)
+
+
+def _made(pairs, known):
+    return [known[name](**config) for name, config in pairs]

@@ -1,0 +1,443 @@
+"""``F`` and ``nn``: the losses and activations of torch that a multi-label notebook calls.
+
+Binary cross entropy on logits lives here once: `F`, `nn`, and the losses of `mlclassify.losses`
+all come to `_bce`, which makes the one C call for values and gradient together.
+"""
+
+import numpy as np
+
+from mlclassify import _core
+from mlclassify.arrays import as_array, as_float32, refuse
+from mlclassify.ndtensor import NO_AUTOGRAD, Size, Tensor
+
+_REDUCTIONS = ("mean", "sum", "none")
+_BCE = "binary_cross_entropy_with_logits"
+
+
+class Namespace:
+    """Names gathered under one, which for an unknown one says what there is.
+
+    Examples
+    --------
+    >>> Namespace("nn", Sigmoid=Sigmoid).Linear
+    Traceback (most recent call last):
+    ...
+    AttributeError: nn has no `Linear`; it has Sigmoid. PyTorch is not behind it
+    """
+
+    def __init__(self, name, **members):
+        self._name = name
+        self.__dict__.update(members)
+
+    def __getattr__(self, name):
+        raise AttributeError(unknown_name(self._name, name, dir(self)))
+
+    def __dir__(self):
+        return sorted(name for name in self.__dict__ if not name.startswith("_"))
+
+    def __repr__(self):
+        return f"<{self._name}: {', '.join(dir(self))}>"
+
+
+def unknown_name(space, name, known):
+    """Return the message for a `name` of torch that `space` does not have."""
+    return f"{space} has no `{name}`; it has {', '.join(known)}. PyTorch is not behind it"
+
+
+def check_reduction(fn, reduction):
+    """Return `reduction`, or raise ValueError in the name of `fn`."""
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"{fn}: `reduction` must be one of {_REDUCTIONS}, got {reduction!r}")
+    return reduction
+
+
+def check_weight(name, fn, weight):
+    """Return `weight` as float32, finite and not negative, or None as None."""
+    if weight is None:
+        return None
+    array = as_float32(name, fn, weight)
+    refuse(~(np.isfinite(array) & (array >= 0)), name, fn, "be finite and not negative", array)
+    return array
+
+
+def binary_cross_entropy_with_logits(
+    input, target, weight=None, reduction="mean", pos_weight=None
+):
+    """Return the binary cross entropy of logits against targets in [0, 1].
+
+    ``l = weight * ((1 - y) * x + (1 + (pos_weight - 1) * y) * log(1 + exp(-x)))``, computed so
+    that large logits lose nothing. A NaN logit gives NaN, an infinite one the limit.
+
+    Parameters
+    ----------
+    input : array_like (..., L)
+        Logits x.
+    target : array_like, same shape
+        Targets y in [0, 1], hard or soft.
+    weight : array_like, optional
+        Not negative; broadcast to `input`. The mean is over the number of cells all the same.
+    reduction : {"mean", "sum", "none"}
+    pos_weight : array_like, optional
+        Weight of the positive part, one a label: broadcast to `input`.
+
+    Returns
+    -------
+    float32 Tensor, 0-d, or with "none" of the shape of `input`
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, a target is NaN or outside [0, 1], a weight is negative, infinite or
+        NaN, or does not broadcast.
+
+    Examples
+    --------
+    >>> x, y = [[0.7260, -3.3489, -2.3491]], [[1, 0, 1]]
+    >>> binary_cross_entropy_with_logits(x, y)
+    tensor(0.9565)
+    >>> binary_cross_entropy_with_logits(x, y, reduction="none")
+    tensor([[0.3946, 0.0345, 2.4403]])
+    """
+    check_reduction(_BCE, reduction)
+    value, cells, _ = _bce(input, target, weight, pos_weight, reduction)
+    result = cells if reduction == "none" else np.asarray(value, dtype=np.float32)
+    return np.ndarray.view(result, type(input) if isinstance(input, Tensor) else Tensor)
+
+
+def binary_cross_entropy_with_logits_value_and_grad(
+    input, target, weight=None, reduction="mean", pos_weight=None
+):
+    """Return the loss and its gradient, from one pass over the logits.
+
+    Parameters
+    ----------
+    input, target, weight, pos_weight
+        As in `binary_cross_entropy_with_logits`.
+    reduction : {"mean", "sum"}
+
+    Returns
+    -------
+    value : float
+    grad : float32 ndarray of the shape of `input`
+
+    Raises
+    ------
+    ValueError
+        As `binary_cross_entropy_with_logits`; or `reduction` is "none", which leaves no number.
+
+    Examples
+    --------
+    >>> value, grad = binary_cross_entropy_with_logits_value_and_grad([[0.0, 0.0]], [[1, 0]])
+    >>> round(value, 4), grad.tolist()
+    (0.6931, [[-0.25, 0.25]])
+    """
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"{_BCE}: `reduction` must be 'mean' or 'sum' to train, got {reduction!r}")
+    value, _, grad = _bce(input, target, weight, pos_weight, reduction, want_grad=True)
+    return value, grad
+
+
+# A Learner may be handed the plain function: it finds the gradient as it does on a loss object.
+binary_cross_entropy_with_logits.value_and_grad = binary_cross_entropy_with_logits_value_and_grad
+
+
+def _bce(input, target, weight, pos_weight, reduction, want_grad=False):
+    """Return (value, cells, grad): cells for "none", grad on request, else None."""
+    x, y = as_float32("input", _BCE, input), as_array("target", _BCE, target)
+    _check_target(_BCE, x, y)
+    weights = [
+        _as_rows(name, w, x.shape) for name, w in (("weight", weight), ("pos_weight", pos_weight))
+    ]
+    cells = np.zeros(x.shape, np.float32) if reduction == "none" else None
+    grad = np.zeros(x.shape, np.float32) if want_grad else None
+    scale = 1.0
+    if reduction == "mean":
+        scale = 1 / x.size if x.size else float("nan")  # the mean of nothing is NaN, as in torch
+    if not x.size:
+        return 0 * scale, cells, grad
+    y = np.asarray(y, dtype=np.float32, order="C")
+    total = _core.bce_with_logits(
+        _rows(x), _rows(y), *weights, scale, *(a if a is None else _rows(a) for a in (cells, grad))
+    )
+    return total * scale, cells, grad
+
+
+def _rows(array):
+    """Return a view (N, L) of a contiguous array that is not empty."""
+    return array.reshape(-1, array.shape[-1] if array.ndim else 1)
+
+
+def _as_rows(name, weight, shape):
+    """Return a weight as C takes it for logits of `shape`: None, (1, L) or (N, L)."""
+    weight = check_weight(name, _BCE, weight)
+    if weight is None or 0 in shape:
+        return None
+    try:
+        if weight.ndim <= 1:
+            return np.broadcast_to(weight, shape[-1:] or (1,)).reshape(1, -1).copy()
+        return _rows(np.broadcast_to(weight, shape).copy())
+    except ValueError as error:
+        raise ValueError(
+            f"{_BCE}: `{name}` must broadcast to the shape of `input` {shape}, got {weight.shape}"
+        ) from error
+
+
+def _check_target(fn, input, target):
+    if target.shape != input.shape:
+        raise ValueError(
+            f"{fn}: `target` must have the shape of `input` (BCEWithLogitsLossFlat flattens both), "
+            f"got {target.shape}. Target size ({Size(target.shape)}) must be the same as "
+            f"input size ({Size(input.shape)})"
+        )
+    refuse(~((target >= 0) & (target <= 1)), "target", fn, "lie in [0, 1]", target)
+
+
+def binary_cross_entropy(input, target, weight=None, reduction="mean"):
+    """Return the binary cross entropy of probabilities; its logarithms stop at -100, as torch's.
+
+    Parameters
+    ----------
+    input : array_like
+        Probabilities. On logits use `binary_cross_entropy_with_logits`: it loses nothing.
+    target, weight, reduction
+        As there.
+
+    Returns
+    -------
+    float32 Tensor, 0-d, or with "none" of the shape of `input`
+
+    Raises
+    ------
+    ValueError
+        A probability lies outside [0, 1]; else as there. NaN stays NaN.
+
+    Examples
+    --------
+    >>> binary_cross_entropy([0.5, 0.25], [1.0, 0.0])
+    tensor(0.4904)
+    """
+    fn = "binary_cross_entropy"
+    check_reduction(fn, reduction)
+    p, y = as_float32("input", fn, input), as_array("target", fn, target)
+    refuse((p < 0) | (p > 1), "input", fn, "lie in [0, 1], as probabilities do", p)
+    _check_target(fn, p, y)
+    weight = check_weight("weight", fn, weight)
+    p, y = p.astype(np.float64), y.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        cells = -(y * np.maximum(np.log(p), -100) + (1 - y) * np.maximum(np.log1p(-p), -100))
+    cells = cells if weight is None else _times(cells, weight)
+    total = {"none": cells, "sum": cells.sum(), "mean": cells.sum() / max(cells.size, 1)}
+    result = np.nan if reduction == "mean" and not cells.size else total[reduction]
+    cls = type(input) if isinstance(input, Tensor) else Tensor
+    return np.ndarray.view(np.asarray(result, dtype=np.float32), cls)
+
+
+def _times(cells, weight):
+    try:
+        return cells * np.broadcast_to(weight, cells.shape)
+    except ValueError as error:
+        raise ValueError(
+            "binary_cross_entropy: `weight` must broadcast to the shape of `input` "
+            f"{cells.shape}, got {weight.shape}"
+        ) from error
+
+
+def sigmoid(input):
+    """Return 1 / (1 + exp(-x)) of an array_like, a Tensor of the same shape.
+
+    Examples
+    --------
+    >>> sigmoid([0.0, 2.0])
+    tensor([0.5000, 0.8808])
+    """
+    return _as_floats("sigmoid", input).sigmoid()
+
+
+def relu(input):
+    """Return the larger of each cell and 0, a Tensor of the same shape.
+
+    Examples
+    --------
+    >>> relu([-1.0, 2.0])
+    tensor([0., 2.])
+    """
+    return _as_floats("relu", input).relu()
+
+
+def _as_floats(fn, x):
+    return x if isinstance(x, Tensor) else np.ndarray.view(as_float32("input", fn, x), Tensor)
+
+
+def one_hot(tensor, num_classes=-1):
+    """Return int64 (..., num_classes) with 1 at each class index of `tensor`.
+
+    Parameters
+    ----------
+    tensor : array_like of int
+    num_classes : int, default -1
+        -1: one more than the largest index.
+
+    Raises
+    ------
+    TypeError
+        `tensor` holds something else than integers.
+    ValueError
+        An index is negative, or not below `num_classes`.
+
+    Examples
+    --------
+    >>> one_hot([0, 2])
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
+    index = as_array("tensor", "one_hot", tensor)
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: `tensor` must hold integers, got {index.dtype}")
+    classes = int(index.max(initial=-1)) + 1 if num_classes == -1 else num_classes
+    refuse((index < 0) | (index >= classes), "tensor", "one_hot", f"lie in [0, {classes})", index)
+    hot = (index[..., None] == np.arange(classes)).astype(np.int64)
+    return np.ndarray.view(hot, Tensor)
+
+
+class _Loss:
+    """What the losses of `nn` share: a checked weight and reduction."""
+
+    def __init__(self, weight=None, *, reduction="mean"):
+        name = type(self).__name__
+        self.reduction = check_reduction(name, reduction)
+        self.weight = _as_tensor(check_weight("weight", name, weight))
+
+    def __call__(self, input, target):
+        return self.forward(input, target)
+
+    def __repr__(self):
+        return f"{type(self).__name__}()"
+
+
+def _as_tensor(array):
+    return None if array is None else np.ndarray.view(array, Tensor)
+
+
+class BCEWithLogitsLoss(_Loss):
+    """`binary_cross_entropy_with_logits` as an object.
+
+    Parameters
+    ----------
+    weight, pos_weight : array_like, optional
+    reduction : {"mean", "sum", "none"}
+
+    Examples
+    --------
+    >>> BCEWithLogitsLoss(reduction="sum")([0.0122, 0.2294], [0.5, 0.29])
+    tensor(1.4411)
+    """
+
+    def __init__(self, weight=None, *, reduction="mean", pos_weight=None):
+        super().__init__(weight, reduction=reduction)
+        self.pos_weight = _as_tensor(check_weight("pos_weight", "BCEWithLogitsLoss", pos_weight))
+
+    def _options(self):
+        return self.weight, self.reduction, self.pos_weight
+
+    def forward(self, input, target):
+        """Return the loss, as calling the object does."""
+        return binary_cross_entropy_with_logits(input, target, *self._options())
+
+    def value_and_grad(self, input, target):
+        """Return (float, float32 gradient of the shape of `input`)."""
+        refuse_redefined(self, BCEWithLogitsLoss, "forward", "__call__")
+        return binary_cross_entropy_with_logits_value_and_grad(input, target, *self._options())
+
+
+class BCELoss(_Loss):
+    """`binary_cross_entropy` as an object. It has no gradient here: train on logits.
+
+    Examples
+    --------
+    >>> BCELoss()([0.5, 0.25], [1.0, 0.0])
+    tensor(0.4904)
+    """
+
+    def forward(self, input, target):
+        """Return the loss, as calling the object does."""
+        return binary_cross_entropy(input, target, self.weight, self.reduction)
+
+
+class Sigmoid:
+    """`sigmoid` as an object.
+
+    Examples
+    --------
+    >>> Sigmoid()([0.0])
+    tensor([0.5000])
+    """
+
+    def __call__(self, input):
+        return sigmoid(input)
+
+    def __repr__(self):
+        return "Sigmoid()"
+
+
+def refuse_redefined(loss, base, *methods):
+    """Raise NotImplementedError if the gradient of `base` is not that of `loss`.
+
+    That is so where a subclass redefines one of `methods`, which compute the loss, and leaves
+    ``value_and_grad`` as `base` has it.
+    """
+    cls = type(loss)
+    if cls.value_and_grad is not base.value_and_grad:
+        return
+    changed = [m for m in methods if getattr(cls, m) is not getattr(base, m)]
+    if changed:
+        raise NotImplementedError(
+            f"value_and_grad: `{cls.__name__}` must define its own value_and_grad(logits, targs), "
+            f"as it redefines {changed[0]}; {NO_AUTOGRAD}"
+        )
+
+
+def value_and_grad(loss_func, logits, targs):
+    """Return the value and the gradient of any loss that knows its gradient.
+
+    Parameters
+    ----------
+    loss_func : object with ``value_and_grad``, or the function `binary_cross_entropy_with_logits`
+    logits, targs : array_like (N, L)
+
+    Returns
+    -------
+    value : float
+    grad : float32 ndarray (N, L)
+
+    Raises
+    ------
+    NotImplementedError
+        The loss knows no gradient, and nothing here could derive it.
+
+    Examples
+    --------
+    >>> value_and_grad(BCELoss(), [[0.5]], [[1.0]])
+    Traceback (most recent call last):
+    ...
+    NotImplementedError: value_and_grad: `loss_func` must know its gradient, got BCELoss(); there \
+is no autograd here: train with a Learner, or ask a loss for `value_and_grad(logits, targs)`
+    """
+    known = getattr(loss_func, "value_and_grad", None)
+    if known is None:
+        raise NotImplementedError(
+            f"value_and_grad: `loss_func` must know its gradient, got {loss_func!r}; {NO_AUTOGRAD}"
+        )
+    return known(logits, targs)
+
+
+F = Namespace(
+    "F",
+    binary_cross_entropy=binary_cross_entropy,
+    binary_cross_entropy_with_logits=binary_cross_entropy_with_logits,
+    one_hot=one_hot,
+    relu=relu,
+    sigmoid=sigmoid,
+)
+nn = Namespace(
+    "nn", BCELoss=BCELoss, BCEWithLogitsLoss=BCEWithLogitsLoss, Sigmoid=Sigmoid, functional=F
+)

@@ -1,0 +1,653 @@
+"""The learner: data, a model, a loss and an optimizer, and the loop that trains one on the other.
+
+A training step is four lines, each one call of C: forward, loss, backward, step. Everything else
+that happens around it is a callback. What a random draw gives depends on the learner's seed, on
+how many training epochs it has begun, and on where the photo stands in the epoch.
+"""
+
+import math
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from mlclassify.callbacks import (
+    Callback,
+    CancelFitException,
+    ProgressCallback,
+    Recorder,
+    one_cycle,
+    progress_bar,
+)
+from mlclassify.data.lists import L
+from mlclassify.data.loader import DataLoader
+from mlclassify.export import read_learner, write_learner
+from mlclassify.losses import BCEWithLogitsLossFlat
+from mlclassify.metrics import make_metric
+from mlclassify.optim import Adam, spread
+from mlclassify.plot import show_images
+from mlclassify.rng import check_seed, default_seed, fresh_seed
+from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
+from mlclassify.vision.augment import Normalize
+
+
+class Prediction(tuple):
+    """What `Learner.predict` answers: a tuple of exactly (labels, mask, probs).
+
+    Attributes
+    ----------
+    labels : L of str
+    mask : Tensor bool (L,)
+    probs : Tensor float32 (L,)
+    thresh : float or array (L,)
+        The threshold that decided: a label is there where its probability is above it.
+    """
+
+    def __new__(cls, labels, mask, probs, thresh):
+        self = super().__new__(cls, (labels, mask, probs))
+        self.labels, self.mask, self.probs, self.thresh = labels, mask, probs, thresh
+        return self
+
+    def __getnewargs__(self):
+        return (*self, self.thresh)
+
+
+class Learner:
+    """Train a model on data, and ask it about photos.
+
+    Parameters
+    ----------
+    dls : DataLoaders
+    model : Model
+    loss_func : loss, optional
+        Default a new ``BCEWithLogitsLossFlat``. May be assigned at any time: its `activation` and
+        `decodes`, and so its threshold, are looked up when they are needed.
+    opt_func : function
+        ``opt_func(net, n_groups, lr=...)`` gives the optimizer.
+    lr : float or slice
+        What `fit` and `fit_one_cycle` use when they are given none.
+    cbs : Callback, or list of them
+    metrics : function or Metric, or list of them
+        Computed on the validation photos after each epoch, from logits.
+    path : str or Path, optional
+        Folder of relative file names; default that of `dls`.
+    wd : float, optional
+        Weight decay; default the optimizer's own, 0.01.
+    wd_bn_bias : bool
+        Whether it reaches batch norms and biases too.
+    train_bn : bool
+        Whether batch norms of frozen groups are trained.
+    moms : tuple of 3 floats
+        Momentum at the start, the peak and the end of one cycle.
+    seed : int, optional
+        Default that of `set_seed`, else a fresh one; the repr shows it.
+
+    Attributes
+    ----------
+    recorder : Recorder
+        Losses, metrics and schedule of the last fit.
+    epochs_begun : int
+        Training epochs since the learner was made, in all fits.
+    """
+
+    def __init__(self, dls, model, loss_func=None, opt_func=Adam, lr=1e-3, cbs=None, metrics=None,
+                 path=None, wd=None, wd_bn_bias=False, train_bn=True, moms=(0.95, 0.85, 0.95),
+                 seed=None):
+        self.model, self._dls = model, dls
+        self.loss_func = BCEWithLogitsLossFlat() if loss_func is None else loss_func
+        self.opt_func, self.lr, self.wd, self.opt = opt_func, lr, wd, None
+        self.train_bn, self.moms = train_bn, moms
+        self.metrics = metrics
+        self.path = Path(dls.path if path is None else path)
+        self.seed = default_seed() if seed is None else check_seed("Learner", seed)
+        self.epochs_begun = 0
+        self.recorder, self._progress, self.cbs = Recorder(), ProgressCallback(), []
+        self.add_cbs([self.recorder, self._progress, *_as_list(cbs)])
+        model.set_decay(wd_bn_bias)
+
+    @property
+    def metrics(self):
+        """The metrics, as a list of `Metric`."""
+        return self._metrics
+
+    @metrics.setter
+    def metrics(self, metrics):
+        self._metrics = [make_metric(m) for m in _as_list(metrics)]
+
+    @property
+    def dls(self):
+        """The data; other data of the same labels may be assigned, to train or validate on."""
+        return self._dls
+
+    @dls.setter
+    def dls(self, dls):
+        if list(dls.vocab) != list(self._dls.vocab):
+            raise ValueError(
+                f"Learner: `dls` must have the labels {list(self._dls.vocab)}, "
+                f"got {list(dls.vocab)}"
+            )
+        for transform in normalizations(self._dls):
+            add_normalization(dls, transform)
+        self._dls = dls
+
+    # --- callbacks
+
+    def add_cbs(self, cbs):
+        """Add callbacks, objects or classes."""
+        for cb in _as_list(cbs):
+            cb = cb() if isinstance(cb, type) else cb
+            if not isinstance(cb, Callback):
+                raise TypeError(f"Learner: `cbs` must hold Callback objects, got {cb!r}")
+            cb.learn = self
+            self.cbs.append(cb)
+        self.cbs.sort(key=lambda cb: cb.order)
+
+    def remove_cbs(self, cbs):
+        """Take callbacks away again."""
+        for cb in _as_list(cbs):
+            self.cbs.remove(cb)
+
+    @contextmanager
+    def _with_cbs(self, cbs):
+        before = list(self.cbs)
+        try:
+            self.add_cbs(cbs)
+            yield
+        finally:
+            self.cbs = before
+
+    def _event(self, name):
+        for cb in list(self.cbs):
+            getattr(cb, name)()
+
+    @contextmanager
+    def no_bar(self):
+        """Show no progress bars inside a with block."""
+        with _set(self._progress, "bar", False):
+            yield self
+
+    @contextmanager
+    def no_logging(self):
+        """Show no epoch table inside a with block."""
+        with _set(self._progress, "table", False):
+            yield self
+
+    # --- what is trained
+
+    def create_opt(self):
+        """Make a new optimizer, without memory of earlier steps."""
+        options = {} if self.wd is None else {"wd": self.wd}
+        net = self.model.net
+        self.opt = self.opt_func(net, len(self.model.groups), lr=self.lr, **options)
+        self.opt.clear_state()
+
+    def freeze_to(self, n):
+        """Train the parameter groups from `n` on, and start the optimizer afresh."""
+        self.model.freeze_to(n, self.train_bn)
+        if self.opt is not None:
+            self.opt.clear_state()
+
+    def freeze(self):
+        """Train only the last group, the head."""
+        self.freeze_to(-1)
+
+    def unfreeze(self):
+        """Train everything."""
+        self.freeze_to(0)
+
+    # --- training
+
+    def fit(self, n_epoch, lr=None, wd=None, cbs=None, reset_opt=False):
+        """Train for some epochs at a constant learning rate, validating after each.
+
+        Parameters
+        ----------
+        n_epoch : int
+        lr : float or slice, optional
+            Default ``learn.lr``; a slice is spread over the parameter groups.
+        wd : float, optional
+            Weight decay, from now on.
+        cbs : Callback or list of them, optional
+            For this fit only.
+        reset_opt : bool
+            Whether to make a new optimizer first.
+
+        Raises
+        ------
+        FloatingPointError
+            The loss became NaN or infinite; the model stands at the step before.
+        KeyboardInterrupt
+            As it came; the model stands at its last whole step.
+        """
+        if isinstance(n_epoch, bool) or not isinstance(n_epoch, (int, np.integer)) or n_epoch < 1:
+            raise ValueError(f"fit: `n_epoch` must be a whole number from 1 on, got {n_epoch!r}")
+        self._check_can_train()
+        if self.opt is None or reset_opt:
+            self.create_opt()
+        self.opt.set_hypers(lr=self.lr if lr is None else lr, **({} if wd is None else {"wd": wd}))
+        with self._with_cbs(cbs):
+            self._fit(int(n_epoch))
+
+    def fit_one_cycle(self, n_epoch, lr_max=None, div=25.0, div_final=1e5, pct_start=0.25,
+                      wd=None, moms=None, cbs=None, reset_opt=False):
+        """Train while the learning rate rises to `lr_max` and falls again, along cosines.
+
+        Parameters
+        ----------
+        n_epoch : int
+        lr_max : float or slice, optional
+            Default ``learn.lr``; a slice is spread over the parameter groups.
+        div, div_final : float
+            The rate starts at ``lr_max / div`` and ends at ``lr_max / div_final``.
+        pct_start : float
+            Where in the fit the peak stands.
+        moms : tuple of 3 floats, optional
+            Default ``learn.moms``.
+        wd, cbs, reset_opt
+            As in `fit`.
+        """
+        lrs = spread(self.lr if lr_max is None else lr_max, len(self.model.groups), "lr_max")
+        schedule = one_cycle(lrs, div, div_final, pct_start, moms or self.moms)
+        self.fit(n_epoch, lrs, wd, [schedule, *_as_list(cbs)], reset_opt)
+
+    def fine_tune(self, epochs, base_lr=2e-3, freeze_epochs=1, lr_mult=100, pct_start=0.3,
+                  div=5.0, **kwargs):
+        """Train the head first, then everything, as fastai's ``fine_tune``.
+
+        A model that was not pretrained has nothing worth keeping still: it is never frozen, and
+        all of its groups learn at one rate.
+
+        Parameters
+        ----------
+        epochs : int
+            With everything unfrozen.
+        base_lr : float
+            Of the head at first; half of it afterwards.
+        freeze_epochs : int
+            With only the head (and batch norms) training.
+        lr_mult : float
+            By how much slower the first group learns than the head afterwards.
+        pct_start, div
+            Of the second stage, as in `fit_one_cycle`.
+        **kwargs
+            `div_final`, `wd`, `moms` and `cbs` of `fit_one_cycle`, for both stages.
+        """
+        if not math.isfinite(lr_mult) or lr_mult <= 0:
+            raise ValueError(f"fine_tune: `lr_mult` must be above 0, got {lr_mult}")
+        first, second = base_lr, base_lr / 2
+        if self.model.pretrained:
+            self.freeze()
+            first, second = slice(first), slice(second / lr_mult, second)
+        else:
+            self.unfreeze()
+        self.fit_one_cycle(freeze_epochs, first, pct_start=0.99, **kwargs)
+        self.unfreeze()
+        self.fit_one_cycle(epochs, second, pct_start=pct_start, div=div, **kwargs)
+
+    def _check_can_train(self):
+        if not callable(getattr(self.loss_func, "value_and_grad", None)):
+            raise TypeError(
+                "fit: `loss_func` must have value_and_grad(logits, targets), as "
+                f"BCEWithLogitsLossFlat has, got {self.loss_func!r}"
+            )
+        train = self.dls.train
+        if not len(train):
+            raise ValueError(
+                "fit: the training loader must hold at least one batch, got none from "
+                f"{train.n} photos with batch size {train.bs}. This DataLoader does not "
+                "contain any batches"
+            )
+
+    def _fit(self, n_epoch):
+        self.n_epoch, self.training = n_epoch, True
+        try:
+            self._event("before_fit")
+            for self.epoch in range(n_epoch):
+                self._event("before_epoch")
+                self._train_epoch()
+                self._validate(self.dls.valid)
+                self._event("after_epoch")
+        except CancelFitException:
+            pass
+        finally:
+            self._event("after_fit")
+
+    def _train_epoch(self):
+        key, self.epochs_begun = self.epochs_begun, self.epochs_begun + 1
+        self.training, self.n_iter = True, len(self.dls.train)
+        self._event("before_train")
+        with closing(self.dls.train.stream(self.seed, key)) as batches:
+            for self.iter, batch in enumerate(batches):
+                self._train_batch(batch, key)
+        self._event("after_train")
+
+    def _train_batch(self, batch, key):
+        self.x, self.y = _view(batch.x, TensorImage), _targets(batch)
+        self._event("before_batch")
+        try:
+            self._step(batch, key)
+        except BaseException:
+            # Batch norms have moved in the forward pass: a step is taken whole or not at all.
+            self.model.rollback()
+            raise
+        self._event("after_step")
+        self._event("after_batch")
+
+    def _step(self, batch, key):
+        logits = self.model.forward(batch.x, True, self.seed, key, batch.position)
+        self.pred = _view(logits, Tensor)
+        self._event("after_pred")
+        self.loss, gradient = self.loss_func.value_and_grad(self.pred, self.y)
+        self._check_loss()
+        self._event("after_loss")
+        self.model.backward(gradient)
+        self._event("after_backward")
+        self.opt.step()
+
+    def _check_loss(self):
+        if math.isfinite(self.loss):
+            return
+        name = self.model.first_not_finite()
+        if not np.isfinite(self.x).all():
+            cause = "its photos hold NaN or infinity"
+        elif name:
+            cause = f"the parameter {name} holds NaN or infinity"
+        else:
+            cause = "the activations grew beyond float32; a smaller lr may help"
+        raise FloatingPointError(
+            f"fit: the loss must be finite, got {float(self.loss)} at step {self.iter} of epoch "
+            f"{self.epoch}: {cause}. The model stands at the step before"
+        )
+
+    def _validate(self, dl):
+        self.training, self.n_iter = False, len(dl)
+        self._event("before_validate")
+        with closing(dl.stream(self.seed, 0)) as batches:
+            for self.iter, batch in enumerate(batches):
+                self.x, self.y = _view(batch.x, TensorImage), _targets(batch)
+                self._event("before_batch")
+                self.pred = _view(self.model.forward(batch.x), Tensor)
+                self._event("after_pred")
+                self.loss = float(self.loss_func(self.pred, self.y))
+                self._event("after_loss")
+                self._event("after_batch")
+        self._event("after_validate")
+
+    # --- asking
+
+    def validate(self, ds_idx=1, dl=None):
+        """Return the loss and the metrics on a loader, by default the validation one.
+
+        Parameters
+        ----------
+        ds_idx : int
+            0 for the training photos, without augmentation, 1 for the validation ones.
+        dl : DataLoader, optional
+            Of labelled photos.
+
+        Returns
+        -------
+        L of float
+        """
+        try:
+            self._validate(self._loader(ds_idx, dl))
+        finally:
+            self._progress.close()
+        return L(self.recorder.validation_values())
+
+    def get_preds(self, ds_idx=1, dl=None, with_input=False, with_decoded=False, with_loss=False,
+                  act=None):
+        """Return what the model says of every photo of a loader, in its order.
+
+        Parameters
+        ----------
+        ds_idx : int
+            0 for the training photos, without augmentation, 1 for the validation ones.
+        dl : DataLoader, optional
+            For instance ``dls.test_dl(files)``.
+        with_input, with_decoded, with_loss : bool
+            What to return besides.
+        act : function, optional
+            From logits to predictions; default the `activation` of the loss, if it has one.
+
+        Returns
+        -------
+        tuple of Tensors
+            inputs (N, 3, H, W) if asked for; predictions float32 (N, L): probabilities, under
+            the default loss; targets (N, L), None where there are no labels; decisions bool
+            (N, L) if asked for; losses float32 (N,) if asked for.
+        """
+        dl = self._loader(ds_idx, dl)
+        inputs, logits, targets = self._collect(dl, with_input, self._progress.bar)
+        preds = (act or getattr(self.loss_func, "activation", _same))(logits)
+        answer = [inputs] if with_input else []
+        answer += [preds, targets]
+        if with_decoded:
+            answer.append(getattr(self.loss_func, "decodes", _same)(preds))
+        if with_loss:
+            answer.append(self._losses(logits, targets))
+        return tuple(answer)
+
+    def _loader(self, ds_idx, dl):
+        if dl is not None:
+            return dl
+        if ds_idx not in (0, 1):
+            raise ValueError(f"Learner: `ds_idx` must be 0 or 1, got {ds_idx!r}")
+        if ds_idx == 1:
+            return self.dls.valid
+        return _plain(self.dls.train, self.dls.train.dataset)
+
+    def _collect(self, dl, with_input, show):
+        """Run the model over a loader; nothing on the learner changes, so threads may share it."""
+        inputs, logits, targets = [], [], []
+        bar = progress_bar("predict", len(dl), show)
+        try:
+            with closing(dl.stream(self.seed, 0)) as batches:
+                for batch in batches:
+                    logits.append(self.model.forward(batch.x))
+                    # Copies: the loader writes its next batch over this one.
+                    targets.append(None if batch.y is None else np.array(batch.y))
+                    if with_input:
+                        inputs.append(np.array(batch.x))
+                    if bar is not None:
+                        bar.update()
+        finally:
+            if bar is not None:
+                bar.close()
+        if not logits:
+            raise ValueError("get_preds: `dl` must hold at least one photo, got none")
+        return (
+            _view(np.concatenate(inputs), TensorImage) if with_input else None,
+            _view(np.concatenate(logits), Tensor),
+            None if targets[0] is None else _view(np.concatenate(targets), TensorMultiCategory),
+        )
+
+    def _losses(self, logits, targets):
+        """Return the loss of each photo, the mean over its labels."""
+        if targets is None:
+            raise ValueError("get_preds: `dl` must have labels when with_loss=True, got none")
+        loss = self.loss_func
+        each = [float(loss(logits[i : i + 1], targets[i : i + 1])) for i in range(len(logits))]
+        return _view(np.array(each, np.float32), Tensor)
+
+    def predict(self, item):
+        """Say which labels a photo has.
+
+        Parameters
+        ----------
+        item : str, Path, bytes, PIL image or uint8 array (H, W, 3)
+
+        Returns
+        -------
+        Prediction
+            A tuple (labels, mask, probs); also says the threshold that decided.
+        """
+        loss = self.loss_func
+        if not (hasattr(loss, "activation") and hasattr(loss, "decodes")):
+            raise TypeError(
+                "predict: `learn.loss_func` must say what its logits mean (activation, decodes), "
+                f"as BCEWithLogitsLossFlat does, got {loss!r}"
+            )
+        _, logits, _ = self._collect(self.dls.test_dl([item]), False, False)
+        probs = loss.activation(logits)
+        mask = loss.decodes(probs)
+        return Prediction(self._names(mask[0]), mask[0], probs[0], getattr(loss, "thresh", None))
+
+    def _names(self, row):
+        """Return the labels that are there in a row of 0 and 1."""
+        return L([label for label, there in zip(self.dls.vocab, row) if there == 1])
+
+    def show_results(self, ds_idx=1, dl=None, max_n=9, shuffle=True, nrows=None, ncols=None,
+                     figsize=None):
+        """Draw photos with their labels above what the model says: green where they agree.
+
+        Parameters
+        ----------
+        ds_idx, dl
+            As in `get_preds`.
+        max_n : int
+            How many photos.
+        shuffle : bool
+            Whether to choose them at random instead of from the start.
+        nrows, ncols, figsize
+            As in ``plot.show_images``.
+
+        Returns
+        -------
+        ndarray of Axes
+        """
+        dl = self._loader(ds_idx, dl)
+        order = np.arange(dl.n)
+        if shuffle:
+            order = np.random.default_rng(fresh_seed()).permutation(order)
+        items = [dl.dataset.items[int(i)] for i in order[:max_n]]
+        few = _plain(dl, dl.dataset.new(items, dl.has_labels))
+        with self.no_bar():
+            x, _, targets, masks = self.get_preds(dl=few, with_input=True, with_decoded=True)
+        titles, colors = self._titles(targets, masks)
+        return show_images(self._pictures(x), titles, colors, nrows, ncols, figsize)
+
+    def _titles(self, targets, masks):
+        """Return two lines for each photo, and whether they agree as a color."""
+        told = [_title(self._names(row)) for row in masks]
+        if targets is None:
+            return told, ["black"] * len(told)
+        true = [_title(self._names(row)) for row in targets]
+        titles = [f"{a}\n{b}" for a, b in zip(true, told)]
+        return titles, ["green" if a == b else "red" for a, b in zip(true, told)]
+
+    def _pictures(self, x):
+        """Take the normalization off images again; (N, H, W, 3) in [0, 1]."""
+        pictures = np.asarray(x).transpose(0, 2, 3, 1)
+        for norm in normalizations(self.dls):
+            pictures = pictures * np.asarray(norm.std) + np.asarray(norm.mean)
+        return np.clip(pictures, 0, 1)
+
+    # --- files
+
+    def export(self, fname="export.safetensors"):
+        """Save what predicting needs, in one file that runs no code when it is loaded.
+
+        Weights, labels, thresholds and the rest of the loss, transforms with the normalization,
+        and the seed; not the data, the metrics and the optimizer.
+
+        Parameters
+        ----------
+        fname : str or Path
+            Relative to ``learn.path``; must end in ``.safetensors``.
+
+        Returns
+        -------
+        Path
+        """
+        path = self.path / fname
+        write_learner(self, path)
+        return path
+
+    def __repr__(self):
+        metrics = ", ".join(repr(m) for m in self.metrics)
+        return (f"Learner({self.model!r}\n  loss_func={self.loss_func!r}, "
+                f"thresh={_brief(getattr(self.loss_func, 'thresh', None))}\n"
+                f"  metrics=[{metrics}]\n  seed={self.seed}, epochs_begun={self.epochs_begun})")
+
+
+def load_learner(fname):
+    """Load what `Learner.export` saved.
+
+    Parameters
+    ----------
+    fname : str or Path
+
+    Returns
+    -------
+    Learner
+        Predicts the same bits; its loaders are empty. To train it on, assign `dls`.
+
+    Raises
+    ------
+    FileNotFoundError
+    ModelFileError
+        The file is damaged, foreign, or of a format that this version does not know.
+    """
+    saved = read_learner(fname)
+    learn = Learner(saved.dls, saved.model, saved.loss_func, seed=saved.seed)
+    learn.epochs_begun = saved.epochs_begun
+    return learn
+
+
+def normalizations(dls):
+    """Return the `Normalize` transforms of the loaders."""
+    return [t for t in dls.train.batch_tfms if isinstance(t, Normalize)]
+
+
+def add_normalization(dls, transform):
+    """Normalize the images of both loaders, unless they are already."""
+    if not normalizations(dls):
+        dls.add_batch_tfm(transform)
+
+
+def _plain(dl, dataset):
+    """Return a loader of `dataset` as `dl` would load it, in order and without augmentation."""
+    return DataLoader(dataset, dl.bs, item_tfms=dl.item_tfms, batch_tfms=dl.batch_tfms,
+                      num_workers=dl.num_workers)
+
+
+def _view(array, kind):
+    """Return an array as a kind of Tensor, whose own `view` is torch's."""
+    return np.ndarray.view(array, kind)
+
+
+def _targets(batch):
+    if batch.y is None:
+        raise ValueError("Learner: `dl` must have labels, got photos without; see with_labels")
+    return _view(batch.y, TensorMultiCategory)
+
+
+def _as_list(x):
+    if x is None:
+        return []
+    return list(x) if isinstance(x, (list, tuple)) else [x]
+
+
+@contextmanager
+def _set(owner, name, value):
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def _same(x):
+    return x
+
+
+def _title(labels):
+    return ";".join(labels) or "(none)"
+
+
+def _brief(thresh):
+    if np.ndim(thresh) == 0:
+        return thresh
+    return [round(float(t), 4) for t in thresh[:10]]

@@ -1,0 +1,114 @@
+"""Pictures: a grid of photos and the curve of a threshold sweep.
+
+matplotlib is imported when something is drawn. Every function returns its Axes; none shows a
+figure, chooses a backend or changes a setting.
+"""
+
+import math
+
+import numpy as np
+
+
+def new_axes(ax=None, figsize=None):
+    """Return `ax`, or the Axes of a new figure."""
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot
+
+    return pyplot.subplots(figsize=figsize)[1]
+
+
+def grid_shape(n, nrows=None, ncols=None):
+    """Return the rows and columns for `n` pictures, as fastai divides them.
+
+    Examples
+    --------
+    >>> grid_shape(9), grid_shape(8, nrows=2), grid_shape(5), grid_shape(7, ncols=2)
+    ((3, 3), (2, 4), (2, 3), (4, 2))
+    """
+    for name, value in (("nrows", nrows), ("ncols", ncols)):
+        if value is not None and value < 1:
+            raise ValueError(f"show_images: `{name}` must be at least 1, got {value}")
+    if nrows is None:
+        nrows = math.ceil(n / ncols) if ncols else max(int(math.sqrt(n)), 1)
+    return nrows, ncols or max(math.ceil(n / nrows), 1)
+
+
+def show_images(images, titles=None, colors=None, nrows=None, ncols=None, figsize=None):
+    """Draw pictures in a grid.
+
+    Parameters
+    ----------
+    images : sequence of PIL images or arrays
+        An array is (H, W, 3) or (3, H, W), uint8, or float in [0, 1].
+    titles : sequence of str, optional
+    colors : sequence of str, optional
+        Of the titles.
+    nrows, ncols : int, optional
+        See `grid_shape`.
+    figsize : tuple of 2 floats, optional
+        Inches; default 3 a picture.
+
+    Returns
+    -------
+    ndarray of Axes (nrows, ncols)
+        Those without a picture are switched off.
+    """
+    from matplotlib import pyplot
+
+    rows, columns = grid_shape(len(images), nrows, ncols)
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=figsize or (columns * 3, rows * 3), squeeze=False
+    )
+    titles = titles if titles is not None else [""] * len(images)
+    colors = colors if colors is not None else ["black"] * len(images)
+    for ax, image, title, color in zip(axes.flat, images, titles, colors):
+        ax.imshow(_pixels(image))
+        ax.set_title(_plain(title), color=color)
+    for ax in axes.flat:
+        ax.axis("off")
+    figure.tight_layout()
+    return axes
+
+
+def _pixels(image):
+    """Return an array (H, W, 3) that matplotlib can draw."""
+    array = np.array(image)
+    if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] not in (3, 4):
+        array = array.transpose(1, 2, 0)
+    return np.clip(array, 0, 1) if array.dtype.kind == "f" else array
+
+
+def _plain(title):
+    """Keep matplotlib from reading a label such as ``$a_1$`` as a formula."""
+    return str(title).replace("$", r"\$")
+
+
+def plot_sweep(thresholds, accuracies, best=None, ax=None):
+    """Draw how a score depends on the threshold.
+
+    Parameters
+    ----------
+    thresholds, accuracies : array_like (n,)
+    best : float, optional
+        A threshold to mark.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    xs, ys = np.asarray(thresholds, float), np.asarray(accuracies, float)
+    if xs.ndim != 1 or xs.shape != ys.shape:
+        raise ValueError(
+            f"plot_sweep: `accuracies` must be as long as `thresholds`, got {ys.shape} "
+            f"for {xs.shape}"
+        )
+    ax = new_axes(ax, figsize=(6, 4))
+    ax.plot(xs, ys)
+    if best is not None:
+        ax.axvline(float(best), linestyle="--", color="0.5", label=f"best: {float(best):.3f}")
+        ax.legend()
+    ax.set_xlabel("threshold")
+    ax.set_ylabel("accuracy_multi")
+    return ax

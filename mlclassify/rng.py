@@ -1,0 +1,123 @@
+"""Random numbers by key instead of by history.
+
+Every draw is a function of (seed, epoch, position in the epoch, operation, element), computed by
+the counter-based generator of ``csrc/base/rng.h``. Nothing is consumed, so the numbers of a photo
+depend neither on the number of threads nor on what was drawn before, and nobody's global state is
+touched.
+"""
+
+import os
+
+import numpy as np
+
+from mlclassify import _core
+
+# What a draw is for. The numbers are part of the recipe of a run: append, never renumber.
+SHUFFLE, CROP, FLIP, ROTATE, ZOOM, WARP, BRIGHTNESS, CONTRAST, HEAD_INIT, DRAWING = range(1, 11)
+# csrc/nn/layer_dropout.c draws with operation 0x10000 + layer: the operations here stay below.
+
+_default_seed = None
+
+
+def fresh_seed():
+    """Return a seed from the operating system, below 2**32 so that it is easy to note down."""
+    return int.from_bytes(os.urandom(4), "little")
+
+
+def set_seed(seed):
+    """Make everything that is built from now on without a seed of its own use this one.
+
+    Parameters
+    ----------
+    seed : int or None
+        0 to 2**64 - 1. None goes back to a fresh seed for every object.
+
+    Examples
+    --------
+    >>> set_seed(7)
+    >>> default_seed()
+    7
+    >>> set_seed(None)
+    """
+    global _default_seed
+    _default_seed = None if seed is None else check_seed("set_seed", seed)
+
+
+def default_seed():
+    """Return the seed that `set_seed` named, else a fresh one."""
+    return fresh_seed() if _default_seed is None else _default_seed
+
+
+def check_seed(function, seed):
+    """Return `seed` as an int, or raise in the name of `function`."""
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
+        raise TypeError(f"{function}: `seed` must be an integer, got {seed!r}")
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"{function}: `seed` must lie in [0, 2**64), got {seed}")
+    return int(seed)
+
+
+def uniforms(seed, epoch, positions, operation, k):
+    """Draw `k` numbers for each of several positions of an epoch.
+
+    Parameters
+    ----------
+    seed, epoch, operation : int
+    positions : sequence of int
+        One for each row of the result.
+    k : int
+
+    Returns
+    -------
+    float64 (len(positions), k), in [0, 1)
+
+    Examples
+    --------
+    >>> a = uniforms(1, 0, [4, 5], ZOOM, 3)
+    >>> bool((a[1] == uniforms(1, 0, [5], ZOOM, 3)[0]).all())
+    True
+    """
+    out = np.empty((len(positions), k))
+    for row, position in zip(out, positions):
+        _core.random_uniform(seed, epoch, int(position), operation, row)
+    return out
+
+
+class KeyedRandom:
+    """The part of ``random.Random`` that cropping uses, over one key.
+
+    Parameters
+    ----------
+    seed, epoch, position, operation : int
+        The key. Two generators of one key give the same numbers.
+
+    Examples
+    --------
+    >>> a, b = KeyedRandom(1, 0, 5, CROP), KeyedRandom(1, 0, 5, CROP)
+    >>> a.uniform(0, 1) == b.uniform(0, 1)
+    True
+    >>> 3 <= a.randint(3, 4) <= 4
+    True
+    """
+
+    _BLOCK = 32
+
+    def __init__(self, seed, epoch, position, operation):
+        self._key = (seed, epoch, position, operation)
+        self._numbers, self._used = np.empty(0), 0
+
+    def random(self):
+        """Return the next number of [0, 1)."""
+        if self._used == len(self._numbers):
+            self._numbers = np.empty(len(self._numbers) + self._BLOCK)
+            _core.random_uniform(*self._key, self._numbers)
+        self._used += 1
+        return float(self._numbers[self._used - 1])
+
+    def uniform(self, a, b):
+        """Return a number between `a` and `b`."""
+        return a + (b - a) * self.random()
+
+    def randint(self, a, b):
+        """Return an integer of `a` to `b`, both included."""
+        return a + int(self.random() * (b - a + 1))

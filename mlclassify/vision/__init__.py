@@ -1,0 +1,1 @@
+"""Photos: reading them, augmenting them, and the models that look at them."""

@@ -1,0 +1,125 @@
+"""Everything a notebook needs: ``from mlclassify.vision.all import *``.
+
+``torch`` is `mlclassify.tensor`, which has the few names of torch that such a notebook uses. pandas
+and matplotlib are there under their usual names and imported when they are first used.
+"""
+
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from mlclassify import tensor as torch
+from mlclassify._core import get_num_threads, set_num_threads
+from mlclassify.callbacks import (
+    Callback,
+    CancelFitException,
+    ParamScheduler,
+    ProgressCallback,
+    Recorder,
+)
+from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
+from mlclassify.data.files import get_files, get_image_files, parent_label
+from mlclassify.data.lists import L
+from mlclassify.data.loader import DataLoader, DataLoaders
+from mlclassify.data.samples import drawn_bears
+from mlclassify.data.scrape import download_images, scrape_images, verify_images
+from mlclassify.data.split import (
+    ColSplitter,
+    EndSplitter,
+    FuncSplitter,
+    GrandparentSplitter,
+    IndexSplitter,
+    MaskSplitter,
+    RandomSplitter,
+)
+from mlclassify.data.transforms import ColReader, Pipeline, Transform
+from mlclassify.learner import Learner, Prediction, load_learner
+from mlclassify.losses import BaseLoss, BCEWithLogitsLossFlat, use_kwargs_dict
+from mlclassify.metrics import (
+    AccumMetric,
+    APScoreMulti,
+    AvgMetric,
+    Metric,
+    MLClassifyWarning,
+    accuracy_multi,
+    average_precision_score,
+)
+from mlclassify.optim import Adam
+from mlclassify.plot import plot_sweep, show_images
+from mlclassify.rng import set_seed
+from mlclassify.tensor import (
+    F,
+    Tensor,
+    TensorBase,
+    TensorImage,
+    TensorMultiCategory,
+    flatten_check,
+    nn,
+    tensor,
+)
+from mlclassify.thresholds import best_threshold, sweep
+from mlclassify.vision.augment import (
+    AffineWarp,
+    Brightness,
+    Contrast,
+    Dihedral,
+    Flip,
+    Lighting,
+    Normalize,
+    PadMode,
+    RandomResizedCrop,
+    Resize,
+    ResizeMethod,
+    Rotate,
+    Warp,
+    Zoom,
+    aug_transforms,
+    imagenet_stats,
+)
+from mlclassify.vision.image import Image, PILImage
+from mlclassify.vision.learner import cnn_learner, vision_learner
+from mlclassify.vision.models import resnet18
+from mlclassify.weights import ModelFileError
+
+__all__ = [
+    "APScoreMulti", "AccumMetric", "Adam", "AffineWarp", "AvgMetric", "BCEWithLogitsLossFlat",
+    "BaseLoss", "Brightness", "Callback", "CancelFitException", "ColReader", "ColSplitter",
+    "Contrast", "DataBlock", "DataLoader", "DataLoaders", "Dihedral", "EndSplitter", "F", "Flip",
+    "FuncSplitter", "GrandparentSplitter", "Image", "ImageBlock", "IndexSplitter", "L", "Learner",
+    "Lighting", "MLClassifyWarning", "MaskSplitter", "Metric", "ModelFileError",
+    "MultiCategoryBlock", "Normalize", "PILImage", "PadMode", "ParamScheduler", "Path", "Pipeline",
+    "Prediction", "ProgressCallback", "RandomResizedCrop", "RandomSplitter", "Recorder", "Resize",
+    "ResizeMethod", "Rotate", "Tensor", "TensorBase", "TensorImage", "TensorMultiCategory",
+    "Transform", "Warp", "Zoom", "accuracy_multi", "aug_transforms", "average_precision_score",
+    "best_threshold", "cnn_learner", "download_images", "drawn_bears", "flatten_check",
+    "get_files", "get_image_files", "get_num_threads", "imagenet_stats", "load_learner", "nn",
+    "np", "parent_label", "partial", "pd", "plot_sweep", "plt", "resnet18", "scrape_images",
+    "set_num_threads", "set_seed", "show_images", "sweep", "tensor", "torch", "use_kwargs_dict",
+    "verify_images", "vision_learner",
+]
+
+
+class LazyModule(ModuleType):
+    """A module that is imported when one of its names is first used.
+
+    pandas and pyplot take longer to import than all the rest together, and belong to an extra
+    that may not be installed.
+    """
+
+    def __getattr__(self, name):
+        return getattr(import_module(self.__name__), name)
+
+    def __setattr__(self, name, value):
+        setattr(import_module(self.__name__), name, value)
+
+    def __dir__(self):
+        return dir(import_module(self.__name__))
+
+    def __repr__(self):
+        return f"<module {self.__name__!r}, imported when first used>"
+
+
+pd, plt = LazyModule("pandas"), LazyModule("matplotlib.pyplot")

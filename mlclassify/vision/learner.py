@@ -1,0 +1,86 @@
+"""The factory of learners for photos: a backbone, its weights, a head, normalized data."""
+
+from mlclassify.learner import Learner, add_normalization
+from mlclassify.optim import Adam
+from mlclassify.rng import check_seed, default_seed
+from mlclassify.vision.augment import Normalize, imagenet_stats
+from mlclassify.vision.models import ARCHS, Architecture, create_model
+from mlclassify.weights import pretrained_tensors
+
+
+def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weights=None,
+                   loss_func=None, opt_func=Adam, lr=1e-3, cbs=None, metrics=None, path=None,
+                   wd=None, wd_bn_bias=False, train_bn=True, moms=(0.95, 0.85, 0.95), ps=0.5,
+                   seed=None):
+    """Make a learner of a backbone with a fresh head.
+
+    Parameters
+    ----------
+    dls : DataLoaders
+        Their images are normalized from now on.
+    arch : Architecture or str
+        For instance `resnet18`.
+    normalize : bool
+        Whether to normalize with ImageNet's statistics where `dls` do not normalize already.
+    n_out : int, optional
+        Default the number of labels of `dls`.
+    pretrained : bool
+        Whether to start from ImageNet weights and freeze all but the head; else from scratch,
+        nothing frozen.
+    weights : str or Path, optional
+        A safetensors file with torchvision's names, or a folder that holds
+        ``<arch>.safetensors``. Else ``MLCLASSIFY_WEIGHTS``, the cache, and a download are tried.
+    ps : float
+        Dropout of the head, in [0, 1).
+    seed : int, optional
+        Of the head, the dropout, the order and the augmentation.
+    loss_func, opt_func, lr, cbs, metrics, path, wd, wd_bn_bias, train_bn, moms
+        As in `Learner`.
+
+    Returns
+    -------
+    Learner
+
+    Raises
+    ------
+    FileNotFoundError
+        There are no weights; the message says the ways out.
+    """
+    arch = _architecture(arch)
+    n_out = dls.c if n_out is None else n_out
+    _check("n_out", n_out, "be a whole number from 1 on", lambda n: n >= 1 and n == int(n))
+    _check("ps", ps, "lie in [0, 1)", lambda p: 0 <= p < 1)
+    if weights is not None and not pretrained:
+        raise ValueError(
+            f"vision_learner: `weights` must be None with pretrained=False, got {weights!r}"
+        )
+    seed = default_seed() if seed is None else check_seed("vision_learner", seed)
+    body, source = pretrained_tensors(arch.name, weights) if pretrained else (None, "")
+    model = create_model(arch, int(n_out), ps, seed, body, str(source))
+    if normalize:
+        add_normalization(dls, Normalize.from_stats(*imagenet_stats))
+    learn = Learner(dls, model, loss_func, opt_func, lr, cbs, metrics, path, wd, wd_bn_bias,
+                    train_bn, moms, seed)
+    if pretrained:
+        learn.freeze()
+    return learn
+
+
+cnn_learner = vision_learner
+
+
+def _architecture(arch):
+    if isinstance(arch, Architecture):
+        return arch
+    if arch in ARCHS:
+        return ARCHS[arch]
+    raise ValueError(f"vision_learner: `arch` must be one of {', '.join(ARCHS)}, got {arch!r}")
+
+
+def _check(name, value, rule, holds):
+    try:
+        good = holds(value)
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise ValueError(f"vision_learner: `{name}` must {rule}, got {value!r}")

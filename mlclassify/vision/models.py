@@ -1,0 +1,418 @@
+"""Networks: backbones as lists of layers, fastai's head on top, and the model that runs them.
+
+A network is a list of (kind, name, inputs, options) for ``_core.Net``: tensor 0 is the batch of
+images and layer i writes tensor i + 1. Parameters carry torchvision's names in the backbone and
+``head.`` names above it. A new backbone is a function that lists its layers, and a line in ARCHS.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mlclassify import _core
+from mlclassify.arrays import as_float32, images_to_c
+from mlclassify.rng import HEAD_INIT, uniforms
+from mlclassify.tensor import Tensor
+from mlclassify.weights import ModelFileError
+
+_BATCHNORM = {"eps": 1e-5, "momentum": 0.1}
+_HEAD_BATCHNORM_BIAS = 1e-3
+_HEAD_WIDTH = 512
+_NOT_KEPT = "num_batches_tracked"
+
+
+class Layers(list):
+    """A list of layers that is written from the first to the last."""
+
+    def add(self, kind, name, *inputs, **options):
+        """Append a layer and return the number of the tensor that it writes."""
+        self.append((kind, name, inputs, options))
+        return len(self)
+
+    def conv(self, x, name, out, kernel, stride):
+        return self.add("conv", name, x, out=out, kernel=kernel, stride=stride,
+                        padding=kernel // 2)
+
+    def batchnorm(self, x, name, residual=None, relu=False):
+        inputs = (x,) if residual is None else (x, residual)
+        return self.add("batchnorm", name, *inputs, relu=relu, **_BATCHNORM)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A backbone: what a factory takes as `arch`, and what a saved model names.
+
+    Parameters
+    ----------
+    name : str
+    layers : function
+        ``layers()`` gives a fresh list of the layers up to the last feature map.
+    features : int
+        Channels of that feature map.
+    groups : tuple of tuples of str
+        The parameter groups of the backbone, as the first parts of parameter names.
+    """
+
+    name: str
+    layers: Callable = field(repr=False)
+    features: int
+    groups: tuple
+
+
+def _resnet18_layers():
+    """ResNet-18 of arXiv:1512.03385, as torchvision names and strides it."""
+    layers = Layers()
+    x = layers.conv(0, "conv1", 64, 7, 2)
+    x = layers.batchnorm(x, "bn1", relu=True)
+    x = layers.add("maxpool", "maxpool", x, kernel=3, stride=2, padding=1)
+    for stage, width in enumerate((64, 128, 256, 512), start=1):
+        x = _basic_block(layers, x, f"layer{stage}.0", width, 1 if stage == 1 else 2)
+        x = _basic_block(layers, x, f"layer{stage}.1", width, 1)
+    return layers
+
+
+def _basic_block(layers, x, name, width, stride):
+    """Two 3x3 convolutions and a shortcut, which is projected where the shape changes."""
+    y = layers.conv(x, f"{name}.conv1", width, 3, stride)
+    y = layers.batchnorm(y, f"{name}.bn1", relu=True)
+    y = layers.conv(y, f"{name}.conv2", width, 3, 1)
+    if stride != 1:
+        x = layers.conv(x, f"{name}.downsample.0", width, 1, stride)
+        x = layers.batchnorm(x, f"{name}.downsample.1")
+    return layers.batchnorm(y, f"{name}.bn2", residual=x, relu=True)
+
+
+resnet18 = Architecture(
+    "resnet18", _resnet18_layers, 512,
+    groups=(("conv1", "bn1", "layer1", "layer2"), ("layer3", "layer4")),
+)
+
+ARCHS = {arch.name: arch for arch in (resnet18,)}
+
+
+def create_model(arch, n_out, ps=0.5, seed=0, body=None, source="these weights"):
+    """Build a backbone with fastai's head, ready to train.
+
+    The head is: maximum and mean of each channel, batch norm, dropout ps / 2, a linear layer to
+    512, ReLU, batch norm, dropout ps, a linear layer to `n_out`; no biases.
+
+    Parameters
+    ----------
+    arch : Architecture
+    n_out : int
+        Number of labels.
+    ps : float
+        Dropout before the last layer, in [0, 1).
+    seed : int
+        Of the head's random start, and the backbone's when `body` is None.
+    body : dict of str to ndarray, optional
+        Pretrained tensors under torchvision's names; others in it, as ``fc``, are left out.
+    source : str
+        How messages call `body`, for instance its file.
+
+    Returns
+    -------
+    Model
+    """
+    model = build_model(arch, n_out, ps)
+    model.start(seed, body=body is None)
+    if body is not None:
+        model.load_body(body, source)
+    return model
+
+
+def build_model(arch, n_out, ps=0.5):
+    """Build the network of `create_model` without weights to start from."""
+    layers = arch.layers()
+    x = layers.add("concatpool", "head.pool", len(layers))
+    x = layers.batchnorm(x, "head.bn1")
+    x = layers.add("dropout", "head.drop1", x, p=ps / 2)
+    x = layers.add("linear", "head.fc1", x, out=_HEAD_WIDTH, bias=False)
+    x = layers.add("relu", "head.relu", x)
+    x = layers.batchnorm(x, "head.bn2")
+    x = layers.add("dropout", "head.drop2", x, p=ps)
+    layers.add("linear", "head.fc2", x, out=n_out, bias=False)
+    return Model(arch, n_out, layers, ps)
+
+
+def create_classifier(arch, n_out=1000, seed=0):
+    """Build a backbone with ImageNet's own head: mean of each channel and one linear layer.
+
+    Parameters
+    ----------
+    arch : Architecture
+    n_out : int
+    seed : int
+        Of the random start.
+
+    Returns
+    -------
+    Model
+        `load_state_dict` takes torchvision's weights as they are.
+    """
+    layers = arch.layers()
+    x = layers.add("avgpool", "avgpool", len(layers))
+    layers.add("linear", "fc", x, out=n_out, bias=True)
+    model = Model(arch, n_out, layers, 0.0)
+    model.start(seed)
+    return model
+
+
+class Model:
+    """A network with its weights: called with images it gives logits.
+
+    Made by `create_model`, `build_model` or `create_classifier`.
+
+    Parameters
+    ----------
+    arch : Architecture
+    n_out : int
+    layers : list
+        The whole network, as ``_core.Net`` takes it.
+    ps : float
+        The dropout that `layers` were made with; kept for the model file.
+
+    Attributes
+    ----------
+    net : _core.Net
+    groups : list of lists of str
+        Parameter names by group, the first layers first.
+    pretrained : bool
+        Whether weights were loaded; fine-tuning freezes only what has learned something.
+    trainable : list of str
+        The parameters that training moves now.
+    """
+
+    def __init__(self, arch, n_out, layers, ps):
+        self.arch, self.n_out, self.ps, self.pretrained = arch, n_out, ps, False
+        self.net = _core.Net(list(layers), 3)
+        self._kinds = {name: kind for kind, name, _, _ in layers}
+        self.groups = _split(self.net.parameters(), arch.groups)
+        self.net.set_groups(self.groups)
+        self.set_decay()
+        self.freeze_to(0)
+
+    def __call__(self, x):
+        """Return the logits of a batch of images in evaluation mode.
+
+        Parameters
+        ----------
+        x : array_like (N, 3, H, W)
+            Normalised images.
+
+        Returns
+        -------
+        Tensor float32 (N, n_out)
+        """
+        return np.ndarray.view(self.net.forward(images_to_c(x)), Tensor)
+
+    def forward(self, x, train=False, seed=0, epoch=0, position=0):
+        """Run the network; `seed`, `epoch` and `position` of the first image key the dropout."""
+        return self.net.forward(x, train=train, seed=seed, epoch=epoch, position=position)
+
+    def backward(self, gradient, accumulate=False):
+        """Carry d loss / d logits, float32 (N, n_out), to the gradients of the parameters."""
+        self.net.backward(gradient, accumulate=accumulate)
+
+    def rollback(self):
+        """Undo what a training forward without its step did to the running statistics."""
+        self.net.rollback()
+
+    def start(self, seed, body=True):
+        """Draw the weights to start from: the head's, and the backbone's if `body`.
+
+        Convolutions start as torchvision's (He, by outputs), linear layers as fastai's (He, by
+        inputs), batch norm at scale 1 and shift 0, in the head 1e-3.
+        """
+        state = {}
+        for position, (name, value) in enumerate(self.net.parameters().items()):
+            if body or not self._in_body(name):
+                state[name] = self._start_of(name, value.shape, seed, position)
+        for name, value in self.net.buffers().items():
+            if body or not self._in_body(name):
+                constant = 1 if name.endswith("running_var") else 0
+                state[name] = np.full(value.shape, constant, np.float32)
+        self.net.load_state_dict(state)
+
+    def _start_of(self, name, shape, seed, position):
+        if self._is_batchnorm(name):
+            shift = 0 if self._in_body(name) else _HEAD_BATCHNORM_BIAS
+            return np.full(shape, 1 if name.endswith(".weight") else shift, np.float32)
+        if name.endswith(".bias"):
+            return np.zeros(shape, np.float32)
+        fan = shape[0] * shape[2] * shape[3] if len(shape) == 4 else shape[1]
+        return _normal(shape, seed, position, np.sqrt(2 / fan))
+
+    def _is_batchnorm(self, name):
+        return self._kinds[name.rpartition(".")[0]] == "batchnorm"
+
+    def _in_body(self, name):
+        return any(name.split(".")[0] in group for group in self.arch.groups)
+
+    # --- weights
+
+    def parameters(self):
+        """Return the parameters by name, as read-only views."""
+        return self.net.parameters()
+
+    def state_dict(self):
+        """Return a copy of every parameter and running statistic, float32, by name."""
+        own = {**self.net.parameters(), **self.net.buffers()}
+        return {name: np.array(value) for name, value in own.items()}
+
+    def load_state_dict(self, state, strict=True):
+        """Write weights into the model, all of them or none.
+
+        Parameters
+        ----------
+        state : dict of str to array_like
+            With or without torch's ``num_batches_tracked``.
+        strict : bool
+            Whether every name must be there and known; else what fits is loaded.
+
+        Returns
+        -------
+        missing, unexpected : lists of str
+
+        Raises
+        ------
+        ValueError
+            A shape differs, or `strict` and the names differ.
+        """
+        own = {**self.net.parameters(), **self.net.buffers()}
+        given = {k: v for k, v in state.items() if not k.endswith(_NOT_KEPT)}
+        missing = [k for k in own if k not in given]
+        unexpected = [k for k in given if k not in own]
+        if strict and (missing or unexpected):
+            raise ValueError(
+                "load_state_dict: `state` must have the names of the model, got "
+                f"{_some(missing)} missing and {_some(unexpected)} unknown"
+            )
+        fitting = {k: v for k, v in given.items() if k in own}
+        self.net.load_state_dict(_as_shapes_of(own, fitting, "load_state_dict: `state`"))
+        self.pretrained = True
+        return missing, unexpected
+
+    def load_body(self, tensors, source):
+        """Write the backbone's weights and leave the head alone.
+
+        Parameters
+        ----------
+        tensors : dict of str to ndarray
+            Under torchvision's names; ``fc`` and ``num_batches_tracked`` are left out.
+        source : str
+            How messages call them.
+
+        Raises
+        ------
+        ModelFileError
+            A name is missing, or a shape differs.
+        """
+        own = {**self.net.parameters(), **self.net.buffers()}
+        body = {k: v for k, v in own.items() if self._in_body(k)}
+        missing = [k for k in body if k not in tensors]
+        if missing:
+            raise ModelFileError(
+                f"{self.arch.name}: {source} must hold all weights of the backbone under "
+                f"torchvision's names, got {_some(missing)} missing"
+            )
+        fitting = {k: tensors[k] for k in body}
+        try:
+            self.net.load_state_dict(_as_shapes_of(own, fitting, f"{self.arch.name}: {source}"))
+        except ValueError as error:
+            raise ModelFileError(str(error)) from None
+        self.pretrained = True
+
+    # --- what is trained
+
+    def freeze_to(self, n, train_bn=True):
+        """Train the parameter groups from `n` on; negative numbers count from the end.
+
+        Parameters
+        ----------
+        n : int
+        train_bn : bool
+            Whether batch norms of the frozen groups go on training, as fastai has it.
+        """
+        if not -len(self.groups) <= n < len(self.groups):
+            raise ValueError(
+                f"freeze_to: `n` must be one of the {len(self.groups)} groups, got {n}"
+            )
+        first = n % len(self.groups)
+        self.trainable = [
+            name for i, group in enumerate(self.groups) for name in group
+            if i >= first or (train_bn and self._is_batchnorm(name))
+        ]
+        self.net.set_trainable(self.trainable)
+
+    def freeze(self, train_bn=True):
+        """Train only the last group."""
+        self.freeze_to(-1, train_bn)
+
+    def unfreeze(self):
+        """Train everything."""
+        self.freeze_to(0)
+
+    def set_decay(self, wd_bn_bias=False):
+        """Let weight decay reach all parameters, or all but batch norms and biases."""
+        self.net.set_decay([
+            name for group in self.groups for name in group
+            if wd_bn_bias or not (self._is_batchnorm(name) or name.endswith(".bias"))
+        ])
+
+    def first_not_finite(self):
+        """Return the name of the first parameter that holds NaN or infinity, or None."""
+        for name, value in self.net.parameters().items():
+            if not np.isfinite(value).all():
+                return name
+        return None
+
+    @property
+    def num_parameters(self):
+        """How many numbers are learned, frozen ones included."""
+        return sum(value.size for value in self.net.parameters().values())
+
+    def __repr__(self):
+        sizes = {name: value.size for name, value in self.net.parameters().items()}
+        trained = sum(sizes[name] for name in self.trainable)
+        return (f"{self.arch.name} for {self.n_out} labels: {self.num_parameters:,} parameters, "
+                f"{trained:,} of them training")
+
+
+def _split(names, prefixes):
+    """Sort parameter names into the groups of a backbone and, last, all others."""
+    groups = [[] for _ in range(len(prefixes) + 1)]
+    for name in names:
+        top = name.split(".")[0]
+        groups[next((i for i, g in enumerate(prefixes) if top in g), -1)].append(name)
+    return groups
+
+
+def _as_shapes_of(own, given, where):
+    """Return `given` as contiguous float32 arrays, or say which one has another shape."""
+    out = {}
+    for name, value in given.items():
+        out[name] = as_float32(name, where, value)
+        if out[name].shape != own[name].shape:
+            raise ValueError(f"{where} must hold {name} of shape {own[name].shape}, "
+                             f"got {out[name].shape}")
+    return out
+
+
+def _some(names):
+    """Name the first of several names, for a message."""
+    if not names:
+        return "none"
+    return f"'{names[0]}'" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _normal(shape, seed, position, std):
+    """Draw normal numbers by key, two of them from two uniform ones (Box and Muller, 1958)."""
+    n = int(np.prod(shape))
+    half = (n + 1) // 2
+    u = uniforms(seed, 0, [position], HEAD_INIT, 2 * half)[0]
+    radius = std * np.sqrt(-2 * np.log1p(-u[:half]))
+    angle = 2 * np.pi * u[half:]
+    both = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+    return both[:n].astype(np.float32).reshape(shape)

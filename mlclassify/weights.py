@@ -1,0 +1,265 @@
+"""Files of named tensors: read, written, found and fetched.
+
+The format is safetensors: a JSON header and raw numbers, so that reading a file runs none of its
+contents. A file is read once, whole, into memory and checked there: nothing stays mapped, so
+saving over a file that was loaded is safe. Writing goes through a temporary file and a rename.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+_LARGEST_FILE = 4 << 30
+
+
+class ModelFileError(ValueError):
+    """A file of weights or a saved model that is damaged, foreign, or does not fit."""
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """Where the weights of an architecture are published, and what they must hash to."""
+
+    repository: str
+    revision: str
+    file: str
+    sha256: str
+
+
+# ImageNet weights of torchvision's first recipe, BSD-3-Clause.
+PINNED = {
+    "resnet18": Pinned(
+        "timm/resnet18.tv_in1k",
+        "bbd144b3e5565108aad885f145491d11bc6ce807",
+        "model.safetensors",
+        "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
+    ),
+}
+
+
+def read_file(path, function):
+    """Return the bytes of a regular file.
+
+    Parameters
+    ----------
+    path : str or Path
+    function : str
+        Whose name starts the messages.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at `path`.
+    ModelFileError
+        It is no regular file (a pipe, a device, a folder), or larger than 4 GiB.
+    """
+    path = Path(path)
+    try:
+        info = path.stat()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{function}: there is no file {str(path)!r}") from None
+    if not stat.S_ISREG(info.st_mode):
+        raise ModelFileError(f"{function}: {str(path)!r} must be a regular file")
+    if info.st_size > _LARGEST_FILE:
+        raise ModelFileError(f"{function}: {str(path)!r} must be at most 4 GiB large")
+    return path.read_bytes()
+
+
+def read_tensors(path, function):
+    """Read a safetensors file.
+
+    Parameters
+    ----------
+    path : str or Path
+    function : str
+        Whose name starts the messages.
+
+    Returns
+    -------
+    tensors : dict of str to ndarray
+    metadata : dict of str to str
+
+    Raises
+    ------
+    FileNotFoundError, ModelFileError
+        As `read_file`; also where the file is no whole safetensors file.
+    """
+    return _parse(read_file(path, function), path, function)
+
+
+def _parse(data, path, function):
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(data)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise ModelFileError(
+            f"{function}: {str(path)!r} must be a whole safetensors file; it is damaged, cut "
+            f"short or of another kind ({error})"
+        ) from None
+    # The library has checked the header; it only has no function that gives metadata of bytes.
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return tensors, header.get("__metadata__", {})
+
+
+def write_tensors(path, tensors, metadata=None):
+    """Write a safetensors file, or leave what stood there untouched.
+
+    Parameters
+    ----------
+    path : str or Path
+    tensors : dict of str to ndarray
+    metadata : dict of str to str, optional
+    """
+    from safetensors.numpy import save
+
+    write_file(path, save(tensors, metadata))
+
+
+def write_file(path, data):
+    """Write `data` to `path` so that at no moment a part of it stands there.
+
+    A temporary file in the same folder is written, flushed to the disk and renamed. When that
+    fails, the temporary file is removed and the error goes on.
+    """
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.chmod(temporary, 0o666 & ~_umask())
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def _umask():
+    """Return the permissions that new files go without; `mkstemp` makes private ones."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _flush_folder(folder):
+    """Make a rename last through a power cut, where folders can be opened at all."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def cache_folder():
+    """Return the folder for downloads: ``MLCLASSIFY_HOME``, else the platform's cache folder."""
+    named = os.environ.get("MLCLASSIFY_HOME")
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "mlclassify"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "mlclassify"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlclassify"
+
+
+def pretrained_tensors(arch, weights=None, function="vision_learner"):
+    """Find, check and read the pretrained weights of an architecture.
+
+    Looks at `weights`, then at the environment variable ``MLCLASSIFY_WEIGHTS`` (each a file, or a
+    folder that holds ``<arch>.safetensors``), then in the cache, then downloads.
+
+    Parameters
+    ----------
+    arch : str
+    weights : str or Path, optional
+    function : str
+        Whose name starts the messages.
+
+    Returns
+    -------
+    tensors : dict of str to ndarray
+        Under torchvision's names.
+    path : Path
+        Where they were found.
+
+    Raises
+    ------
+    FileNotFoundError
+        Nothing was found; the message says the ways out.
+    ModelFileError
+        What was found is damaged.
+    """
+    named = weights if weights is not None else os.environ.get("MLCLASSIFY_WEIGHTS")
+    if named:
+        rule = "`weights`" if weights is not None else "MLCLASSIFY_WEIGHTS"
+        path = _file_in(Path(named), arch, f"{function}: {rule}")
+        return read_tensors(path, function)[0], path
+    path = cached_file(arch)
+    data = read_file(path, function) if path.exists() else _download(arch, path, function)
+    _check_sha256(data, arch, path, function)
+    return _parse(data, path, function)[0], path
+
+
+def _file_in(path, arch, who):
+    """Return `path`, or the file of `arch` in it when it is a folder."""
+    file = path / f"{arch}.safetensors" if path.is_dir() else path
+    if file.exists():
+        return file
+    raise FileNotFoundError(
+        f"{who} must name a file, or a folder that holds {arch}.safetensors, got {str(path)!r}"
+    )
+
+
+def cached_file(arch):
+    """Return where the download of `arch` lies, whether or not it is there yet."""
+    return cache_folder() / "weights" / f"{arch}-{PINNED[arch].sha256[:8]}.safetensors"
+
+
+def _check_sha256(data, arch, path, function):
+    found = hashlib.sha256(data).hexdigest()
+    if found != PINNED[arch].sha256:
+        raise ModelFileError(
+            f"{function}: {str(path)!r} must have the sha256 {PINNED[arch].sha256}, got {found}; "
+            "delete the file to have it downloaded again"
+        )
+
+
+def _download(arch, path, function):
+    """Fetch the pinned file, check it, keep it at `path` and return its bytes."""
+    pinned = PINNED[arch]
+    try:
+        from huggingface_hub import hf_hub_download
+
+        fetched = hf_hub_download(pinned.repository, pinned.file, revision=pinned.revision)
+    except Exception as error:  # the hub raises errors of several libraries below it
+        raise FileNotFoundError(_ways_out(arch, path, function, error)) from error
+    data = read_file(fetched, function)
+    _check_sha256(data, arch, fetched, function)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, data)
+    return data
+
+
+def _ways_out(arch, path, function, error):
+    return (
+        f"{function}: no pretrained weights of {arch} here, and no download "
+        f"({type(error).__name__}: {error}).\n"
+        f"Three ways out:\n"
+        f"  1. pass weights='FILE.safetensors' (torchvision's names), or a folder that holds "
+        f"{arch}.safetensors;\n"
+        f"  2. set MLCLASSIFY_WEIGHTS to such a file or folder;\n"
+        f"  3. be online with pip install 'mlclassify[hub]': the file is fetched once, to "
+        f"{str(path)!r}.\n"
+        f"Or train from scratch: pretrained=False."
+    )

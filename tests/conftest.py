@@ -1,0 +1,38 @@
+"""Fixtures of the whole suite.
+
+Photos, weights and golden numbers are not part of the project: `shared` finds them in the folder
+that MLCLASSIFY_TEST_DATA names, else in ../shared/data beside the project.
+"""
+
+import os
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+matplotlib.use("Agg")
+
+_NAMED = os.environ.get("MLCLASSIFY_TEST_DATA")
+_FOLDER = Path(_NAMED) if _NAMED else Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Function from a relative path to the file or folder of the shared data, or a skip."""
+
+    def find(relative):
+        path = _FOLDER / relative
+        if path.exists():
+            return path
+        if _NAMED:
+            pytest.fail(f"MLCLASSIFY_TEST_DATA is set but {relative} is not in it")
+        pytest.skip(f"no shared test data: {relative} (set MLCLASSIFY_TEST_DATA)")
+
+    return find
+
+
+@pytest.fixture
+def rng():
+    """A NumPy generator with a fixed seed."""
+    return np.random.default_rng(12345)
