@@ -26,7 +26,7 @@ import time
 import warnings
 
 from mlclassify.metrics import unique_names
-from mlclassify.optim import combined_cosine
+from mlclassify.optim import check_hyper, combined_cosine
 from mlclassify.plot import new_axes
 
 EVENTS = (
@@ -145,6 +145,12 @@ def one_cycle(lrs, div, div_final, pct_start, moms):
     moms : sequence of 3 floats
         Momentum at the start, the peak and the end.
     """
+    for name, value in (("div", div), ("div_final", div_final)):
+        if not value > 0:
+            raise ValueError(f"fit_one_cycle: `{name}` must be above 0, got {value!r}")
+    if len(moms) != 3:
+        raise ValueError(f"fit_one_cycle: `moms` must be 3 numbers, got {moms!r}")
+    moms = [check_hyper(mom, "moms", "fit_one_cycle") for mom in moms]
     return ParamScheduler({
         "lr": [combined_cosine(pct_start, lr / div, lr, lr / div_final) for lr in lrs],
         "mom": combined_cosine(pct_start, *moms),

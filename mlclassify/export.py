@@ -15,7 +15,7 @@ import numpy as np
 from mlclassify.data.block import empty_dataloaders
 from mlclassify.losses import BaseLoss, BCEWithLogitsLossFlat
 from mlclassify.rng import check_seed
-from mlclassify.tensor import nn
+from mlclassify.tensor import nn, tensor
 from mlclassify.thresholds import check_thresh
 from mlclassify.vision import augment
 from mlclassify.vision.models import ARCHS, build_model
@@ -51,9 +51,15 @@ def write_learner(learn, path):
     ------
     ValueError
         The file name, the loss or a transform is none that a file can hold.
+    FileNotFoundError
+        The folder does not exist.
     """
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"export: `fname` must end in .safetensors, got {Path(path).name!r}")
+    if not Path(path).parent.is_dir():
+        raise FileNotFoundError(
+            f"export: `fname` must lie in a folder that exists, got {str(path)!r}"
+        )
     text = json.dumps(_described(learn), allow_nan=False, ensure_ascii=False)
     tensors = learn.model.state_dict()
     metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: _digest(tensors, text)}
@@ -95,10 +101,10 @@ def _described_loss(loss):
 
 def _check_decides_alike(loss, thresh):
     """Refuse a loss class of the user's whose decisions its threshold does not tell."""
-    logits = np.linspace(-8, 8, 101, dtype=np.float32)[:, None].repeat(np.size(thresh), axis=1)
+    logits = tensor(np.linspace(-8, 8, 101)[:, None].repeat(np.size(thresh), axis=1))
     plain = BCEWithLogitsLossFlat(thresh=thresh)
     probs = plain.activation(logits)
-    alike = np.array_equal(loss.activation(logits), probs) and np.array_equal(
+    alike = np.allclose(loss.activation(logits), probs, atol=1e-6) and np.array_equal(
         loss.decodes(probs), plain.decodes(probs)
     )
     if not alike:

@@ -30,6 +30,8 @@ class Namespace:
         self.__dict__.update(members)
 
     def __getattr__(self, name):
+        if name.startswith("_"):  # copy and IPython ask for these before anything is set
+            raise AttributeError(name)
         raise AttributeError(unknown_name(self._name, name, dir(self)))
 
     def __dir__(self):

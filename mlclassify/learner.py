@@ -24,7 +24,7 @@ from mlclassify.data.loader import DataLoader
 from mlclassify.export import read_learner, write_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import make_metric
-from mlclassify.optim import Adam, spread
+from mlclassify.optim import Adam, check_hyper, spread
 from mlclassify.plot import show_images
 from mlclassify.rng import check_seed, default_seed, fresh_seed
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
@@ -219,12 +219,12 @@ class Learner:
         KeyboardInterrupt
             As it came; the model stands at its last whole step.
         """
-        if isinstance(n_epoch, bool) or not isinstance(n_epoch, (int, np.integer)) or n_epoch < 1:
-            raise ValueError(f"fit: `n_epoch` must be a whole number from 1 on, got {n_epoch!r}")
+        _check_epochs("fit", "n_epoch", n_epoch)
         self._check_can_train()
         if self.opt is None or reset_opt:
             self.create_opt()
-        self.opt.set_hypers(lr=self.lr if lr is None else lr, **({} if wd is None else {"wd": wd}))
+        lrs = spread(self.lr if lr is None else lr, len(self.model.groups), "lr", "fit")
+        self.opt.set_hypers(lr=lrs, **({} if wd is None else {"wd": wd}))
         with self._with_cbs(cbs):
             self._fit(int(n_epoch))
 
@@ -246,7 +246,8 @@ class Learner:
         wd, cbs, reset_opt
             As in `fit`.
         """
-        lrs = spread(self.lr if lr_max is None else lr_max, len(self.model.groups), "lr_max")
+        lrs = spread(self.lr if lr_max is None else lr_max, len(self.model.groups), "lr_max",
+                     "fit_one_cycle")
         schedule = one_cycle(lrs, div, div_final, pct_start, moms or self.moms)
         self.fit(n_epoch, lrs, wd, [schedule, *_as_list(cbs)], reset_opt)
 
@@ -272,9 +273,12 @@ class Learner:
         **kwargs
             `div_final`, `wd`, `moms` and `cbs` of `fit_one_cycle`, for both stages.
         """
-        if not math.isfinite(lr_mult) or lr_mult <= 0:
+        _check_epochs("fine_tune", "epochs", epochs)
+        _check_epochs("fine_tune", "freeze_epochs", freeze_epochs)
+        if not check_hyper(lr_mult, "lr_mult", "fine_tune"):
             raise ValueError(f"fine_tune: `lr_mult` must be above 0, got {lr_mult}")
-        first, second = base_lr, base_lr / 2
+        first = check_hyper(base_lr, "base_lr", "fine_tune")
+        second = first / 2
         if self.model.pretrained:
             self.freeze()
             first, second = slice(first), slice(second / lr_mult, second)
@@ -604,6 +608,11 @@ def add_normalization(dls, transform):
     """Normalize the images of both loaders, unless they are already."""
     if not normalizations(dls):
         dls.add_batch_tfm(transform)
+
+
+def _check_epochs(function, name, n):
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise ValueError(f"{function}: `{name}` must be a whole number from 1 on, got {n!r}")
 
 
 def _plain(dl, dataset):

@@ -89,7 +89,7 @@ class BaseLoss:
 
     @property
     def reduction(self):
-        """"mean", "sum" or "none", that of the loss within."""
+        """How cells become one number: "mean", "sum" or "none", as the loss within has it."""
         return self.func.reduction
 
     @reduction.setter

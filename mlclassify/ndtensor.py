@@ -113,8 +113,8 @@ class Tensor(np.ndarray):
 
     Notes
     -----
-    Methods are torch's: they take ``dim`` and ``keepdim``, and return Tensors. There is no autograd.
-    ``dtype`` is NumPy's.
+    Methods are torch's: they take ``dim`` and ``keepdim``, and return Tensors. There is no
+    autograd. ``dtype`` is NumPy's.
 
     Examples
     --------

@@ -41,7 +41,7 @@ def combined_cosine(pct_start, start, middle, end):
     (0.04, 1.0, 0.5)
     """
     if not 0 < pct_start < 1:
-        raise ValueError(f"one cycle: `pct_start` must lie in (0, 1), got {pct_start!r}")
+        raise ValueError(f"fit_one_cycle: `pct_start` must lie in (0, 1), got {pct_start!r}")
 
     def schedule(position):
         if position < pct_start:
@@ -51,7 +51,7 @@ def combined_cosine(pct_start, start, middle, end):
     return schedule
 
 
-def spread(value, n, name="lr"):
+def spread(value, n, name="lr", function="Adam"):
     """Return one float for each of `n` parameter groups, the first group first.
 
     Parameters
@@ -60,8 +60,8 @@ def spread(value, n, name="lr"):
         ``slice(a)`` gives the last group a and the others a / 10, ``slice(a, b)`` goes from a to
         b in equal factors; a sequence must have one value for each group.
     n : int
-    name : str
-        How messages call the value.
+    name, function : str
+        How messages call the value and who wanted it.
 
     Returns
     -------
@@ -75,40 +75,44 @@ def spread(value, n, name="lr"):
     [1e-05, 0.0001, 0.001]
     """
     if isinstance(value, slice):
-        values = _spread_slice(value, n, name)
+        values = _spread_slice(value, n, name, function)
     elif not isinstance(value, str) and hasattr(value, "__len__") and getattr(value, "ndim", 1):
         values = list(value)
     else:
         values = [value] * n
     if len(values) != n:
-        raise ValueError(f"Adam: `{name}` must have {n} values, one a group, got {len(values)}")
-    return [_check_hyper(v, name) for v in values]
+        raise ValueError(
+            f"{function}: `{name}` must have {n} values, one a group, got {len(values)}"
+        )
+    return [check_hyper(v, name, function) for v in values]
 
 
-def _spread_slice(value, n, name):
+def _spread_slice(value, n, name, function):
     if value.stop is None or value.step is not None:
-        raise ValueError(f"Adam: `{name}` must be slice(last) or slice(first, last), got {value}")
-    stop = _check_hyper(value.stop, name)
+        raise ValueError(
+            f"{function}: `{name}` must be slice(last) or slice(first, last), got {value}"
+        )
+    stop = check_hyper(value.stop, name, function)
     if value.start is None:
         return [stop / 10] * (n - 1) + [stop]
-    start = _check_hyper(value.start, name)
+    start = check_hyper(value.start, name, function)
     if not start or not stop:
-        raise ValueError(f"Adam: `{name}` must be a slice of numbers above 0, got {value}")
+        raise ValueError(f"{function}: `{name}` must be a slice of numbers above 0, got {value}")
     if n == 1:
         return [stop]
     return [start * (stop / start) ** (i / (n - 1)) for i in range(n)]
 
 
-def _check_hyper(value, name):
-    """Return `value` as a float, or say which rule it breaks."""
+def check_hyper(value, name, function="Adam"):
+    """Return `value` as a float, or say in the name of `function` which rule it breaks."""
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"Adam: `{name}` must be a number, got {value!r}") from None
+        raise TypeError(f"{function}: `{name}` must be a number, got {value!r}") from None
     if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"Adam: `{name}` must be finite and not negative, got {number}")
-    if name in ("mom", "sqr_mom") and number >= 1:
-        raise ValueError(f"Adam: `{name}` must lie in [0, 1), got {number}")
+        raise ValueError(f"{function}: `{name}` must be finite and not negative, got {number}")
+    if name in ("mom", "sqr_mom", "moms") and number >= 1:
+        raise ValueError(f"{function}: `{name}` must lie in [0, 1), got {number}")
     return number
 
 

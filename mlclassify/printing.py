@@ -104,21 +104,26 @@ class _Cells:
 
     def __init__(self, shown):
         if shown.dtype.kind != "f":
-            self.style, counted = str, shown
+            self.style = own_style = str
+            counted = shown
         else:
             # Zeros, infinities and NaN have no say: torch lets them stick out of the column.
             counted = shown[np.isfinite(shown) & (shown != 0)].astype(np.float64)
-            self.style = _float_style(counted)
-        self.width = max((len(self.style(cell)) for cell in counted.ravel().tolist()), default=1)
+            own_style = _float_style(counted, None)
+            self.style = _float_style(counted, _options.sci_mode)
+        # In torch `sci_mode` changes the cells but not the width that they would have had.
+        self.width = max((len(own_style(cell)) for cell in counted.ravel().tolist()), default=1)
 
     def write(self, cell):
         return self.style(cell).rjust(self.width)
 
 
-def _float_style(values):
-    """Return the function from a float to its text, chosen for finite values other than 0."""
+def _float_style(values, powers):
+    """Return the function from a float to its text, for finite `values` other than 0.
+
+    `powers` (of ten) is True, False, or None: as the values need.
+    """
     whole = bool(np.all(values == np.ceil(values)))
-    powers = _options.sci_mode
     if powers is None:
         powers = values.size > 0 and _needs_powers(np.abs(values), whole)
     if powers:

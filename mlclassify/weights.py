@@ -205,6 +205,11 @@ def pretrained_tensors(arch, weights=None, function="vision_learner"):
         rule = "`weights`" if weights is not None else "MLCLASSIFY_WEIGHTS"
         path = _file_in(Path(named), arch, f"{function}: {rule}")
         return read_tensors(path, function)[0], path
+    if arch not in PINNED:
+        raise FileNotFoundError(
+            f"{function}: no weights of {arch} are published; pass `weights`, set "
+            "MLCLASSIFY_WEIGHTS, or train from scratch: pretrained=False"
+        )
     path = cached_file(arch)
     data = read_file(path, function) if path.exists() else _download(arch, path, function)
     _check_sha256(data, arch, path, function)

@@ -3,13 +3,13 @@
 import ctypes
 import json
 import random
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mlclassify import _core, rng
+from mlclassify import _core
+from mlclassify.data.batch import BatchPlan
 from mlclassify.vision.augment import (
     AffineWarp,
     Brightness,
@@ -32,27 +32,8 @@ from mlclassify.vision.augment import (
 ZEROS, ONES = np.zeros(3, np.float32), np.ones(3, np.float32)
 
 
-@dataclass
-class Plan:
-    """What a batch transform writes into; the loader's own is checked with the loader."""
-
-    n: int
-    h: int = 20
-    w: int = 20
-    train: bool = True
-    homography: np.ndarray = None
-    lighting: np.ndarray = None
-    seed: int = 0
-
-    def __post_init__(self):
-        self.mean, self.std = ZEROS, ONES
-
-    def draws(self, operation, k):
-        return rng.uniforms(self.seed, 0, range(self.n), operation, k)
-
-
 def planned(tfms, n, h=20, w=20, train=True, seed=0):
-    plan = Plan(n, h, w, train, seed=seed)
+    plan = BatchPlan(n, h, w, train, seed=seed)
     for tfm in sorted(tfms, key=lambda t: t.order):
         tfm.plan(plan)
     return plan
@@ -187,8 +168,8 @@ def test_an_empty_batch_is_fine():
         ({"images": np.zeros((2, 4, 5, 3), np.float32)}, TypeError, "`images` must be uint8"),
         ({"images": np.zeros((2, 4, 5, 4), np.uint8)}, ValueError, "`images` must have shape"),
         ({"images": np.zeros((2, 5, 4, 3), np.uint8).swapaxes(1, 2)}, ValueError, "contiguous"),
-        ({"homography": np.zeros((1, 3, 3))}, ValueError, r"`homography` must have shape \(2, 3, 3"),
-        ({"homography": np.zeros((2, 3, 3), np.float32)}, TypeError, "`homography` must be float64"),
+        ({"homography": np.zeros((1, 3, 3))}, ValueError, r"`homography` must have shape \(2, 3"),
+        ({"homography": np.zeros((2, 3, 3), np.uint8)}, TypeError, "`homography` must be float64"),
         ({"lighting": np.zeros((2, 3), np.float32)}, ValueError, "`lighting` must have shape"),
         ({"mean": np.zeros(4, np.float32)}, ValueError, "`mean` must have shape"),
         ({"std": None}, TypeError, "`std` must be a NumPy array"),
@@ -516,12 +497,12 @@ def test_resize_draws_its_place_in_training_only():
         (lambda: Normalize([0] * 4, [1] * 3), ValueError, "Normalize: `mean` must be 3 finite"),
         (lambda: Resize(0), ValueError, "Resize: `size` must be a positive integer or"),
         (lambda: Resize((3, 4, 5)), ValueError, "Resize: `size` must be a positive integer or"),
-        (lambda: Resize(8, "fit"), ValueError, "Resize: `method` must be 'crop', 'squish' or 'pad'"),
+        (lambda: Resize(8, "fit"), ValueError, "Resize: `method` must be 'crop', 'squish'"),
         (lambda: Resize(8, pad_mode="x"), ValueError, "Resize: `pad_mode` must be 'reflection'"),
         (lambda: RandomResizedCrop(8, 0), ValueError, "RandomResizedCrop: `min_scale` must lie in"),
         (lambda: RandomResizedCrop(8, ratio=(2, 1)), ValueError, "RandomResizedCrop: `ratio` must"),
         (lambda: AffineWarp([Contrast()]), TypeError, "AffineWarp: `parts` must be of Flip, Dih"),
-        (lambda: Lighting(["Flip"]), TypeError, "Lighting: `parts` must be of Brightness, Contrast"),
+        (lambda: Lighting(["Flip"]), TypeError, "Lighting: `parts` must be of Brightness, "),
     ],
 )
 def test_wrong_arguments_say_the_rule(make, error, words):

@@ -65,7 +65,7 @@ def test_recurse_and_folders(make):
 
 
 def test_loops_of_links_end(make):
-    root = make("a/1.jpg", "b/2.jpg")
+    root = make("in/a/1.jpg", "in/b/2.jpg") / "in"
     os.symlink(root, root / "a" / "root")
     os.symlink(root / "b", root / "a" / "to_b")
     os.symlink(root / "a", root / "b" / "to_a")

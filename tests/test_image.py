@@ -168,7 +168,8 @@ def test_exif_makes_a_photo_upright(shared):
         with PillowImage.open(file) as raw:
             expected = np.asarray(ImageOps.exif_transpose(raw).convert("RGB"))
         assert (np.asarray(open_image(file)) == expected).all()
-        assert (np.asarray(open_image(PillowImage.open(file))) == expected).all()
+        with PillowImage.open(file) as lazy:
+            assert (np.asarray(open_image(lazy)) == expected).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

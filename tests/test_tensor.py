@@ -138,7 +138,7 @@ def test_summarises_above_a_thousand_cells():
     assert repr(torch.arange(1001)) == "tensor([   0,    1,    2,  ...,  998,  999, 1000])"
     lines = repr(torch.zeros(50, 30)).split("\n")
     assert lines[0] == "tensor([[0., 0., 0.,  ..., 0., 0., 0.],"
-    assert lines[3] == "        ..."[:8] + "...,"
+    assert lines[3] == "        ...,"
     assert len(lines) == 7
 
 
@@ -151,7 +151,9 @@ def test_summary_takes_its_style_from_what_it_shows():
 def test_printoptions():
     try:
         set_printoptions(precision=2, sci_mode=False)
-        assert repr(tensor([1e-5, 1.0])) == "tensor([    0.00,     1.00])".replace("    ", "", 2)
+        assert repr(tensor([1e-5, 1.0])) == "tensor([    0.00,     1.00])"  # as wide as 1.00e-05
+        set_printoptions(sci_mode=True)
+        assert repr(tensor([1.0])) == "tensor([1.00e+00])"
         set_printoptions(profile="full")
         assert "..." not in repr(torch.arange(1001))
         with pytest.raises(ValueError, match="`profile` must be one of"):
@@ -562,7 +564,7 @@ def test_where():
 
 def test_linspace_counts_from_both_ends():
     xs = torch.linspace(0.05, 0.995, 100)
-    low, high, step = np.float32(0.05), np.float32(0.995), np.float32(0)
+    low, high = np.float32(0.05), np.float32(0.995)
     step = (high - low) / np.float32(99)
     expected = [low + step * np.float32(i) for i in range(50)]
     expected += [high - step * np.float32(99 - i) for i in range(50, 100)]
@@ -622,6 +624,7 @@ def test_unknown_names_say_what_exists(space, name):
     with pytest.raises(AttributeError, match=f"has no `{name}`; it has .*PyTorch is not behind"):
         getattr(space, name)
     assert not hasattr(space, name) and "sigmoid" in dir(F)
+    assert copy.deepcopy(nn).functional.one_hot([1]).tolist() == [[0, 1]]
 
 
 def test_device_idiom():

@@ -1,5 +1,5 @@
-/* Pixels of one row: resampling through a homography, lighting, normalization. Rows are RGB triples,
- * 8 bits in, float out. */
+/* Pixels of one row: resampling through a homography, lighting, normalization. Rows are RGB
+ * triples, 8 bits in, float out. */
 
 enum { WARP_CHUNK = 128 }; /* pixels whose source positions are held at once; a multiple of VN */
 
@@ -49,10 +49,10 @@ static inline void bilinear(const uint8_t *image, size_t height, size_t width, f
     }
 }
 
-/* out (width, 3) = row `row` of `image` (height, width, 3), 0 to 1, resampled: output pixel (j, row)
- * is the input at (x / w, y / w) with (x, y, w) = map (j, row, 1), `map` a row-major 3x3 matrix in
- * pixels; reflected at the borders. Where w is 0 or NaN the pixel keeps its place. No value of
- * `map` makes this read outside of the image. height, width >= 1. */
+/* out (width, 3) = row `row` of `image` (height, width, 3), resampled, from 0 to 1: output pixel
+ * (j, row) is the input at (x / w, y / w) with (x, y, w) = map (j, row, 1), `map` a row-major 3x3
+ * matrix in pixels; reflected at the borders. Where w is 0 or NaN the pixel keeps its place. No
+ * value of `map` makes this read outside of the image. height, width of 1 to 2^24. */
 static void warp_row(const uint8_t *image, size_t height, size_t width, const double *map,
                      size_t row, float *out)
 {

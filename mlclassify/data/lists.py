@@ -61,8 +61,8 @@ class L:
     [5, 5, 7]
     """
 
-    def __new__(cls, items=None, *rest, use_list=False):
-        if cls is L and isinstance(items, L) and not rest:
+    def __new__(cls, items=None, *rest, **options):
+        if cls is L and isinstance(items, L) and not rest and not options:
             return items
         return super().__new__(cls)
 

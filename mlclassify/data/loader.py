@@ -125,7 +125,8 @@ class DataLoader:
         ValueError
             If the item transforms leave photos of several sizes.
         """
-        return self._stream(self._order(seed, epoch)[: len(self) * self.bs], seed, epoch)
+        order = self._order(seed, epoch)[: len(self) * self.bs]
+        return self._stream(order, seed, epoch, self.bs)
 
     def __iter__(self):
         """Yield (TensorImage, TensorMultiCategory), copies; without targets, (TensorImage,)."""
@@ -142,10 +143,7 @@ class DataLoader:
             If there is no batch.
         """
         if not len(self):
-            raise ValueError(
-                f"one_batch: the loader must hold a batch, got {self.n} photos for batches of "
-                f"{self.bs}. This DataLoader does not contain any batches"
-            )
+            raise self._no_batch("one_batch")
         key = self._next_key()
         return _for_user(self._first(self._order(*key)[: self.bs], *key))
 
@@ -169,6 +167,8 @@ class DataLoader:
         ndarray of matplotlib Axes
         """
         if b is None:
+            if not self.n:
+                raise self._no_batch("show_batch")
             key = self._next_key()
             order = self._order(*key)
             order = np.repeat(order[:1], max_n) if unique else order[: min(self.bs, max_n)]
@@ -177,6 +177,12 @@ class DataLoader:
         titles = None if y is None else [self._title(row) for row in y]
         images = list(undo_normalize(self._plan(x.shape[2], x.shape[3], range(len(x)), 0, 0), x))
         return show_images(images, titles, nrows=nrows, ncols=ncols, figsize=figsize)
+
+    def _no_batch(self, function):
+        return ValueError(
+            f"{function}: the loader must hold a batch, got {self.n} photos for batches of "
+            f"{self.bs}. This DataLoader does not contain any batches"
+        )
 
     def _title(self, target):
         return ";".join(str(self.vocab[int(i)]) for i in np.flatnonzero(target == 1))
@@ -192,13 +198,14 @@ class DataLoader:
         return np.argsort(uniforms(seed, epoch, [0], SHUFFLE, self.n)[0], kind="stable")
 
     def _first(self, order, seed, epoch):
-        with closing(self._stream(order, seed, epoch)) as batches:
+        """The items at `order` as one batch."""
+        with closing(self._stream(order, seed, epoch, bs=len(order))) as batches:
             return next(batches)
 
-    def _stream(self, order, seed, epoch):
-        """Yield the batches of the items at `order`."""
-        chunks = [range(p, min(p + self.bs, len(order))) for p in range(0, len(order), self.bs)]
-        buffers = _Buffers(min(self.bs, len(order)))
+    def _stream(self, order, seed, epoch, bs):
+        """Yield the items at `order` in batches of `bs`."""
+        chunks = [range(p, min(p + bs, len(order))) for p in range(0, len(order), bs)]
+        buffers = _Buffers(min(bs, len(order)))
 
         def photo(position):
             return self._photo(int(order[position]), KeyedRandom(seed, epoch, position, CROP))

@@ -12,7 +12,6 @@ A bear is drawn in its own unit: feet at y = 0, top of the head near y = -1, y d
 
 import csv
 import math
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -30,7 +29,7 @@ WALKER_HEIGHT = 0.72  # a bear on four legs is as long as this makes it low
 THINGS_BEHIND = (1, 4)
 THINGS_IN_FRONT = (0, 2)
 FRONT_HEIGHT = (0.10, 0.17)  # so that what stands in front hides paws, not heads
-INSIDE = 0.9  # how much of half a bear's width stays in the picture
+INSIDE = 1.0  # how much of half a bear's width stays in the picture
 TINT = 0.13  # how far a color channel may be from neutral
 TILT = 9  # degrees
 VALID_EVERY = 5  # every fifth picture is for validation
@@ -45,6 +44,8 @@ TEDDY_COATS = (
 BRIGHT = (
     (214, 58, 60), (58, 110, 190), (240, 190, 60), (70, 150, 90), (150, 90, 170), (240, 130, 60)
 )  # fmt: skip
+WALLS = ((222, 206, 180), (180, 200, 206), (214, 178, 178), (150, 164, 130), (120, 110, 130))
+ROCKS = ((130, 130, 134), (60, 58, 62), (116, 92, 72), (40, 40, 44))
 INK = (26, 22, 24)
 WHITE = (252, 250, 246)
 _CIRCLE = np.linspace(0, 2 * np.pi, 28, endpoint=False)
@@ -93,17 +94,15 @@ def drawn_bears(path, n, seed, layout="csv", size=128):
     _check(path, n, layout, size)
     check_seed("drawn_bears", seed)
     write = {"csv": _write_csv, "folders": _write_folders}[layout]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        write(unfinished, n, seed, size)
-        unfinished.chmod(0o755)  # mkdtemp's folders are private
-        if path.exists():
-            path.rmdir()
-        unfinished.rename(path)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    place = path.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".drawing-", dir=place.parent) as unfinished:
+        folder = Path(unfinished) / place.name
+        folder.mkdir()
+        write(folder, n, seed, size)
+        if place.exists():
+            place.rmdir()
+        folder.rename(place)
     return path
 
 
@@ -222,35 +221,31 @@ def _tint(picture, rng):
 class _Pen:
     """Draws shapes given in units of its own, anywhere, at any size, turned and mirrored."""
 
-    def __init__(self, canvas, rng, scale, matrix=((1.0, 0.0), (0.0, 1.0)), origin=(0.0, 0.0)):
-        self.canvas, self.rng, self.scale = canvas, rng, scale
-        self.matrix, self.origin = np.asarray(matrix), np.asarray(origin)
-        self.draw = ImageDraw.Draw(canvas)
+    def __init__(self, canvas, rng, scale, matrix=np.eye(2), origin=np.zeros(2), draw=None):
+        self.canvas, self.rng = canvas, rng
+        self.scale, self.matrix, self.origin = scale, matrix, origin  # scale: pixels in a unit
+        self.draw = draw or ImageDraw.Draw(canvas)
+        self.line_width = max(1, round(canvas.width / 200))
 
     def at(self, x, y, scale=1.0, turn=0.0, mirror=False):
         """Return a pen with its origin at (x, y), turned clockwise by `turn` degrees."""
         c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-        own = np.array([[c, -s], [s, c]]) * [-scale if mirror else scale, scale]
+        matrix = self.matrix @ (np.array([[c, -s], [s, c]]) * [-1 if mirror else 1, 1])
         origin = self.origin + self.scale * (self.matrix @ (x, y))
-        pen = _Pen.__new__(_Pen)
-        pen.canvas, pen.rng, pen.draw = self.canvas, self.rng, self.draw
-        pen.scale, pen.matrix, pen.origin = self.scale * scale, self.matrix @ (own / scale), origin
-        return pen
+        return _Pen(self.canvas, self.rng, self.scale * scale, matrix, origin, self.draw)
 
-    def _pixels(self, points):
+    def pixels(self, points):
+        """Return points of this pen as Pillow takes them: x, y, x, y, ... on the canvas."""
         return (self.scale * (points @ self.matrix.T) + self.origin).ravel().tolist()
 
     def shape(self, points, fill, line=None, fur=0.0):
         """Fill the outline through `points`; `fur` > 0 makes it shaggy by that much."""
         if fur:
             points = _shaggy(points, fur, self.rng.uniform(0, 6))
-        xy = self._pixels(points)
+        xy = self.pixels(points)
         self.draw.polygon(xy, fill)
         if line is not None:
-            self.draw.line(xy + xy[:4], line, self._line_width())
-
-    def _line_width(self):
-        return max(1, round(self.canvas.width / 200))
+            self.draw.line(xy + xy[:4], line, self.line_width)
 
     def blob(self, points, fill, line=None, fur=0.0):
         """Fill the smooth closed curve through `points`."""
@@ -272,7 +267,7 @@ class _Pen:
 
     def stroke(self, points, width, fill):
         """Draw a smooth open line through `points`."""
-        xy = self._pixels(_smooth(points, closed=False))
+        xy = self.pixels(_smooth(points, closed=False))
         self.draw.line(xy, fill, max(1, round(width * self.scale)))
 
     def box(self, x0, y0, x1, y1, fill, line=None):
@@ -280,8 +275,8 @@ class _Pen:
 
     def shadow(self, x, y, rx, ry):
         """Darken the ground."""
-        pen = self.at(0, 0)
-        pen.draw = ImageDraw.Draw(self.canvas, "RGBA")
+        blending = ImageDraw.Draw(self.canvas, "RGBA")
+        pen = _Pen(self.canvas, self.rng, self.scale, self.matrix, self.origin, blending)
         pen.oval(x, y, rx, ry, (10, 14, 30, 70))
 
 
@@ -292,8 +287,8 @@ def _smooth(points, closed, steps=7):
     p = np.concatenate(ends)
     a, b, c, d = (p[i : len(p) - 3 + i, None] for i in range(4))
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    curve = 2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
-    curve = (curve / 2).reshape(-1, 2)
+    square, cube = 2 * a - 5 * b + 4 * c - d, 3 * b - a - 3 * c + d
+    curve = (b + ((c - a) * t + square * t**2 + cube * t**3) / 2).reshape(-1, 2)
     return curve if closed else np.concatenate((curve, p[-1:]))
 
 
@@ -317,7 +312,7 @@ def _hair(pen, x, y, rx, ry, color, count, length=0.05):
     tips = roots + length * np.stack((0.35 * np.cos(3 * a), 0.8 + 0.3 * np.sin(5 * a)), 1)
     width = max(1, round(0.008 * pen.scale))
     for xy in np.concatenate((roots, tips), 1).reshape(-1, 2, 2):
-        pen.draw.line(pen._pixels(xy), color, width)
+        pen.draw.line(pen.pixels(xy), color, width)
 
 
 # --- bears
@@ -347,7 +342,7 @@ def _muzzle_color(bear, rng):
 
 
 def _poses(kind):
-    """Return the poses of a kind; the last ones of a teddy are its usual ones."""
+    """Return the poses of a kind, the usual ones twice."""
     if kind == "teddy":
         return (_standing, _sitting, _sitting)
     return (_walking, _walking, _standing, _sitting)
@@ -399,10 +394,10 @@ def _stitches(pen, points, color):
     way = _smooth(points, closed=False, steps=4)
     step = np.gradient(way, axis=0)
     across = np.stack((-step[:, 1], step[:, 0]), 1) / (np.hypot(*step.T)[:, None] + 1e-9)
-    size = 8.0 / pen.scale if pen.scale < 160 else 0.02
-    for p, d in zip(way, across * min(size, 0.03)):
-        pen.draw.line(pen._pixels(np.stack((p - d, p + d))), color, max(1, pen._line_width()))
-    pen.draw.line(pen._pixels(way), color, max(1, pen._line_width() - 1))
+    half = across * 0.012 * pen.canvas.width / pen.scale  # as long on a head as on a belly
+    for p, d in zip(way, half):
+        pen.draw.line(pen.pixels(np.stack((p - d, p + d))), color, pen.line_width)
+    pen.draw.line(pen.pixels(way), color, pen.line_width)
 
 
 def _arm(pen, bear, x, y, side, reach):
@@ -663,7 +658,7 @@ def _blades(pen, y0, y1, color, count, length):
     lean = length * 0.4 * np.sin(i * 1.7)
     width = max(1, round(pen.canvas.width / 160))
     for line in np.stack((x, y, x + lean, y - length), 1).reshape(-1, 2, 2):
-        pen.draw.line(pen._pixels(line), color, width)
+        pen.draw.line(pen.pixels(line), color, width)
 
 
 def _dots(pen, y0, y1, colors, count, r):
@@ -737,8 +732,7 @@ def _peaks(pen, y, color):
 
 def _room(pen, horizon):
     rng = pen.rng
-    wall = _vary(rng, _pick(rng, ((222, 206, 180), (180, 200, 206), (214, 178, 178), (150, 164, 130),
-                                  (120, 110, 130))), 0.06)  # fmt: skip
+    wall = _vary(rng, _pick(rng, WALLS), 0.06)
     pen.box(0, 0, 1, 1, wall)
     _wallpaper(pen, horizon, _shade(wall, -0.08))
     _pick(rng, (_window, _picture, _shelf))(pen.at(rng.uniform(0.2, 0.8), rng.uniform(0.12, 0.22)))
@@ -813,7 +807,7 @@ def _bush(pen):
 
 def _rock(pen):
     rng = pen.rng
-    gray = _vary(rng, _pick(rng, ((130, 130, 134), (60, 58, 62), (116, 92, 72), (40, 40, 44))), 0.07)
+    gray = _vary(rng, _pick(rng, ROCKS), 0.07)
     top = [(-0.6, 0), (-0.52, -0.35), (-0.2, -0.62), (0.25, -0.55), (0.55, -0.25), (0.6, 0)]
     pen.blob(top, gray, _shade(gray, -0.35))
     pen.stroke([(-0.3, -0.4), (0, -0.48), (0.2, -0.4)], 0.04, _shade(gray, 0.3))

@@ -110,13 +110,23 @@ class LazyModule(ModuleType):
     """
 
     def __getattr__(self, name):
-        return getattr(import_module(self.__name__), name)
+        # doctest and inspect ask every module for names such as __wrapped__.
+        if name.startswith("__") and name != "__version__":
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return getattr(self._module(), name)
 
     def __setattr__(self, name, value):
-        setattr(import_module(self.__name__), name, value)
+        setattr(self._module(), name, value)
 
     def __dir__(self):
-        return dir(import_module(self.__name__))
+        return dir(self._module())
+
+    def _module(self):
+        try:
+            return import_module(self.__name__)
+        except ModuleNotFoundError as error:
+            error.add_note("pip install 'mlclassify[notebook]' brings it")
+            raise
 
     def __repr__(self):
         return f"<module {self.__name__!r}, imported when first used>"

@@ -365,7 +365,8 @@ class Zoom(_Affine):
         self.max_zoom = _number("Zoom", "max_zoom", max_zoom, self.min_zoom, math.inf, rule)
         self.p = _probability("Zoom", "p", p)
         self.draw = _fixed("Zoom", "draw", draw)
-        self.draw_x, self.draw_y = _fixed("Zoom", "draw_x", draw_x), _fixed("Zoom", "draw_y", draw_y)
+        self.draw_x = _fixed("Zoom", "draw_x", draw_x)
+        self.draw_y = _fixed("Zoom", "draw_y", draw_y)
         self.batch = bool(batch)
 
     def matrices(self, batch):
