@@ -1,4 +1,4 @@
-"""Data blocks: from a folder or a table to labels, targets and loaders; and the label transforms."""
+"""Data blocks: from a folder or a table to labels, targets and loaders; label transforms."""
 
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def table(tmp_path, **columns):
     return pd.DataFrame({"fname": [f"{i}.png" for i in range(4)], **columns})
 
 
-# --- as in the post ----------------------------------------------------------------------------------
+# --- as in the post ---
 
 
 def test_the_post(bears):
@@ -138,7 +138,7 @@ def test_no_labels_are_legal(bears):
     assert "(no label)" in repr(dls)
 
 
-# --- labels that validation alone has ----------------------------------------------------------------
+# --- labels that validation alone has ---
 
 
 def rare(o):
@@ -178,7 +178,7 @@ def test_one_block_builds_several_data_sets(bears):
     assert both.datasets(bears).vocab == ["0.png", "1.png"]
 
 
-# --- tables ------------------------------------------------------------------------------------------
+# --- tables ---
 
 
 def test_a_table_of_labels(tmp_path):
@@ -220,7 +220,9 @@ def test_errors_of_the_users_functions_name_the_item(bears):
     assert caught.value.__notes__ == [f"in get_x of {data.valid.items[0]}"]
 
 
-@pytest.mark.parametrize("numbers, words", [([1], r"2 numbers .* got shape \(1,\)"), ([0, 2], r"in \[0, 1\]")])
+@pytest.mark.parametrize(
+    "numbers, words", [([1], r"2 numbers .* got shape \(1,\)"), ([0, 2], r"in \[0, 1\]")]
+)
 def test_wrong_numbers_name_the_row(tmp_path, numbers, words):
     blocks = (ImageBlock, MultiCategoryBlock(encoded=True, vocab=["sky", "sun"]))
     db = DataBlock(blocks, get_y=lambda r: numbers, splitter=EndSplitter(0.25))
@@ -229,11 +231,13 @@ def test_wrong_numbers_name_the_row(tmp_path, numbers, words):
     assert caught.value.__notes__ == ["in the labels of row 0"]
 
 
-# --- loaders -----------------------------------------------------------------------------------------
+# --- loaders ---
 
 
 def test_fewer_photos_than_a_batch_are_reported_at_once(bears):
-    with pytest.raises(ValueError, match="dataloaders: `bs` must be at most the 7 training photos, got 64"):
+    with pytest.raises(
+        ValueError, match="dataloaders: `bs` must be at most the 7 training photos, got 64"
+    ):
         block().dataloaders(bears)
     assert len(block().dataloaders(bears, bs=7).train) == 1
     assert len(block().dataloaders(bears, drop_last=False).train) == 1
@@ -271,8 +275,12 @@ def test_test_dl_with_labels(bears):
 
 def test_get_x_is_for_items_of_the_source_alone(bears):
     names = [f"{label}/{i}" for label in ("black", "teddy") for i in range(3)]
-    db = DataBlock(get_x=lambda o: bears / f"{o}.png", get_y=lambda o: o.split("/")[0],
-                   splitter=EndSplitter(0.5), blocks=(ImageBlock, MultiCategoryBlock(vocab=["black", "teddy"])))  # fmt: skip
+    db = DataBlock(
+        (ImageBlock, MultiCategoryBlock(vocab=["black", "teddy"])),
+        get_x=lambda o: bears / f"{o}.png",
+        get_y=lambda o: o.split("/")[0],
+        splitter=EndSplitter(0.5),
+    )
     dls = db.dataloaders(names, bs=2)
     assert dls.test_dl(["teddy/0"]).dataset.image(0).size == (20, 12)
     assert dls.test_dl([(bears / "teddy/0.png").read_bytes()]).dataset.image(0).size == (20, 12)
@@ -301,12 +309,14 @@ def test_loaders_without_photos():
         dls.test_dl(["a.jpg"], with_labels=True)
 
 
-# --- what is refused ---------------------------------------------------------------------------------
+# --- what is refused ---
 
 
 def test_several_functions_need_a_pipeline():
     for name in ("get_x", "get_y"):
-        with pytest.raises(ValueError, match=f"`{name}` must be one function, got 2.*in a `Pipeline`"):
+        with pytest.raises(
+            ValueError, match=f"`{name}` must be one function, got 2.*in a `Pipeline`"
+        ):
             block(**{name: [parent_label, get_label_list]})
 
 
@@ -319,7 +329,9 @@ def test_unknown_arguments():
     "blocks", [(ImageBlock,), (MultiCategoryBlock, ImageBlock), (ImageBlock, str), ImageBlock]
 )
 def test_other_blocks(blocks):
-    with pytest.raises(ValueError, match=r"`blocks` must be \(ImageBlock, MultiCategoryBlock\), got"):
+    with pytest.raises(
+        ValueError, match=r"`blocks` must be \(ImageBlock, MultiCategoryBlock\), got"
+    ):
         block(blocks=blocks)
 
 
@@ -329,7 +341,9 @@ def test_get_y_is_needed():
 
 
 def test_empty_and_missing_folders(tmp_path):
-    with pytest.raises(ValueError, match=f"`source` must hold at least one item, got none in {tmp_path}"):
+    with pytest.raises(
+        ValueError, match=f"`source` must hold at least one item, got none in {tmp_path}"
+    ):
         block().dataloaders(tmp_path)
     with pytest.raises(FileNotFoundError, match="must be an existing folder"):
         block().dataloaders(tmp_path / "none")
@@ -361,12 +375,14 @@ def test_encoded_needs_a_vocabulary(bears):
         block(blocks=(ImageBlock, MultiCategoryBlock(True, ["a"], True))).datasets(bears)
 
 
-# --- label transforms --------------------------------------------------------------------------------
+# --- label transforms ---
 
 
 def test_label_lists():
     assert label_list(["b", "a", "b"]) == ["b", "a"] and label_list({"b", "a"}) == ["a", "b"]
-    assert label_list(float("nan")) == label_list([]) == label_list([""]) == label_list([None]) == []
+    assert (
+        label_list(float("nan")) == label_list([]) == label_list([""]) == label_list([None]) == []
+    )
     assert label_list(3) == [3] and label_list(L("a")) == ["a"] and label_list(("a",)) == ["a"]
     found = label_list(np.array(["a", "b"]))
     assert found == ["a", "b"] and type(found[0]) is str
@@ -400,7 +416,9 @@ def test_multi_categorize():
 def test_one_hot():
     t = OneHotEncode(3)
     assert t([2, 0]).tolist() == [1, 0, 1] and t([]).tolist() == [0, 0, 0]
-    assert t.decode(np.array([1, 0.7, 1])).tolist() == [0, 2] and t.decode([True, False]).tolist() == [0]
+    assert t.decode(np.array([1, 0.7, 1])).tolist() == [0, 2] and t.decode(
+        [True, False]
+    ).tolist() == [0]
     both = Pipeline([t, MultiCategorize(vocab=["a", "b", "c"])])
     assert both(["c"]).tolist() == [0, 0, 1] and both.decode(np.array([1, 1, 0])) == ["a", "b"]
 
@@ -448,9 +466,18 @@ def test_pipelines_run_in_order():
 
 def test_col_reader():
     row = pd.Series({"f": "1", "y": " sun  sky ", "n": 3})
-    assert ColReader("f", pref=Path("a/b"), suff=".jpg")(row) == "a/b/1.jpg" and ColReader("n")(row) == 3
-    assert ColReader("y", label_delim=" ")(row) == ["sun", "sky"] and ColReader(1)(row) == " sun  sky "
-    assert ColReader("y", label_delim=" ")({"y": float("nan")}) == ColReader("y", label_delim=";")({"y": ""}) == []
+    assert (
+        ColReader("f", pref=Path("a/b"), suff=".jpg")(row) == "a/b/1.jpg"
+        and ColReader("n")(row) == 3
+    )
+    assert (
+        ColReader("y", label_delim=" ")(row) == ["sun", "sky"] and ColReader(1)(row) == " sun  sky "
+    )
+    assert (
+        ColReader("y", label_delim=" ")({"y": float("nan")})
+        == ColReader("y", label_delim=";")({"y": ""})
+        == []
+    )
     assert ColReader(["n", 0])(row) == [3, "1"]
     named = next(pd.DataFrame({"y": ["a"]}).itertuples())
     assert ColReader("y")(named) == "a" and ColReader(0)(named) == 0

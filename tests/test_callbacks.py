@@ -283,8 +283,12 @@ class Bar:
 @needs_net
 def test_the_bar_counts_batches_and_says_the_loss(monkeypatch):
     bars = []
-    monkeypatch.setattr(callbacks, "progress_bar",
-                        lambda what, total, wanted: bars.append((what, total, Bar())) or bars[-1][2])
+
+    def made(what, total, wanted):
+        bars.append((what, total, Bar()))
+        return bars[-1][2]
+
+    monkeypatch.setattr(callbacks, "progress_bar", made)
     learn = tiny_learner(40, 8)
     with learn.no_logging():
         learn.fit(1)

@@ -39,7 +39,9 @@ def test_order_is_by_parts_and_code_points(make):
 
 
 def test_only_photos_in_any_case(make):
-    root = make("a.JPG", "b.jpeg", "c.png", "d.txt", "e.svg", "f.tif", "jpg", "g.tar.webp", "h.jpg~")
+    root = make(
+        "a.JPG", "b.jpeg", "c.png", "d.txt", "e.svg", "f.tif", "jpg", "g.tar.webp", "h.jpg~"
+    )
     assert names(get_image_files(root), root) == ["a.JPG", "b.jpeg", "c.png", "g.tar.webp"]
     assert names(get_files(root, extensions=".TXT"), root) == ["d.txt"]
     assert len(get_files(root)) == 9

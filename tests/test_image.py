@@ -58,7 +58,7 @@ def encoded(im, format, **options):
     return buffer.getvalue()
 
 
-# --- crops -------------------------------------------------------------------------------------------
+# --- crops ---
 
 
 def test_crop_boxes_are_fastais(crops):
@@ -128,7 +128,7 @@ def test_crop_position_and_pad_mode_have_an_effect():
         resize_pad(white, 30, "mirror")
 
 
-# --- reading -----------------------------------------------------------------------------------------
+# --- reading ---
 
 
 # Pillow warns of odd EXIF data and of bombs; neither is this module's to silence.
@@ -176,7 +176,9 @@ def test_exif_makes_a_photo_upright(shared):
 def test_all_orientations_show_the_same(orientation, rng):
     pixels = PillowImage.fromarray(rng.integers(0, 256, (4, 6, 3), np.uint8))
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Transpose members that store it so
-    stored = pixels.transpose(PillowImage.Transpose(undo[orientation])) if orientation > 1 else pixels
+    stored = (
+        pixels.transpose(PillowImage.Transpose(undo[orientation])) if orientation > 1 else pixels
+    )
     exif = PillowImage.Exif()
     exif[0x0112] = orientation
     once = open_image(encoded(stored, "PNG", exif=exif))
@@ -272,7 +274,12 @@ def test_only_allowed_formats_reach_pillow():
 
 def test_extension_is_that_of_the_content():
     im = PillowImage.new("RGB", (4, 4))
-    for format, extension in {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif"}.items():
+    for format, extension in {
+        "JPEG": ".jpg",
+        "PNG": ".png",
+        "WEBP": ".webp",
+        "GIF": ".gif",
+    }.items():
         assert photo_extension(encoded(im, format)) == extension
 
 
@@ -293,7 +300,7 @@ def test_threads_may_read_at_once(shared):
     assert not wrong
 
 
-# --- in a notebook -----------------------------------------------------------------------------------
+# --- in a notebook ---
 
 
 def test_pil_image_shows_mode_and_size(shared):

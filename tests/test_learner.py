@@ -258,6 +258,14 @@ def test_an_interrupt_after_the_step_keeps_the_step():
     assert state(learn) == state(twin)
 
 
+def test_a_rollback_after_a_step_changes_nothing():
+    learn = tiny_learner()
+    learn.fit(1, 1e-2)
+    before = state(learn)
+    learn.model.rollback()
+    assert state(learn) == before
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c_at_any_time_leaves_a_model_that_works():
     learn = tiny_learner(200, 8)
@@ -524,7 +532,8 @@ def test_the_bears_of_the_post(shared):
     from mlclassify.vision.models import resnet18
 
     bears = shared("bears")
-    files = L([f for c in ("black", "grizzly", "teddy") for f in sorted((bears / c).iterdir())[:100]])
+    kinds = ("black", "grizzly", "teddy")
+    files = L([f for kind in kinds for f in sorted((bears / kind).iterdir())[:100]])
     block = DataBlock(blocks=(ImageBlock, MultiCategoryBlock), get_items=lambda path: files,
                       splitter=RandomSplitter(valid_pct=0.2, seed=0),
                       get_y=Pipeline([parent_label, lambda label: [label]]),

@@ -57,7 +57,11 @@ def test_indexing():
     assert x[1] == "b" and x[-1] == "d" and x[np.int64(2)] == "c"
     for index in ([0, 2], (0, 2), L(0, 2), np.array([0, 2]), tensor([0, 2]), slice(0, 4, 2)):
         assert isinstance(x[index], L) and x[index] == ["a", "c"]
-    for mask in ([True, False, True, False], np.array([1, 0, 1, 0], bool), tensor([1, 0, 1, 0]) > 0):
+    for mask in (
+        [True, False, True, False],
+        np.array([1, 0, 1, 0], bool),
+        tensor([1, 0, 1, 0]) > 0,
+    ):
         assert x[mask] == ["a", "c"]
     assert x[[]] == [] and x[tensor([3])] == ["d"] and x[tensor(1)] == "b"
 

@@ -69,12 +69,16 @@ def own_threads():
     return [t for t in threading.enumerate() if t.name.startswith("mlclassify-")]
 
 
-# --- what a batch holds ------------------------------------------------------------------------------
+# --- what a batch holds ---
 
 
 def test_batches():
     batches = epoch(DataLoader(Photos(7), bs=3))
-    assert [b[2] for b in batches] == [0, 3, 6] and [b[3] for b in batches] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [b[2] for b in batches] == [0, 3, 6] and [b[3] for b in batches] == [
+        [0, 1, 2],
+        [3, 4, 5],
+        [6],
+    ]
     x, y, _, _ = batches[1]
     assert x.shape == (3, 3, 4, 6) and x.dtype == np.float32
     np.testing.assert_allclose(x[1, :, 2, 3] * 255, [4, 8, 12], rtol=1e-6)
@@ -111,7 +115,7 @@ def test_without_targets():
     assert [len(b) for b in dl] == [1] and len(dl.one_batch()) == 1
 
 
-# --- order and randomness ----------------------------------------------------------------------------
+# --- order and randomness ---
 
 
 def test_shuffle_is_keyed():
@@ -130,7 +134,9 @@ def test_drop_last_leaves_out_others_in_each_epoch():
 
 def test_pixels_do_not_depend_on_threads_and_batches():
     def pixels(bs, workers):
-        dl = DataLoader(Photos(9), bs, shuffle=True, train=True, item_tfms=Paint, num_workers=workers)
+        dl = DataLoader(
+            Photos(9), bs, shuffle=True, train=True, item_tfms=Paint, num_workers=workers
+        )
         return np.concatenate([b[0] for b in epoch(dl, 5, 2)])
 
     expected = pixels(9, 0)
@@ -166,7 +172,7 @@ def test_iterating_goes_on_and_follows_set_seed():
         set_seed(None)
 
 
-# --- batch transforms --------------------------------------------------------------------------------
+# --- batch transforms ---
 
 
 def test_plan_defaults_and_draws():
@@ -196,7 +202,7 @@ def test_batch_transforms_write_in_their_order():
     np.testing.assert_allclose(x[0, :, 0, 0], (np.array([2, 4, 6]) / 255 - 0.25) / 0.5, rtol=1e-5)
 
 
-def test_normalisation_can_be_undone(rng):
+def test_normalization_can_be_undone(rng):
     images = rng.integers(0, 256, (2, 3, 4, 3), np.uint8)
     plan = make_plan([Stats()], n=2, h=3, w=4)
     x = run_plan(plan, images, np.empty(images.shape, np.float32))
@@ -206,14 +212,20 @@ def test_normalisation_can_be_undone(rng):
 def test_the_last_transform_of_a_class_counts():
     one, two, paint = Stats(1), Stats(2), Paint()
     assert make_transforms("batch_tfms", [one, two]) == [two]
-    assert make_transforms("item_tfms", paint) == [paint] and make_transforms("item_tfms", None) == []
-    with pytest.raises(TypeError, match="DataLoader: `item_tfms` must hold transforms with a method `apply`"):
+    assert (
+        make_transforms("item_tfms", paint) == [paint] and make_transforms("item_tfms", None) == []
+    )
+    with pytest.raises(
+        TypeError, match="DataLoader: `item_tfms` must hold transforms with a method `apply`"
+    ):
         make_transforms("item_tfms", one)
-    with pytest.raises(TypeError, match="`batch_tfms` must hold .* `plan`.*Resize go to `item_tfms`"):
+    with pytest.raises(
+        TypeError, match="`batch_tfms` must hold .* `plan`.*Resize go to `item_tfms`"
+    ):
         DataLoader(Photos(1), batch_tfms=[paint])
 
 
-# --- for a user --------------------------------------------------------------------------------------
+# --- for a user ---
 
 
 def test_iterating_gives_copies():
@@ -233,13 +245,15 @@ def test_one_batch_loads_one_batch():
 
 
 def test_no_batch_says_so():
-    with pytest.raises(ValueError, match="got 2 photos for .* 3. This DataLoader does not contain any"):
+    with pytest.raises(
+        ValueError, match="got 2 photos for .* 3. This DataLoader does not contain any"
+    ):
         DataLoader(Photos(2), bs=3, drop_last=True).one_batch()
     with pytest.raises(ValueError, match="show_batch: .*does not contain any batches"):
         DataLoader(Photos(0)).show_batch()
 
 
-def test_show_batch_undoes_the_normalisation():
+def test_show_batch_undoes_the_normalization():
     dl = DataLoader(Photos(20, size=(3, 3)), bs=20, batch_tfms=Stats())
     axes = np.ravel(dl.show_batch(max_n=8, nrows=2))
     assert len(axes) == 8 and axes[5].get_title() == "a;c" and axes[0].get_title() == ""
@@ -250,13 +264,15 @@ def test_show_batch_of_a_given_batch_and_one_photo_only():
     dl = DataLoader(Photos(20, size=(3, 3)), bs=5, train=True, item_tfms=Paint())
     x, y = dl.one_batch()
     axes = np.ravel(dl.show_batch((x[:2], y[:2]), figsize=(4, 2)))
-    assert [a.get_title() for a in axes[:2]] == ["", "a"] and tuple(axes[0].figure.get_size_inches()) == (4, 2)
+    assert [a.get_title() for a in axes[:2]] == ["", "a"] and tuple(
+        axes[0].figure.get_size_inches()
+    ) == (4, 2)
     drawn = np.ravel(dl.show_batch(unique=True, max_n=9))
     colors = {np.asarray(a.images[0].get_array()).tobytes() for a in drawn}
     assert {a.get_title() for a in drawn} == {""} and len(colors) > 3
 
 
-# --- threads -----------------------------------------------------------------------------------------
+# --- threads ---
 
 
 def test_num_workers_has_an_effect():
@@ -305,7 +321,9 @@ def test_an_unreadable_photo_is_named():
     class OneBroken(Photos):
         def image(self, i):
             if i == 5:
-                raise UnreadableImageError("open_image: `fn` must be a whole photo, got teddy/5.jpg")
+                raise UnreadableImageError(
+                    "open_image: `fn` must be a whole photo, got teddy/5.jpg"
+                )
             return super().image(i)
 
     stream = DataLoader(OneBroken(9), bs=3, num_workers=2).stream(0, 0)
@@ -324,28 +342,37 @@ def test_photos_of_several_sizes():
         def apply(self, image, draw, train):
             return resize_crop(image, 8)
 
-    with pytest.raises(ValueError, match="one size, got 10 x 10 for 0 and 11 x 10 for 1; add Resize"):
+    with pytest.raises(
+        ValueError, match="one size, got 10 x 10 for 0 and 11 x 10 for 1; add Resize"
+    ):
         epoch(DataLoader(Growing(3), bs=3))
     assert epoch(DataLoader(Growing(3), bs=3, item_tfms=Fixed))[0][0].shape == (3, 3, 8, 8)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, None, "8"])
 def test_batch_size_is_checked(wrong):
-    with pytest.raises(ValueError, match=f"DataLoader: `bs` must be an integer of at least 1, got {wrong!r}"):
+    with pytest.raises(
+        ValueError, match=f"DataLoader: `bs` must be an integer of at least 1, got {wrong!r}"
+    ):
         DataLoader(Photos(1), bs=wrong)
 
 
 def test_worker_count_is_checked():
-    with pytest.raises(ValueError, match="DataLoader: `num_workers` must be an integer of at least 0"):
+    with pytest.raises(
+        ValueError, match="DataLoader: `num_workers` must be an integer of at least 0"
+    ):
         DataLoader(Photos(1), num_workers=-1)
 
 
 def test_names_of_items():
     assert describe("a/b.jpg") == "a/b.jpg" and describe(b"abc") == "bytes of shape ()"
-    assert describe(np.zeros((2, 3))) == "ndarray of shape (2, 3)" and len(describe("x,".split(",") * 99)) == 100
+    assert (
+        describe(np.zeros((2, 3))) == "ndarray of shape (2, 3)"
+        and len(describe("x,".split(",") * 99)) == 100
+    )
 
 
-# --- DataLoaders -------------------------------------------------------------------------------------
+# --- DataLoaders ---
 
 
 def loaders(n_train=20, n_valid=4, **options):
@@ -374,7 +401,8 @@ def test_a_batch_transform_is_added_to_both():
 def test_repr_counts_labels():
     lines = repr(loaders()).splitlines()
     assert lines[0] == (
-        "DataLoaders: 20 photos to train on (2 batches of 8), 4 to validate on (1 batch of 8), 3 labels"
+        "DataLoaders: 20 photos to train on (2 batches of 8), "
+        "4 to validate on (1 batch of 8), 3 labels"
     )
     assert [line.split() for line in lines[1:]] == [
         ["label", "train", "valid"], ["a", "10", "2"], ["b", "10", "2"], ["c", "8", "0"],

@@ -74,7 +74,8 @@ def test_the_sweep_of_the_post(shared):
     preds, targs = golden["preds"], golden["targs"]
     for thresh in np.linspace(0.05, 0.995, 100, dtype=np.float32):
         want = np.mean((preds > thresh) == (targs > 0))
-        assert float(accuracy_multi(preds, targs, thresh=thresh, sigmoid=False)) == pytest.approx(want)
+        got = accuracy_multi(preds, targs, thresh=thresh, sigmoid=False)
+        assert float(got) == pytest.approx(want)
 
 
 def test_accuracy_of_nothing_is_nan():

@@ -6,6 +6,7 @@ from PIL import Image
 from tiny import tiny
 
 from mlclassify import _core
+from mlclassify.arrays import images_to_c
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.optim import Adam
 from mlclassify.tensor import Tensor
@@ -47,11 +48,6 @@ def test_groups_are_fastais():
 
 # --- numbers
 
-def as_nhwc(x):
-    """Images (N, 3, H, W) over NHWC memory, as the loader makes them."""
-    return np.ascontiguousarray(np.asarray(x, np.float32).transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-
-
 def test_logits_are_torchs(shared, imagenet):
     golden = np.load(shared("golden/resnet18.npz"))
     model = create_classifier(resnet18)
@@ -64,7 +60,8 @@ def test_logits_are_torchs(shared, imagenet):
 def test_logits_of_photos_are_torchs(shared, imagenet):
     golden = np.load(shared("golden/resnet18.npz"))
     mean, std = (np.array(s) for s in imagenet_stats)
-    photos = [Image.open(shared(str(f).removeprefix("data/"))).convert("RGB") for f in golden["photos"]]
+    files = [shared(str(f).removeprefix("data/")) for f in golden["photos"]]
+    photos = [Image.open(f).convert("RGB") for f in files]
     x = [(np.asarray(p.resize((224, 224), Image.BILINEAR)) / 255 - mean) / std for p in photos]
     model = create_classifier(resnet18)
     model.load_state_dict(imagenet)
@@ -107,8 +104,9 @@ def test_eight_steps_of_training_are_torchs(shared, imagenet):
             opt.clear_state()
         x = r.randn(8, 3, 64, 64)
         y = (r.rand(8, 3) < 0.4).astype(np.float32)
-        opt.set_hypers(lr=[1e-4, 1e-3] if step < 3 else [1e-5, 5e-4], mom=[0.95, 0.9, 0.87][step % 3])
-        logits = model.forward(as_nhwc(x), train=True)
+        lr = [1e-4, 1e-3] if step < 3 else [1e-5, 5e-4]
+        opt.set_hypers(lr=lr, mom=[0.95, 0.9, 0.87][step % 3])
+        logits = model.forward(images_to_c(x), train=True)
         loss, gradient = loss_func.value_and_grad(logits, y)
         model.backward(gradient)
         if step == 3:
@@ -218,10 +216,12 @@ def test_load_state_dict_is_all_or_nothing():
 
 def test_a_body_that_does_not_fit_is_named():
     body = create_model(tiny, 3).state_dict()
-    with pytest.raises(ModelFileError, match=r"tiny: w.safetensors must hold all .* 'bn1.bias' mis"):
+    missing = r"tiny: w.safetensors must hold all .* 'bn1.bias' missing"
+    with pytest.raises(ModelFileError, match=missing):
         create_model(tiny, 3, body={k: v for k, v in body.items() if k != "bn1.bias"},
                      source="w.safetensors")
-    with pytest.raises(ModelFileError, match=r"conv1.weight of shape \(8, 3, 3, 3\), got \(8,\)"):
+    shape = r"conv1.weight of shape \(8, 3, 3, 3\), got \(8,\)"
+    with pytest.raises(ModelFileError, match=shape):
         create_model(tiny, 3, body={**body, "conv1.weight": np.ones(8)}, source="w.safetensors")
 
 
@@ -249,4 +249,5 @@ def test_repr():
     model.freeze()
     assert repr(model) == ("resnet18 for 3 labels: 11,705,408 parameters, "
                            "538,496 of them training")
-    assert ARCHS["resnet18"] is resnet18 and repr(resnet18).startswith("Architecture(name='resnet18'")
+    assert ARCHS["resnet18"] is resnet18
+    assert repr(resnet18).startswith("Architecture(name='resnet18'")

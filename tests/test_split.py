@@ -119,7 +119,9 @@ def test_column():
 
 def test_column_of_texts_is_not_taken_for_true():
     df = pd.DataFrame({"is_valid": ["False", "True"]})
-    with pytest.raises(ValueError, match="'is_valid' must be true or false in each row, got 'False'"):
+    with pytest.raises(
+        ValueError, match="'is_valid' must be true or false in each row, got 'False'"
+    ):
         ColSplitter()(df)
     with pytest.raises(ValueError, match="got nan"):
         ColSplitter()(pd.DataFrame({"is_valid": [1.0, float("nan")]}))

@@ -2,7 +2,7 @@
  *
  * With weights w, positive weights q, logit x and target t,
  *     loss = w [ (1 - t) x + (1 + (q - 1) t) (log(1 + e^-|x|) + max(-x, 0)) ]
- *     grad = w [ (1 - t) - (1 + (q - 1) t) (1 - sigmoid(x)) ] * scale
+ *     grad = w [ (1 - t) s - q t (1 - s) ] * scale
  * the stable form of -w [ q t log s + (1 - t) log(1 - s) ] with s = sigmoid(x). */
 
 typedef struct {
@@ -16,20 +16,21 @@ static inline bce_pair v_bce(vf x, vf t, vf w, vf q)
     vf zero = v_set(0.0f), one = v_set(1.0f);
     vf e = v_exp(v_sub(zero, v_abs(x)));
     vf absent = v_sub(one, t);
-    vf present = v_fma(v_sub(q, one), t, one);
+    vf wanted = v_mul(q, t), both = v_add(wanted, absent);
     vf softplus = v_log1p(e);                                    /* of -|x| */
     vf inverse = v_div(one, v_add(one, e));                      /* sigmoid(|x|) */
     vf complement = v_mul(e, inverse);                           /* sigmoid(-|x|) */
     vmask negative = v_gt(zero, x);
-    vf not_s = v_select(negative, inverse, complement);          /* 1 - sigmoid(x) */
-    /* x > 0: (1-t) x + present softplus;  x < 0: (present - (1-t)) |x| + present softplus */
-    vf slope = v_select(negative, v_sub(present, absent), absent);
+    vf s = v_select(negative, complement, inverse);              /* sigmoid(x), exact in both tails */
+    vf not_s = v_select(negative, inverse, complement);
+    /* x > 0: (1 - t) x + both softplus;  x < 0: q t |x| + both softplus */
+    vf slope = v_select(negative, wanted, absent);
     vf size = v_abs(x);
     vf linear = v_mul(slope, size);
     linear = v_select(v_gt(v_abs(slope), zero), linear, v_select(v_gt(size, v_set(3.4e38f)), zero, linear));
     bce_pair r;
-    r.loss = v_mul(w, v_fma(present, softplus, linear));
-    r.grad = v_mul(w, v_sub(absent, v_mul(present, not_s)));
+    r.loss = v_mul(w, v_fma(both, softplus, linear));
+    r.grad = v_mul(w, v_sub(v_mul(absent, s), v_mul(wanted, not_s)));
     return r;
 }
 

@@ -65,12 +65,18 @@ static mlc_status allocate_buffer(mlc_buffer *buffer, size_t size, float fill, m
     return MLC_OK;
 }
 
+#define LAYER(kind) ", " #kind
+static const char known_kinds[] =
+#include "layers.def"
+    ;
+#undef LAYER
+
 static mlc_status check_spec(const mlc_layer_spec *spec, size_t index, mlc_error *error)
 {
     const mlc_layer_class *class = find_class(spec->kind);
     if (!class)
-        return mlc_fail(error, MLC_VALUE, "Net: the kind of layer %zu must be one of those in "
-                        "csrc/nn/layers.def, got '%.40s'", index, spec->kind);
+        return mlc_fail(error, MLC_VALUE, "Net: the kind of layer %zu must be one of %s, got '%.40s'",
+                        index, known_kinds + 2, spec->kind);
     if (spec->input_count < class->min_inputs || spec->input_count > class->max_inputs)
         return mlc_fail(error, MLC_VALUE, "Net: layer %zu (%s) must have %zu to %zu inputs, got %zu",
                         index, spec->kind, class->min_inputs, class->max_inputs, spec->input_count);
@@ -338,7 +344,7 @@ static mlc_status train_forward(mlc_net *net, const float *x, size_t n, size_t h
         give_plan(net, plan);
         return status;
     }
-    copy_statistics(net, false);
+    if (!net->can_undo) copy_statistics(net, false); /* else: a step over several batches */
     mlc_plan_commit(net, plan);
     net->can_undo = true;
     net->training = plan;
@@ -378,15 +384,35 @@ void mlc_net_rollback(mlc_net *net)
     mlc_unlock(&net->lock);
 }
 
-/* A plan is used up by backward: values that share memory with gradients are gone. */
-mlc_status mlc_net_backward(mlc_net *net, const float *gradient, bool accumulate, mlc_error *error)
+static mlc_status gradient_shape(const mlc_net *net, size_t shape[4], mlc_error *error)
 {
-    mlc_status status = MLC_OK;
+    if (!net->training)
+        return mlc_fail(error, MLC_STATE, "Net.backward: must follow a forward(..., train=True), got "
+                        "none since the last backward");
+    const mlc_tensor *t = &net->training->value[net->layer_count].shape;
+    shape[0] = t->n, shape[1] = t->h, shape[2] = t->w, shape[3] = t->c;
+    return MLC_OK;
+}
+
+mlc_status mlc_net_gradient_shape(mlc_net *net, size_t shape[4], mlc_error *error)
+{
+    mlc_lock_read(&net->lock);
+    mlc_status status = gradient_shape(net, shape, error);
+    mlc_unlock(&net->lock);
+    return status;
+}
+
+/* A plan is used up by backward: values that share memory with gradients are gone. */
+mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t shape[4],
+                            bool accumulate, mlc_error *error)
+{
+    size_t now[4];
     mlc_lock_write(&net->lock);
-    if (!net->training) {
-        status = mlc_fail(error, MLC_STATE, "Net.backward: must follow a forward(..., train=True), got "
-                          "none since the last backward");
-    } else {
+    mlc_status status = gradient_shape(net, now, error);
+    if (!status && memcmp(now, shape, sizeof now))
+        status = mlc_fail(error, MLC_STATE, "Net.backward: must follow its own forward, got another "
+                          "thread's in between");
+    if (!status) {
         mlc_plan_put(net->training, &net->training->grad[net->layer_count], gradient);
         if (pack_stale(net, true) && mlc_plan_backward(net, net->training, accumulate)) {
             net->can_step = true;

@@ -43,11 +43,17 @@ mlc_status mlc_net_output(mlc_net *net, size_t n, size_t h, size_t w, bool train
 mlc_status mlc_net_forward(mlc_net *net, const float *x, size_t n, size_t h, size_t w, bool train,
                            mlc_key key, float *out, mlc_error *error);
 
-/* Gradients of every trainable parameter from the gradient of the last training forward's output. A
- * stopped pass undoes that forward's running statistics. */
-mlc_status mlc_net_backward(mlc_net *net, const float *gradient, bool accumulate, mlc_error *error);
+/* (n, h, w, c) of the last training forward's output, whose gradient backward takes. MLC_STATE if
+ * there is none. */
+mlc_status mlc_net_gradient_shape(mlc_net *net, size_t shape[4], mlc_error *error);
 
-/* The running statistics as before the last training forward, if no step was taken since. */
+/* Gradients of every trainable parameter from the gradient of the last training forward's output, of
+ * `shape`: MLC_STATE if that forward is not the last one any more. A stopped pass undoes the running
+ * statistics that no step has followed. */
+mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t shape[4],
+                            bool accumulate, mlc_error *error);
+
+/* The running statistics as before the training forwards that no step has followed. */
 void mlc_net_rollback(mlc_net *net);
 
 mlc_param *mlc_net_param(mlc_net *net, const char *name);

@@ -254,13 +254,14 @@ static void find_wanted(const mlc_net *net, mlc_plan *plan)
     }
 }
 
-/* Where layer i's input gradients go: written by their last reader, added to by those before it. */
+/* Where layer i's input gradients go: written by their last reader, added to by those before it. A
+ * residual's comes first, as batch norm writes it first: both inputs may be one tensor. */
 static void add_gradients(mlc_plan *plan, mlc_run *run, size_t i)
 {
     run->dout = &plan->grad[i + 1].shape;
     run->dy = block_at(plan, plan->grad[i + 1].block);
     run->scratch = block_at(plan, plan->scratch_back[i]);
-    for (size_t k = 0; k < run->layer->input_count; k++) {
+    for (size_t k = run->layer->input_count; k-- > 0;) {
         size_t t = run->layer->inputs[k];
         if (!plan->wanted[t]) continue;
         run->din[k] = &plan->grad[t].shape;

@@ -23,10 +23,8 @@ static int refuse(PyObject *exception, const char *function, const char *name, c
     return -1;
 }
 
-int array_get(const char *function, array_arg *arg, PyObject *object)
+int array_kind(const char *function, const array_arg *arg, PyObject *object)
 {
-    arg->array = NULL;
-    if (object == Py_None && arg->optional) return 0;
     if (!PyArray_Check(object))
         return refuse(PyExc_TypeError, function, arg->name, "be a NumPy array",
                       PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__name__"));
@@ -44,6 +42,15 @@ int array_get(const char *function, array_arg *arg, PyObject *object)
                      arg->name, arg->ndim, PyArray_NDIM(array));
         return -1;
     }
+    return 0;
+}
+
+int array_get(const char *function, array_arg *arg, PyObject *object)
+{
+    arg->array = NULL;
+    if (object == Py_None && arg->optional) return 0;
+    if (array_kind(function, arg, object) < 0) return -1;
+    PyArrayObject *array = (PyArrayObject *)object;
     if (!PyArray_IS_C_CONTIGUOUS(array) || !PyArray_ISALIGNED(array)) {
         PyErr_Format(PyExc_ValueError, "%s: `%s` must be C-contiguous, got a strided view", function,
                      arg->name);
@@ -130,6 +137,16 @@ int uint_get(const char *function, const char *name, PyObject *object, uint64_t 
     }
     *value = got;
     return 0;
+}
+
+PyObject *tuple_get(const char *function, const char *name, const char *of, PyObject *object)
+{
+    PyObject *tuple = PyUnicode_Check(object) ? NULL : PySequence_Tuple(object);
+    if (tuple || (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError))) return tuple;
+    PyErr_Clear();
+    PyErr_Format(PyExc_TypeError, "%s: `%s` must be a sequence of %s, got %R", function, name, of,
+                 object);
+    return NULL;
 }
 
 PyObject *raise_status(mlc_status status, const mlc_error *error)

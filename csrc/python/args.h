@@ -37,6 +37,8 @@ typedef struct {
 /* Each returns -1 with an exception set, 0 when all is well. */
 int args_count(const char *function, Py_ssize_t got, Py_ssize_t want);
 int array_get(const char *function, array_arg *arg, PyObject *object);
+/* The part of array_get that looks at type, dtype and number of dimensions only. */
+int array_kind(const char *function, const array_arg *arg, PyObject *object);
 int array_like(const char *function, const array_arg *arg, const array_arg *model);
 int array_shape(const char *function, const array_arg *arg, int ndim, const npy_intp *want);
 int double_get(const char *function, const char *name, PyObject *object, double *value);
@@ -51,6 +53,9 @@ static inline size_t array_dim(const array_arg *arg, int axis)
 {
     return (size_t)PyArray_DIM(arg->array, axis);
 }
+
+/* A new tuple of what `object` holds (a string is refused), or NULL with an exception set. */
+PyObject *tuple_get(const char *function, const char *name, const char *of, PyObject *object);
 
 /* Turn a status into an exception: NULL always, so that callers can `return raise_status(...)`. An
  * exception that the poll function left is kept. */

@@ -109,12 +109,14 @@ static mlc_layer_spec *parse_spec(PyObject *list, size_t *count)
 static PyObject *net_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"spec", "channels", NULL};
-    PyObject *list;
-    Py_ssize_t channels = 3;
+    PyObject *list, *channels_object = NULL;
+    uint64_t channels = 3;
     size_t count;
     mlc_error error;
     mlc_status status;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|n:Net", names, &list, &channels)) return NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:Net", names, &list, &channels_object) ||
+        (channels_object && uint_get("Net", "channels", channels_object, 4096, &channels) < 0))
+        return NULL;
     mlc_layer_spec *specs = parse_spec(list, &count);
     if (!specs) return NULL;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -124,7 +126,7 @@ static PyObject *net_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
-    status = mlc_net_new(specs, count, channels < 0 ? 0 : (size_t)channels, &self->net, &error);
+    status = mlc_net_new(specs, count, (size_t)channels, &self->net, &error);
     Py_END_ALLOW_THREADS
     free(specs);
     if (status) {
@@ -149,13 +151,7 @@ static int image_batch(const char *fn, const char *name, PyObject *object, npy_i
                        array_arg *arg)
 {
     *arg = (array_arg){.name = name, .type = NPY_FLOAT32, .ndim = 4};
-    if (!PyArray_Check(object) || PyArray_NDIM((PyArrayObject *)object) != 4 ||
-        PyArray_TYPE((PyArrayObject *)object) != NPY_FLOAT32 ||
-        !PyArray_ISALIGNED((PyArrayObject *)object)) {
-        PyErr_Format(PyExc_TypeError, "%s: `%s` must be a float32 array (N, C, H, W), got %.80s", fn,
-                     name, PyArray_Check(object) ? "another dtype or number of dimensions" : "none");
-        return -1;
-    }
+    if (array_kind(fn, arg, object) < 0) return -1;
     PyArrayObject *array = (PyArrayObject *)object;
     const npy_intp *d = PyArray_DIMS(array), *s = PyArray_STRIDES(array);
     if (d[0] < 1 || d[1] != channels || d[2] < 1 || d[3] < 1) {
@@ -165,7 +161,7 @@ static int image_batch(const char *fn, const char *name, PyObject *object, npy_i
     }
     npy_intp want[4] = {d[1] * d[2] * d[3] * 4, 4, d[1] * d[3] * 4, d[1] * 4};
     for (int i = 0; i < 4; i++)
-        if (d[i] > 1 && s[i] != want[i]) {
+        if (!PyArray_ISALIGNED(array) || (d[i] > 1 && s[i] != want[i])) {
             PyErr_Format(PyExc_ValueError, "%s: `%s` must be a transposed view of contiguous (N, H, W, "
                          "C) memory, got other strides", fn, name);
             return -1;
@@ -228,20 +224,23 @@ static PyObject *net_forward(PyObject *self, PyObject *args, PyObject *kwargs)
 }
 
 /* The shape that the last training forward's output had, as backward takes its gradient. */
-static int gradient_array(mlc_net *net, PyObject *object, array_arg *g)
+static int gradient_array(mlc_net *net, PyObject *object, size_t shape[4], array_arg *g)
 {
     static const char *fn = "Net.backward";
+    mlc_error error;
+    mlc_status status;
     *g = (array_arg){.name = "g", .type = NPY_FLOAT32, .ndim = ANY_NDIM};
-    if (!net->training) {
-        PyErr_SetString(PyExc_RuntimeError, "Net.backward: must follow a forward(..., train=True), got "
-                        "none since the last backward");
+    Py_BEGIN_ALLOW_THREADS
+    status = mlc_net_gradient_shape(net, shape, &error);
+    Py_END_ALLOW_THREADS
+    if (status) {
+        raise_status(status, &error);
         return -1;
     }
-    const mlc_tensor *t = &net->training->value[net->layer_count].shape;
-    npy_intp flat[2] = {(npy_intp)t->n, (npy_intp)t->c};
-    if (t->h != 1 || t->w != 1) {
-        if (image_batch(fn, "g", object, (npy_intp)t->c, g) < 0) return -1;
-        npy_intp dims[4] = {flat[0], flat[1], (npy_intp)t->h, (npy_intp)t->w};
+    npy_intp flat[2] = {(npy_intp)shape[0], (npy_intp)shape[3]};
+    if (shape[1] != 1 || shape[2] != 1) {
+        if (image_batch(fn, "g", object, flat[1], g) < 0) return -1;
+        npy_intp dims[4] = {flat[0], flat[1], (npy_intp)shape[1], (npy_intp)shape[2]};
         return array_shape(fn, g, 4, dims);
     }
     return array_get(fn, g, object) < 0 ? -1 : array_shape(fn, g, 2, flat);
@@ -252,14 +251,16 @@ static PyObject *net_backward(PyObject *self, PyObject *args, PyObject *kwargs)
     static char *names[] = {"g", "accumulate", NULL};
     PyObject *object;
     int accumulate = 0;
+    size_t shape[4];
     array_arg g;
     mlc_error error;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|p:backward", names, &object, &accumulate) ||
-        gradient_array(net_of(self), object, &g) < 0)
+        gradient_array(net_of(self), object, shape, &g) < 0)
         return NULL;
     gil_break gap;
     gil_release(&gap);
-    mlc_status status = mlc_net_backward(net_of(self), PyArray_DATA(g.array), accumulate, &error);
+    mlc_status status =
+        mlc_net_backward(net_of(self), PyArray_DATA(g.array), shape, accumulate, &error);
     gil_acquire(&gap);
     if (status) return raise_status(status, &error);
     Py_RETURN_NONE;
@@ -278,9 +279,9 @@ static PyObject *net_rollback(PyObject *self, PyObject *unused)
 
 static int hyper_get(const char *name, PyObject *object, size_t groups, double *values)
 {
-    PyObject *fast = PySequence_Tuple(object);
-    if (!fast) return -1;
-    Py_ssize_t got = PyTuple_Size(fast);
+    PyObject *tuple = tuple_get("Net.adam_step", name, "numbers", object);
+    if (!tuple) return -1;
+    Py_ssize_t got = PyTuple_Size(tuple);
     int status = 0;
     if ((size_t)got != groups) {
         PyErr_Format(PyExc_ValueError, "Net.adam_step: `%s` must have a number for each of the %zu "
@@ -288,8 +289,8 @@ static int hyper_get(const char *name, PyObject *object, size_t groups, double *
         status = -1;
     }
     for (Py_ssize_t i = 0; !status && i < got; i++)
-        status = double_get("Net.adam_step", name, PyTuple_GetItem(fast, i), &values[i]);
-    Py_DECREF(fast);
+        status = double_get("Net.adam_step", name, PyTuple_GetItem(tuple, i), &values[i]);
+    Py_DECREF(tuple);
     return status;
 }
 
@@ -383,43 +384,54 @@ static PyObject *net_gradients(PyObject *self, PyObject *unused)
 }
 
 /* Where the tensor called `name` is to be written, after checking the array that will be. */
-static float *state_target(mlc_net *net, PyObject *name, PyObject *value, size_t *size)
+static float *state_target(mlc_net *net, PyObject *name, PyObject *value, size_t *size,
+                           mlc_buffer **buffer)
 {
     static const char *fn = "Net.load_state_dict";
     const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
     mlc_param *param = text ? mlc_net_param(net, text) : NULL;
-    mlc_buffer *buffer = text ? mlc_net_buffer(net, text) : NULL;
-    if (!param && !buffer) {
+    *buffer = text ? mlc_net_buffer(net, text) : NULL;
+    if (!param && !*buffer) {
         PyErr_Format(PyExc_KeyError, "%s: `state` must name tensors of this net, got %R", fn, name);
         return NULL;
     }
     npy_intp dims[4];
     int ndim = param ? param->ndim : 1;
-    for (int d = 0; d < ndim; d++) dims[d] = (npy_intp)(param ? param->dims[d] : buffer->size);
+    for (int d = 0; d < ndim; d++) dims[d] = (npy_intp)(param ? param->dims[d] : (*buffer)->size);
     array_arg arg = IN(text, NPY_FLOAT32, ANY_NDIM);
     if (array_get(fn, &arg, value) < 0 || array_shape(fn, &arg, ndim, dims) < 0) return NULL;
-    *size = param ? param->size : buffer->size;
-    return param ? param->value : buffer->value;
+    *size = param ? param->size : (*buffer)->size;
+    return param ? param->value : (*buffer)->value;
 }
 
-/* Everything is checked before anything is written. */
+/* Called twice: to check everything, then to write. A loaded statistic is not undone by a rollback. */
+static int load_tensors(mlc_net *net, PyObject *state, bool write)
+{
+    PyObject *name, *value;
+    mlc_buffer *buffer;
+    size_t size;
+    for (Py_ssize_t at = 0; PyDict_Next(state, &at, &name, &value);) {
+        float *to = state_target(net, name, value, &size, &buffer);
+        if (!to) return -1;
+        if (!write) continue;
+        memcpy(to, PyArray_DATA((PyArrayObject *)value), size * sizeof *to);
+        if (buffer) memcpy(buffer->undo, to, size * sizeof *to);
+    }
+    return 0;
+}
+
 static PyObject *net_load_state_dict(PyObject *self, PyObject *state)
 {
     mlc_net *net = net_of(self);
-    PyObject *name, *value;
-    size_t size;
     if (!PyDict_Check(state))
         return PyErr_Format(PyExc_TypeError, "Net.load_state_dict: `state` must be a dict, got %R",
                             Py_TYPE(state));
-    for (Py_ssize_t at = 0; PyDict_Next(state, &at, &name, &value);)
-        if (!state_target(net, name, value, &size)) return NULL;
     lock_net(net);
-    for (Py_ssize_t at = 0; PyDict_Next(state, &at, &name, &value);) {
-        float *to = state_target(net, name, value, &size);
-        memcpy(to, PyArray_DATA((PyArrayObject *)value), size * sizeof *to);
-    }
-    mlc_net_refresh(net);
+    int status = load_tensors(net, state, false);
+    if (!status) status = load_tensors(net, state, true);
+    if (!status) mlc_net_refresh(net);
     mlc_unlock(&net->lock);
+    if (status) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -427,19 +439,20 @@ static PyObject *net_load_state_dict(PyObject *self, PyObject *state)
 static int for_names(mlc_net *net, const char *fn, PyObject *names,
                      void (*mark)(mlc_param *, int), int value)
 {
-    PyObject *tuple = PySequence_Tuple(names);
+    PyObject *tuple = tuple_get(fn, "names", "parameter names", names);
     if (!tuple) return -1;
     int status = 0;
-    for (int pass = 0; pass < 2 && !status; pass++)
-        for (Py_ssize_t i = 0; !status && i < PyTuple_Size(tuple); i++) {
-            PyObject *name = PyTuple_GetItem(tuple, i);
-            const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
-            mlc_param *param = text ? mlc_net_param(net, text) : NULL;
-            if (param && pass == 1) mark(param, value);
-            if (param) continue;
-            PyErr_Format(PyExc_KeyError, "%s: `names` must name parameters of this net, got %R", fn, name);
-            status = -1;
+    for (Py_ssize_t i = 0; !status && i < PyTuple_Size(tuple); i++) {
+        PyObject *name = PyTuple_GetItem(tuple, i);
+        const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+        mlc_param *param = text ? mlc_net_param(net, text) : NULL;
+        if (param) {
+            mark(param, value);
+            continue;
         }
+        PyErr_Format(PyExc_KeyError, "%s: `names` must name parameters of this net, got %R", fn, name);
+        status = -1;
+    }
     Py_DECREF(tuple);
     return status;
 }
@@ -448,61 +461,106 @@ static void mark_trainable(mlc_param *p, int value) { p->trainable = value; }
 static void mark_decay(mlc_param *p, int value) { p->decay = value; }
 static void mark_group(mlc_param *p, int value) { p->group = value; }
 
-/* Exactly the named parameters get the mark; on an error nothing has changed. */
-static PyObject *mark_only(PyObject *self, const char *fn, PyObject *names,
-                           void (*mark)(mlc_param *, int))
+typedef struct {
+    bool trainable, decay;
+    int group;
+} marks;
+
+static marks *marks_new(const mlc_net *net)
+{
+    marks *kept = calloc(net->param_count + 1, sizeof *kept);
+    for (size_t i = 0; kept && i < net->param_count; i++)
+        kept[i] = (marks){net->params[i].trainable, net->params[i].decay, net->params[i].group};
+    return kept ? kept : (marks *)PyErr_NoMemory();
+}
+
+static void marks_restore(mlc_net *net, const marks *kept)
+{
+    for (size_t i = 0; i < net->param_count; i++) {
+        mlc_param *p = &net->params[i];
+        p->trainable = kept[i].trainable, p->decay = kept[i].decay, p->group = kept[i].group;
+    }
+}
+
+/* Call change(net, context) under the net's lock; on an error no mark has changed. */
+static PyObject *change_marks(PyObject *self, int (*change)(mlc_net *, void *), void *context)
 {
     mlc_net *net = net_of(self);
-    PyObject *done = NULL, *checked = PySequence_Tuple(names);
-    if (!checked) return NULL;
     lock_net(net);
-    bool *before = calloc(net->param_count + 1, 2 * sizeof *before);
-    for (size_t i = 0; before && i < net->param_count; i++) {
-        before[2 * i] = net->params[i].trainable, before[2 * i + 1] = net->params[i].decay;
-        mark(&net->params[i], 0);
-    }
-    if (!before)
-        PyErr_NoMemory();
-    else if (for_names(net, fn, checked, mark, 1) == 0)
-        done = Py_NewRef(Py_None);
-    for (size_t i = 0; before && !done && i < net->param_count; i++)
-        net->params[i].trainable = before[2 * i], net->params[i].decay = before[2 * i + 1];
+    marks *before = marks_new(net);
+    int status = before ? change(net, context) : -1;
+    if (before && status) marks_restore(net, before);
     free(before);
     mlc_unlock(&net->lock);
-    Py_DECREF(checked);
+    if (status) return NULL;
+    Py_RETURN_NONE;
+}
+
+typedef struct {
+    const char *fn;
+    PyObject *names;
+    void (*mark)(mlc_param *, int);
+} only_these;
+
+/* Exactly the named parameters get the mark. */
+static int mark_only(mlc_net *net, void *context)
+{
+    const only_these *these = context;
+    for (size_t i = 0; i < net->param_count; i++) these->mark(&net->params[i], 0);
+    return for_names(net, these->fn, these->names, these->mark, 1);
+}
+
+/* The names are read before the net is locked: reading them may run Python code. */
+static PyObject *net_mark_only(PyObject *self, const char *fn, PyObject *names,
+                               void (*mark)(mlc_param *, int))
+{
+    PyObject *tuple = tuple_get(fn, "names", "parameter names", names);
+    if (!tuple) return NULL;
+    only_these these = {fn, tuple, mark};
+    PyObject *done = change_marks(self, mark_only, &these);
+    Py_DECREF(tuple);
     return done;
 }
 
 static PyObject *net_set_trainable(PyObject *self, PyObject *names)
 {
-    return mark_only(self, "Net.set_trainable", names, mark_trainable);
+    return net_mark_only(self, "Net.set_trainable", names, mark_trainable);
 }
 
 static PyObject *net_set_decay(PyObject *self, PyObject *names)
 {
-    return mark_only(self, "Net.set_decay", names, mark_decay);
+    return net_mark_only(self, "Net.set_decay", names, mark_decay);
+}
+
+/* Every parameter gets a group: the hyper-parameters of a step have one number for each. */
+static int mark_groups(mlc_net *net, void *context)
+{
+    static const char *fn = "Net.set_groups";
+    Py_ssize_t count = PyTuple_Size(context);
+    if (count < 1 || count > MLC_MAX_GROUPS) {
+        PyErr_Format(PyExc_ValueError, "%s: `groups` must be 1 to %d lists, got %zd", fn,
+                     MLC_MAX_GROUPS, count);
+        return -1;
+    }
+    for (size_t i = 0; i < net->param_count; i++) net->params[i].group = -1;
+    for (Py_ssize_t g = 0; g < count; g++)
+        if (for_names(net, fn, PyTuple_GetItem(context, g), mark_group, (int)g) < 0) return -1;
+    for (size_t i = 0; i < net->param_count; i++) {
+        if (net->params[i].group >= 0) continue;
+        PyErr_Format(PyExc_ValueError, "%s: `groups` must name every parameter, got none with '%s'", fn,
+                     net->params[i].name);
+        return -1;
+    }
+    net->groups = (size_t)count;
+    return 0;
 }
 
 static PyObject *net_set_groups(PyObject *self, PyObject *groups)
 {
-    mlc_net *net = net_of(self);
-    PyObject *tuple = PySequence_Tuple(groups);
-    if (!tuple) return NULL;
-    Py_ssize_t count = PyTuple_Size(tuple);
-    int status = 0;
-    if (count < 1 || count > MLC_MAX_GROUPS) {
-        PyErr_Format(PyExc_ValueError, "Net.set_groups: `groups` must be 1 to %d lists, got %zd",
-                     MLC_MAX_GROUPS, count);
-        status = -1;
-    }
-    lock_net(net);
-    for (Py_ssize_t g = 0; !status && g < count; g++)
-        status = for_names(net, "Net.set_groups", PyTuple_GetItem(tuple, g), mark_group, (int)g);
-    if (!status) net->groups = (size_t)count;
-    mlc_unlock(&net->lock);
-    Py_DECREF(tuple);
-    if (status) return NULL;
-    Py_RETURN_NONE;
+    PyObject *tuple = tuple_get("Net.set_groups", "groups", "lists of parameter names", groups);
+    PyObject *done = tuple ? change_marks(self, mark_groups, tuple) : NULL;
+    Py_XDECREF(tuple);
+    return done;
 }
 
 /* --- the type -------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 """What is to be done to a batch of photos, and doing it.
 
 Batch transforms do not touch pixels. Each writes what it wants into one `BatchPlan`; then a single
-pass in C flips, rotates, zooms, warps, lights and normalises.
+pass in C flips, rotates, zooms, warps, lights and normalizes.
 """
 
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class BatchPlan:
     positions : sequence of int
         Of the photos in the epoch; 0 to n - 1 if not given.
     homography : float64 (n, 3, 3) or None
-        From output to input coordinates, both in [-1, 1] with the centres of the corner pixels at
+        From output to input coordinates, both in [-1, 1] with the centers of the corner pixels at
         the corners.
     lighting : float32 (n, 2) or None
         Column 0 is added to, column 1 multiplies, the logit of every color value.
@@ -113,7 +113,7 @@ def run_plan(plan, images, out):
 
 
 def undo_normalize(plan, x):
-    """Return the pixels of a batch before its normalisation, for showing.
+    """Return the pixels of a batch before its normalization, for showing.
 
     Parameters
     ----------

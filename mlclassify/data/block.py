@@ -53,7 +53,9 @@ class MultiCategoryBlock:
         if not self.encoded:
             return MultiCategorize(self.vocab, self.add_na)
         if self.add_na:
-            raise ValueError("MultiCategoryBlock: `add_na` must be False with encoded=True, got True")
+            raise ValueError(
+                "MultiCategoryBlock: `add_na` must be False with encoded=True, got True"
+            )
         return EncodedMultiCategorize(self.vocab)
 
 
@@ -126,7 +128,9 @@ class Recipe:
     def _check_known(self, items, raw):
         if self._one_hot is None:
             return
-        found = [(label, item) for y, item in zip(raw, items) for label in self._categorize.unknown(y)]
+        found = [
+            (label, item) for y, item in zip(raw, items) for label in self._categorize.unknown(y)
+        ]
         if found:
             label, item = found[0]
             labels = L([o for o, _ in found]).unique()
@@ -284,7 +288,9 @@ class DataBlock:
                  item_tfms=None, batch_tfms=None, **unknown):  # fmt: skip
         if unknown:
             names = ", ".join(unknown)
-            raise TypeError(f"DataBlock: got what it does not know. invalid keyword arguments: {names}")
+            raise TypeError(
+                f"DataBlock: got what it does not know. invalid keyword arguments: {names}"
+            )
         self.blocks = _check_blocks(blocks)
         self.get_items, self.splitter = get_items, splitter or RandomSplitter()
         self.get_x, self.get_y = _getter("get_x", get_x), _getter("get_y", get_y)
@@ -340,7 +346,9 @@ class DataBlock:
             raise ValueError(
                 f"DataBlock: `source` must hold at least one item, got none in {describe(source)}"
             )
-        splits = _check_splits(self.splitter(found if hasattr(found, "iloc") else items), len(items))
+        splits = _check_splits(
+            self.splitter(found if hasattr(found, "iloc") else items), len(items)
+        )
         recipe = Recipe(self.blocks[1], self.get_x, self.get_y, like=items[0])
         return Datasets(items, splits, recipe)
 

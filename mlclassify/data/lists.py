@@ -278,10 +278,12 @@ class L:
 
     def attrgot(self, name, default=None):
         """The attribute (of a dict: the value) `name` of every item."""
-        return L([
-            o.get(name, default) if isinstance(o, dict) else getattr(o, name, default)
-            for o in self.items
-        ])
+        return L(
+            [
+                o.get(name, default) if isinstance(o, dict) else getattr(o, name, default)
+                for o in self.items
+            ]
+        )
 
     def itemgot(self, *indices):
         """``item[i]`` of every item; more indices go deeper."""

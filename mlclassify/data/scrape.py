@@ -175,8 +175,7 @@ def _import_httpx():
         import httpx
     except ImportError as error:
         raise ImportError(
-            "download_images: needs httpx, which is not installed; "
-            "pip install 'mlclassify[scrape]'"
+            "download_images: needs httpx, which is not installed; pip install 'mlclassify[scrape]'"
         ) from error
     return httpx
 
@@ -257,7 +256,11 @@ def erase_downloads(path):
 def _foreign(path):
     """Return the first thing at `path` that `scrape_images` cannot have made, or None."""
     here = path.resolve()
-    if path.is_symlink() or not path.is_dir() or here in (Path.cwd(), Path.home(), Path(here.anchor)):
+    if (
+        path.is_symlink()
+        or not path.is_dir()
+        or here in (Path.cwd(), Path.home(), Path(here.anchor))
+    ):
         return path
     for folder in sorted(path.iterdir()):
         if folder.is_symlink() or not folder.is_dir():

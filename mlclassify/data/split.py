@@ -62,7 +62,7 @@ def RandomSplitter(valid_pct=0.2, seed=None):
     Examples
     --------
     >>> RandomSplitter(seed=42)(range(5))
-    ([3, 2, 1, 4], [0])
+    ([4, 3, 0, 1], [2])
     """
     _check_part("RandomSplitter", valid_pct)
     if seed is not None:
@@ -222,7 +222,7 @@ def ColSplitter(col="is_valid", on=None):
     col : str or int
         Name or position of a column that is true (or 1) in the rows for validation.
     on : object, or list of them, optional
-        The value, or values, that mark a row for validation, for a column that is not true or false.
+        The value or values that mark a row for validation, in a column that is not true or false.
 
     Returns
     -------
@@ -231,9 +231,7 @@ def ColSplitter(col="is_valid", on=None):
 
     def split(items):
         if not hasattr(items, "iloc"):
-            raise TypeError(
-                f"ColSplitter: `items` must be a DataFrame, got {type(items).__name__}"
-            )
+            raise TypeError(f"ColSplitter: `items` must be a DataFrame, got {type(items).__name__}")
         column = (items.iloc[:, col] if isinstance(col, int) else items[col]).tolist()
         if on is not None:
             return MaskSplitter([value in listify(on) for value in column])(items)
@@ -258,6 +256,4 @@ def _integer(function, name, value):
     try:
         return operator.index(value)
     except TypeError:
-        raise TypeError(
-            f"{function}: `{name}` must be an integer, got {value!r}"
-        ) from None
+        raise TypeError(f"{function}: `{name}` must be an integer, got {value!r}") from None

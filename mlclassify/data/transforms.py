@@ -139,7 +139,7 @@ class Pipeline:
         return f"Pipeline: {' -> '.join(map(repr, self.fs))}"
 
 
-# --- labels ------------------------------------------------------------------------------------------
+# --- labels ---
 
 
 def label_list(y):

@@ -2,8 +2,8 @@
 
 The only module that imports Pillow. Whatever comes in, what leaves `open_image` is an RGB image the
 way a person would see it; whatever is wrong with a file, what is raised is one
-`UnreadableImageError` that names it. Sizes of arguments are an int (a square) or (height, width), as
-in fastai; boxes are (left, top, width, height).
+`UnreadableImageError` that names it. Arguments called `size` are an int (a square) or (height,
+width), as in fastai; boxes are (left, top, width, height).
 """
 
 import math
@@ -47,7 +47,7 @@ class UnreadableImageError(OSError):
     """A file or bytes that are no photo, a broken one, or one too large to decode safely."""
 
 
-# --- reading ---------------------------------------------------------------------------------------
+# --- reading ---
 
 
 def open_image(fn):
@@ -166,7 +166,9 @@ def _decode(start, name):
     except MemoryError:
         raise
     except Exception as error:  # Pillow's parsers raise a dozen types on hostile files
-        reason = "not recognized as one" if isinstance(error, Image.UnidentifiedImageError) else error
+        reason = (
+            "not recognized as one" if isinstance(error, Image.UnidentifiedImageError) else error
+        )
         raise UnreadableImageError(
             f"open_image: `fn` must be a whole {', '.join(FORMATS)} photo, got {name} ({reason})"
         ) from error
@@ -237,7 +239,7 @@ def _bytes(a):
     return np.rint(a * 255).astype(np.uint8)
 
 
-# --- what a notebook does with an image --------------------------------------------------------------
+# --- what a notebook does with an image ---
 
 
 class PILImage(Image.Image):
@@ -295,7 +297,7 @@ def to_thumb(im, h, w=None):
 Image.Image.to_thumb = to_thumb
 
 
-# --- crop and resize, to fastai's boxes --------------------------------------------------------------
+# --- crop and resize, to fastai's boxes ---
 
 
 def width_height(function, size):
@@ -331,7 +333,7 @@ def width_height(function, size):
 def random_crop_box(w, h, draw, min_scale=0.08, max_scale=1.0, ratio=(3 / 4, 4 / 3)):
     """Draw the box of a random resized crop.
 
-    Ten attempts at an area and an aspect ratio that fit; then the centre, as much of it as the
+    Ten attempts at an area and an aspect ratio that fit; then the center, as much of it as the
     ratio allows.
 
     Parameters
@@ -406,7 +408,7 @@ def crop_resize(im, box, size):
 
 
 def squish_center_crop(im, size, val_xtra=0.14):
-    """Resize the whole photo to a little more than `size`, aspect ratio given up, and cut the centre.
+    """Resize the whole photo to a little more than `size`, out of shape, and cut the center.
 
     What `RandomResizedCrop` does outside training. The extra is `val_xtra` of the longer side,
     rounded up to a multiple of 8: 228 is cut out of 260.

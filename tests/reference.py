@@ -1,0 +1,458 @@
+"""What the C core computes, by definition: slow float64 NumPy written from the mathematics.
+
+`KERNELS` has a function for every name in ``csrc/kernels/kernels.def``, `LAYERS` one for every kind
+in ``csrc/nn/layers.def``; ``test_kernels.py`` fails where one is missing. A layer function takes its
+inputs and returns its output with the function that carries gradients back through it. Images are
+(N, C, H, W) here; where a kernel's memory is (pixels, channels), so are the arguments.
+"""
+
+import numpy as np
+
+KERNELS, LAYERS = {}, {}
+LANES = 16  # channels in the engine's memory are padded to a multiple of this
+
+
+def kernel(function):
+    KERNELS[function.__name__] = function
+    return function
+
+
+def layer(kind):
+    def register(function):
+        LAYERS[kind] = function
+        return function
+
+    return register
+
+
+# --- random numbers: Philox4x32-10 (Salmon et al., SC 2011)
+
+def philox(counter, key):
+    """Ten rounds on four counter words and two key words; 32-bit words in and out."""
+    x, k, mask = list(counter), list(key), 0xFFFFFFFF
+    for _ in range(10):
+        a, b = 0xD2511F53 * x[0], 0xCD9E8D57 * x[2]
+        x = [(b >> 32) ^ x[1] ^ k[0], b & mask, (a >> 32) ^ x[3] ^ k[1], a & mask]
+        k = [(k[0] + 0x9E3779B9) & mask, (k[1] + 0xBB67AE85) & mask]
+    return x
+
+
+def random_words(seed, epoch, position, operation, blocks):
+    """The first `blocks` blocks of four words of a key."""
+    key = (seed & 0xFFFFFFFF, seed >> 32)
+    return [w for i in range(blocks) for w in philox((i, position, epoch, operation), key)]
+
+
+def random_uniform(seed, epoch, position, operation, n):
+    """Two words make a double: 53 bits of the first followed by the second."""
+    words = random_words(seed, epoch, position, operation, (n + 1) // 2)
+    pairs = zip(words[0::2], words[1::2])
+    return np.array([((a << 32 | b) >> 11) / 2**53 for a, b in pairs][:n])
+
+
+# --- pointwise
+
+@kernel
+def sigmoid(x):
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-np.asarray(x, np.float64)))
+
+
+@kernel
+def relu(x):
+    return np.maximum(np.asarray(x, np.float64), 0)
+
+
+@kernel
+def relu_backward(y, dy):
+    return np.where(y > 0, dy, 0.0)
+
+
+@kernel
+def add_into(x, y):
+    return np.asarray(y, np.float64) + x
+
+
+def dropout_kept(n, seed, epoch, position, operation, p):
+    """Which of n elements stay: those whose 24 random bits, as a number of [0, 1), reach p."""
+    words = np.array(random_words(seed, epoch, position, operation, (n + 3) // 4)[:n], np.uint64)
+    return (words >> np.uint64(8)) / 2.0**24 >= np.float32(p)
+
+
+@kernel
+def dropout(x, seed, epoch, position, operation, p):
+    kept = dropout_kept(len(x), seed, epoch, position, operation, p)
+    return np.where(kept, np.asarray(x, np.float64) / (1 - float(np.float32(p))), 0.0)
+
+
+# --- losses and metrics
+
+def _times(coefficient, value):
+    """coefficient * value, where a coefficient of 0 leaves nothing of an infinite value."""
+    with np.errstate(invalid="ignore"):
+        product = coefficient * value
+    return np.where((coefficient == 0) & np.isinf(value), 0.0, product)
+
+
+@kernel
+def bce(logits, targets, weight=1.0, pos_weight=1.0):
+    """Elementwise loss -w (q t log s + (1 - t) log(1 - s)) with s = sigmoid(x), and dloss / dx."""
+    x, t = np.asarray(logits, np.float64), np.asarray(targets, np.float64)
+    w, q = np.asarray(weight, np.float64), np.asarray(pos_weight, np.float64)
+    minus_log_s, minus_log_not_s = np.logaddexp(0, -x), np.logaddexp(0, x)
+    loss = w * (_times(q * t, minus_log_s) + _times(1 - t, minus_log_not_s))
+    return loss, w * ((1 - t) * sigmoid(x) - q * t * sigmoid(-x))
+
+
+@kernel
+def count_equal(scores, targets, thresh):
+    return sum(
+        bool(s > h) == bool(t)
+        for row, wanted in zip(scores, targets)
+        for s, t, h in zip(row, wanted, thresh)
+    )
+
+
+def accuracy(scores, targets, thresh):
+    return count_equal(scores, targets, thresh) / np.size(scores)
+
+
+def average_precision(scores, targets):
+    """Sum over the distinct scores, from the highest, of (recall gained) x (precision there)."""
+    targets, total, recall = np.asarray(targets) != 0, 0.0, 0.0
+    if not targets.any():
+        return np.nan
+    for score in sorted(set(np.asarray(scores, np.float64).tolist()), reverse=True):
+        above = np.asarray(scores) >= score
+        reached = (above & targets).sum() / targets.sum()
+        total += (reached - recall) * (above & targets).sum() / above.sum()
+        recall = reached
+    return total
+
+
+@kernel
+def sort_descending(items):
+    return np.array(sorted(items.tolist(), key=lambda item: -(item >> 32)), np.uint64)
+
+
+# --- matrix products
+
+@kernel
+def gemm_tile(rows, offset, run, weights):
+    """rows[i] is the memory from a pixel on; weights (taps, run, columns)."""
+    out = np.zeros((len(rows), weights.shape[2]))
+    for i, row in enumerate(rows):
+        for t, start in enumerate(offset):
+            out[i] += np.asarray(row[start : start + run], np.float64) @ weights[t].astype(float)
+    return out
+
+
+@kernel
+def gemm_outer(a, b):
+    """a (pixels, rows), b (pixels, columns) of all segments one after the other."""
+    return np.asarray(a, np.float64).T @ np.asarray(b, np.float64)
+
+
+# --- batch norm, on (pixels, channels)
+
+@kernel
+def norm_sums(x, shift):
+    d = np.asarray(x, np.float64) - shift
+    return d.sum(0), (d * d).sum(0)
+
+
+@kernel
+def norm_apply(x, residual, scale, shift, rectify):
+    y = np.asarray(x, np.float64) * scale + shift
+    if residual is not None:
+        y = y + residual
+    return np.maximum(y, 0) if rectify else y
+
+
+@kernel
+def norm_backward_sums(y, x, dy, mean, inverse):
+    """(dz, sum dz, sum dz xhat), with dz = dy where the output y was positive."""
+    dz = np.asarray(dy, np.float64) if y is None else np.where(y > 0, dy, 0.0).astype(np.float64)
+    return dz, dz.sum(0), (dz * ((np.asarray(x, np.float64) - mean) * inverse)).sum(0)
+
+
+@kernel
+def norm_backward(dy, x, a, b, c):
+    return np.asarray(a, np.float64) * dy + np.asarray(b, np.float64) * x + c
+
+
+# --- pooling, on (taps or pixels, channels)
+
+def _first_largest(x):
+    """Index of the first largest value of every column; the first NaN is larger than all."""
+    return np.where(np.isnan(x).any(0), np.isnan(x).argmax(0), np.nan_to_num(
+        x, nan=-np.inf, posinf=np.inf, neginf=-np.inf).argmax(0))
+
+
+@kernel
+def max_window(window):
+    tap = _first_largest(np.asarray(window, np.float64))
+    return np.take_along_axis(np.asarray(window, np.float64), tap[None], 0)[0], tap
+
+
+@kernel
+def max_window_backward(dy, tap, window):
+    out = np.array(window, np.float64)
+    for c, t in enumerate(tap):
+        out[t, c] += dy[c]
+    return out
+
+
+@kernel
+def sum_and_max(x, first):
+    at = _first_largest(np.asarray(x, np.float64))
+    return (np.asarray(x, np.float64).sum(0),
+            np.take_along_axis(np.asarray(x, np.float64), at[None], 0)[0], first + at)
+
+
+# --- optimizer
+
+@kernel
+def adam(p, g, m, v, keep, mom, sqr_mom, eps, rate, debias):
+    m = mom * m + (1 - mom) * g
+    v = sqr_mom * v + (1 - sqr_mom) * g * g
+    return p * keep - rate * m / (np.sqrt(v * debias) + eps), m, v
+
+
+def adam_step(p, g, m, v, step, lr, mom, sqr_mom, eps, wd):
+    """One step as fastai defines it; returns the new (p, m, v)."""
+    return adam(p, g, m, v, 1 - lr * wd, mom, sqr_mom, eps, lr / (1 - mom**step),
+                1 / (1 - sqr_mom**step))
+
+
+# --- pixels, RGB triples
+
+def reflect(t, last):
+    """Reflect a position at 0 and `last`, the centers of the border pixels."""
+    if last == 0:
+        return 0.0
+    t = abs(t) % (2 * last)
+    return 2 * last - t if t > last else t
+
+
+def sample(image, y, x):
+    """Bilinear value of an (H, W, 3) image at a position inside it, as part of 1."""
+    top, left = min(int(y), image.shape[0] - 1), min(int(x), image.shape[1] - 1)
+    below, right = min(top + 1, image.shape[0] - 1), min(left + 1, image.shape[1] - 1)
+    fy, fx, i = y - top, x - left, image.astype(np.float64) / 255
+    return ((1 - fy) * ((1 - fx) * i[top, left] + fx * i[top, right])
+            + fy * ((1 - fx) * i[below, left] + fx * i[below, right]))
+
+
+@kernel
+def warp_row(image, matrix, row):
+    out = np.zeros((image.shape[1], 3))
+    for column in range(image.shape[1]):
+        x, y, w = matrix @ np.array([column, row, 1.0])
+        x, y = (x / w, y / w) if abs(w) > 0 else (column, row)
+        out[column] = sample(image, reflect(y, image.shape[0] - 1), reflect(x, image.shape[1] - 1))
+    return out
+
+
+@kernel
+def light(x, add, multiply):
+    p = np.clip(np.asarray(x, np.float64), 1e-7, 1 - 1e-7)
+    return sigmoid((np.log(p / (1 - p)) + add) * multiply)
+
+
+@kernel
+def normalize(x, mean, std):
+    return (np.asarray(x, np.float64) - mean) / std
+
+
+@kernel
+def look_up(x, table):
+    return np.stack([table[x[:, c], c] for c in range(3)], 1).astype(np.float64)
+
+
+# --- layers: (inputs, parameters, options, ...) -> (output, backward)
+# backward(dy) -> (gradients of the inputs, {suffix: gradient of the parameter})
+
+def _window(x, r, q, h, w, stride):
+    return x[:, :, r : r + stride * (h - 1) + 1 : stride, q : q + stride * (w - 1) + 1 : stride]
+
+
+def _pad(x, padding, value=0.0):
+    return np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)),
+                  constant_values=value)
+
+
+def _crop(x, padding):
+    return x[:, :, padding : x.shape[2] - padding, padding : x.shape[3] - padding]
+
+
+@layer("conv")
+def conv(inputs, params, options, **_):
+    (x,), weight = inputs, params["weight"]
+    size, stride, padding = options["kernel"], options.get("stride", 1), options.get("padding", 0)
+    padded = _pad(x, padding)
+    h, w = ((d - size) // stride + 1 for d in padded.shape[2:])
+    taps = [(r, q) for r in range(size) for q in range(size)]
+    y = sum(np.einsum("nchw,kc->nkhw", _window(padded, r, q, h, w, stride), weight[:, :, r, q])
+            for r, q in taps)
+
+    def backward(dy):
+        dx, dweight = np.zeros_like(padded), np.zeros_like(weight)
+        for r, q in taps:
+            _window(dx, r, q, h, w, stride)[...] += np.einsum("nkhw,kc->nchw", dy, weight[:, :, r, q])
+            dweight[:, :, r, q] = np.einsum(
+                "nkhw,nchw->kc", dy, _window(padded, r, q, h, w, stride))
+        return (_crop(dx, padding),), {"weight": dweight}
+
+    return y, backward
+
+
+@layer("linear")
+def linear(inputs, params, options, **_):
+    x, weight = inputs[0][:, :, 0, 0], params["weight"]
+    y = x @ weight.T + params.get("bias", 0.0)
+
+    def backward(dy):
+        dy = dy[:, :, 0, 0]
+        grads = {"weight": dy.T @ x, "bias": dy.sum(0)}
+        return ((dy @ weight)[:, :, None, None],), {name: grads[name] for name in params}
+
+    return y[:, :, None, None], backward
+
+
+@layer("batchnorm")
+def batchnorm(inputs, params, options, train, buffers, **_):
+    """Training moves `buffers`, the running statistics, in place."""
+    def wide(v):
+        return v[None, :, None, None]
+
+    x, eps, take = inputs[0], options.get("eps", 1e-5), options.get("momentum", 0.1)
+    n, mean, var = x.size // x.shape[1], buffers["running_mean"], buffers["running_var"]
+    if train:
+        mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
+        new = {"running_mean": mean, "running_var": var * n / (n - 1)}
+        for name, value in new.items():
+            buffers[name] = (1 - take) * buffers[name] + take * value
+    inverse = 1 / np.sqrt(var + eps)
+    xhat = (x - wide(mean)) * wide(inverse)
+    z = xhat * wide(params["weight"]) + wide(params["bias"]) + (inputs[1] if inputs[1:] else 0.0)
+
+    def backward(dy):
+        dz = np.where(z > 0, dy, 0.0) if options.get("relu") else dy
+        dbias, dweight = dz.sum((0, 2, 3)), (dz * xhat).sum((0, 2, 3))
+        dx = wide(params["weight"] * inverse) * (dz - wide(dbias) / n - xhat * wide(dweight) / n)
+        return (dx, dz)[: len(inputs)], {"weight": dweight, "bias": dbias}
+
+    return np.maximum(z, 0) if options.get("relu") else z, backward
+
+
+@layer("relu")
+def relu_layer(inputs, params, options, **_):
+    return relu(inputs[0]), lambda dy: ((np.where(inputs[0] > 0, dy, 0.0),), {})
+
+
+@layer("dropout")
+def dropout_layer(inputs, params, options, train, index, key, **_):
+    """The mask of an image belongs to its position, the layer and the line of the image. In a line
+    the elements are counted over pixels and padded channels."""
+    (x,) = inputs
+    if not train:
+        return x, lambda dy: ((dy,), {})
+    n, channels, h, w = x.shape
+    padded = -(-channels // LANES) * LANES
+    p, (seed, epoch, position), scale = options["p"], key, np.zeros_like(x)
+    for i in range(n):
+        for line in range(h):
+            operation = (0x10000 + index) ^ (line << 20)
+            kept = dropout_kept(w * padded, seed, epoch, position + i, operation, p)
+            scale[i, :, line] = kept.reshape(w, padded)[:, :channels].T / (1 - p)
+    return x * scale, lambda dy: ((dy * scale,), {})
+
+
+@layer("maxpool")
+def maxpool(inputs, params, options, **_):
+    (x,), size = inputs, options["kernel"]
+    stride, padding = options.get("stride", 1), options.get("padding", 0)
+    padded = _pad(x, padding, -np.inf)
+    h, w = ((d - size) // stride + 1 for d in padded.shape[2:])
+    taps = [(r, q) for r in range(size) for q in range(size)]
+    windows = np.stack([_window(padded, r, q, h, w, stride) for r, q in taps])
+    best = _first_largest(windows)
+
+    def backward(dy):
+        dx = np.zeros_like(padded)
+        for t, (r, q) in enumerate(taps):
+            _window(dx, r, q, h, w, stride)[...] += np.where(best == t, dy, 0.0)
+        return (_crop(dx, padding),), {}
+
+    return windows.max(0), backward
+
+
+@layer("avgpool")
+def avgpool(inputs, params, options, **_):
+    (x,) = inputs
+    share = 1 / (x.shape[2] * x.shape[3])
+    return (x.mean((2, 3), keepdims=True),
+            lambda dy: ((np.broadcast_to(dy * share, x.shape).copy(),), {}))
+
+
+@layer("concatpool")
+def concatpool(inputs, params, options, **_):
+    (x,) = inputs
+    n, c = x.shape[:2]
+    flat = x.reshape(n, c, -1)
+    at = flat.argmax(2)
+    y = np.concatenate([flat.max(2), flat.mean(2)], 1)
+
+    def backward(dy):
+        dx = np.zeros_like(flat) + dy[:, c:, 0] / flat.shape[2]
+        rows, columns = np.ogrid[:n, :c]
+        dx[rows, columns, at] += dy[:, :c, 0, 0]
+        return (dx.reshape(x.shape),), {}
+
+    return y[:, :, None, None], backward
+
+
+# --- networks
+
+class Network:
+    """A list of (kind, name, inputs, options), as ``_core.Net`` takes it, in float64.
+
+    `state` is a dict of arrays, parameters and running statistics, under the names of the net;
+    training forwards move the running statistics in it.
+    """
+
+    def __init__(self, spec, state):
+        self.spec = spec
+        self.state = {name: np.array(value, np.float64) for name, value in state.items()}
+
+    def _part(self, name, suffixes):
+        found = {s: self.state.get(f"{name}.{s}") for s in suffixes}
+        return {s: value for s, value in found.items() if value is not None}
+
+    def forward(self, x, train=False, key=(0, 0, 0)):
+        """(N, C, H, W) -> the last layer's output, (N, L) where that is 1 x 1 pixels."""
+        tensors, self._backward = [np.asarray(x, np.float64)], []
+        for index, (kind, name, inputs, options) in enumerate(self.spec):
+            buffers = self._part(name, ("running_mean", "running_var"))
+            y, backward = LAYERS[kind](
+                [tensors[i] for i in inputs], self._part(name, ("weight", "bias")), options,
+                train=train, buffers=buffers, index=index, key=key)
+            self.state.update({f"{name}.{s}": value for s, value in buffers.items()})
+            tensors.append(y)
+            self._backward.append(backward)
+        self._shapes = [t.shape for t in tensors]
+        return y[:, :, 0, 0] if y.shape[2:] == (1, 1) else y
+
+    def backward(self, dy):
+        """Gradients of all parameters by name, and that of the images as ``"x"``."""
+        tensors = [np.zeros(shape) for shape in self._shapes]
+        tensors[-1] += np.asarray(dy, np.float64).reshape(self._shapes[-1])
+        grads = {}
+        for index in reversed(range(len(self.spec))):
+            _, name, inputs, _ = self.spec[index]
+            dinputs, dparams = self._backward[index](tensors[index + 1])
+            for i, d in zip(inputs, dinputs):
+                tensors[i] += d
+            grads.update({f"{name}.{suffix}": d for suffix, d in dparams.items()})
+        return grads | {"x": tensors[0]}
