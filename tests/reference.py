@@ -13,8 +13,10 @@ LANES = 16  # channels in the engine's memory are padded to a multiple of this
 
 
 def kernel(function):
-    KERNELS[function.__name__] = function
-    return function
+    """Register a definition; infinities and NaN are part of it, so NumPy need not warn."""
+    quiet = np.errstate(over="ignore", invalid="ignore")(function)
+    KERNELS[function.__name__] = quiet
+    return quiet
 
 
 def layer(kind):
@@ -54,8 +56,7 @@ def random_uniform(seed, epoch, position, operation, n):
 
 @kernel
 def sigmoid(x):
-    with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-np.asarray(x, np.float64)))
+    return 1 / (1 + np.exp(-np.asarray(x, np.float64)))
 
 
 @kernel
@@ -89,9 +90,7 @@ def dropout(x, seed, epoch, position, operation, p):
 
 def _times(coefficient, value):
     """coefficient * value, where a coefficient of 0 leaves nothing of an infinite value."""
-    with np.errstate(invalid="ignore"):
-        product = coefficient * value
-    return np.where((coefficient == 0) & np.isinf(value), 0.0, product)
+    return np.where((coefficient == 0) & np.isinf(value), 0.0, coefficient * value)
 
 
 @kernel
@@ -456,3 +455,49 @@ class Network:
                 tensors[i] += d
             grads.update({f"{name}.{suffix}": d for suffix, d in dparams.items()})
         return grads | {"x": tensors[0]}
+
+
+# --- what the tests of nets share
+
+def nhwc(x):
+    """A (N, C, H, W) array as ``_core`` takes it: float32, a view of (N, H, W, C) memory."""
+    return np.ascontiguousarray(np.asarray(x, np.float32).transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def random_state(net, rng):
+    """Parameters and running statistics of the size that trained ones have."""
+    state = {}
+    for name, value in net.parameters().items():
+        fan_in = max(value[0].size, 1)
+        state[name] = rng.normal(size=value.shape) * (1 / np.sqrt(fan_in) if value.ndim > 1 else 0.3)
+        if value.ndim == 1 and f"{name[:-7]}.running_var" in net.buffers():
+            state[name] += 1
+    for name, value in net.buffers().items():
+        state[name] = rng.random(value.shape) + 0.5
+    return {name: value.astype(np.float32) for name, value in state.items()}
+
+
+def small_resnet(width=20, labels=5, p=0.3):
+    """A spec with everything that a residual network has, small enough to run often."""
+    return [
+        ("conv", "stem", (0,), {"out": width, "kernel": 3, "stride": 2, "padding": 1}),  # 1
+        ("batchnorm", "stem_bn", (1,), {"relu": True}),
+        ("maxpool", "", (2,), {"kernel": 3, "stride": 2, "padding": 1}),  # 3
+        ("conv", "a1", (3,), {"out": width, "kernel": 3, "padding": 1}),
+        ("batchnorm", "a1_bn", (4,), {"relu": True}),
+        ("conv", "a2", (5,), {"out": width, "kernel": 3, "padding": 1}),
+        ("batchnorm", "a2_bn", (6, 3), {"relu": True}),  # 7
+        ("conv", "b1", (7,), {"out": 2 * width, "kernel": 3, "stride": 2, "padding": 1}),
+        ("batchnorm", "b1_bn", (8,), {"relu": True}),
+        ("conv", "b2", (9,), {"out": 2 * width, "kernel": 3, "padding": 1}),  # 10
+        ("conv", "b_down", (7,), {"out": 2 * width, "kernel": 1, "stride": 2}),
+        ("batchnorm", "b_down_bn", (11,), {}),  # 12
+        ("batchnorm", "b2_bn", (10, 12), {"relu": True}),  # 13
+        ("concatpool", "", (13,), {}),
+        ("batchnorm", "head_bn", (14,), {}),
+        ("dropout", "", (15,), {"p": p}),
+        ("linear", "fc1", (16,), {"out": 2 * width, "bias": True}),
+        ("relu", "", (17,), {}),
+        ("dropout", "", (18,), {"p": p}),
+        ("linear", "fc2", (19,), {"out": labels, "bias": True}),
+    ]

@@ -1,0 +1,220 @@
+"""Gradients: those of the net against ``reference.py``, and those against central differences.
+
+The second half closes the chain: the definition's own backward is checked by nothing but its
+forward, in float64.
+"""
+
+import numpy as np
+import pytest
+from reference import LAYERS, Network, nhwc, random_state, small_resnet
+
+from mlclassify import _core
+
+# --- definitions against central differences
+
+
+def differences(function, x, step=1e-6):
+    """d function / dx by central differences; x is changed in place and restored."""
+    gradient = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        kept = x[i]
+        values = []
+        for sign in (1, -1):
+            x[i] = kept + sign * step
+            values.append(function())
+        x[i] = kept
+        gradient[i] = (values[0] - values[1]) / (2 * step)
+    return gradient
+
+
+CASES = {  # id: kind, shapes of the inputs, shapes of the parameters, options
+    "conv": ("conv", [(2, 3, 5, 4)], {"weight": (2, 3, 3, 3)}, {"kernel": 3, "padding": 1}),
+    "conv stride 2": ("conv", [(2, 2, 6, 5)], {"weight": (3, 2, 3, 3)},
+                      {"kernel": 3, "stride": 2, "padding": 1}),
+    "conv stride 3 kernel 2": ("conv", [(1, 2, 7, 8)], {"weight": (3, 2, 2, 2)},
+                               {"kernel": 2, "stride": 3}),
+    "conv 1x1": ("conv", [(2, 3, 3, 3)], {"weight": (4, 3, 1, 1)}, {"kernel": 1}),
+    "linear": ("linear", [(3, 4, 1, 1)], {"weight": (2, 4), "bias": (2,)}, {}),
+    "linear no bias": ("linear", [(3, 4, 1, 1)], {"weight": (2, 4)}, {}),
+    "batchnorm": ("batchnorm", [(3, 2, 3, 2)], {"weight": (2,), "bias": (2,)}, {}),
+    "batchnorm relu": ("batchnorm", [(3, 2, 3, 2)], {"weight": (2,), "bias": (2,)}, {"relu": True}),
+    "batchnorm residual relu": ("batchnorm", [(3, 2, 2, 2), (3, 2, 2, 2)],
+                                {"weight": (2,), "bias": (2,)}, {"relu": True}),
+    "relu": ("relu", [(2, 3, 3, 2)], {}, {}),
+    "dropout": ("dropout", [(2, 3, 3, 2)], {}, {"p": 0.4}),
+    "maxpool": ("maxpool", [(2, 2, 5, 6)], {}, {"kernel": 3, "stride": 2, "padding": 1}),
+    "avgpool": ("avgpool", [(2, 3, 3, 2)], {}, {}),
+    "concatpool": ("concatpool", [(2, 3, 3, 2)], {}, {}),
+}
+
+
+def test_every_kind_of_layer_has_a_case():
+    assert {kind for kind, *_ in CASES.values()} == set(LAYERS)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_definition_of_backward_is_the_derivative_of_forward(case, rng):
+    kind, shapes, param_shapes, options = CASES[case]
+    inputs = [rng.normal(size=shape) for shape in shapes]
+    params = {name: rng.normal(size=shape) for name, shape in param_shapes.items()}
+
+    def run():
+        buffers = {"running_mean": np.zeros(2), "running_var": np.ones(2)}
+        return LAYERS[kind](inputs, params, options, train=True, buffers=buffers, index=3,
+                            key=(1, 2, 3))
+
+    y, backward = run()
+    dy = rng.normal(size=y.shape)
+    dinputs, dparams = backward(dy)
+    assert len(dinputs) == len(inputs) and set(dparams) == set(params)
+    for x, dx in [*zip(inputs, dinputs), *((params[name], dparams[name]) for name in params)]:
+        want = differences(lambda: (run()[0] * dy).sum(), x)
+        np.testing.assert_allclose(dx, want, rtol=0, atol=2e-8 * max(1, abs(want).max()))
+
+
+# --- the net against the definitions
+
+def relative(got, want):
+    """Relative error in the L2 norm."""
+    return np.linalg.norm(np.asarray(got, np.float64) - want) / max(np.linalg.norm(want), 1e-30)
+
+
+def compare(spec, shape, rng, bound=2e-5):
+    """Forward, backward and running statistics of one training batch; returns the net."""
+    net = _core.Net(spec, shape[1])
+    state = random_state(net, rng)
+    net.load_state_dict(state)
+    network, x = Network(spec, state), rng.normal(size=shape).astype(np.float32)
+    y = net.forward(nhwc(x), train=True, seed=5, epoch=6, position=7)
+    want = network.forward(x, train=True, key=(5, 6, 7))
+    assert y.shape == want.shape and relative(y, want) < bound
+    dy = rng.normal(size=want.shape).astype(np.float32)
+    net.backward(dy if dy.ndim == 2 else nhwc(dy))
+    grads = network.backward(dy)
+    assert set(net.gradients()) == set(net.parameters())
+    for name, got in net.gradients().items():
+        assert relative(got, grads[name]) < bound, f"gradient of {name}"
+    for name, got in net.buffers().items():
+        assert relative(got, network.state[name]) < bound, name
+    return net
+
+
+def after_conv(*layers, out=19):
+    """Layers above a 1x1 convolution, whose weight gradient shows the gradient that they pass on."""
+    return [("conv", "probe", (0,), {"out": out, "kernel": 1}), *layers]
+
+
+SIDES = [(1, 1), (2, 3), (5, 2), (7, 13), (17, 5), (31, 31)]
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [
+    (1, 1, 0), (1, 2, 0), (1, 3, 0), (2, 1, 0), (2, 1, 1), (2, 2, 0), (2, 3, 1), (3, 1, 0), (3, 1, 1),
+    (3, 1, 2), (3, 2, 1), (3, 3, 1), (3, 5, 2), (5, 1, 2), (5, 2, 0), (7, 1, 3), (7, 2, 3), (7, 3, 6)])
+@pytest.mark.parametrize("h, w", SIDES)
+def test_conv(kernel, stride, padding, h, w, rng):
+    if min(h, w) + 2 * padding < kernel:
+        pytest.skip("the window does not fit")
+    options = {"kernel": kernel, "stride": stride, "padding": padding}
+    spec = after_conv(("conv", "c", (1,), {"out": 21} | options))
+    compare(spec, (2, 3, h, w), rng)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 15, 16, 17, 100])
+@pytest.mark.parametrize("out", [1, 15, 16, 17, 100])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_conv_channels(channels, out, batch, rng):
+    spec = after_conv(("conv", "c", (1,), {"out": out, "kernel": 3, "stride": 2, "padding": 1}),
+                      out=channels)
+    compare(spec, (batch, channels, 7, 5), rng)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("h, w", [(1, 2), (2, 3), (7, 13), (31, 17)])
+def test_batchnorm(relu, residual, h, w, rng):
+    inputs = (1, 2) if residual else (1,)
+    spec = after_conv(("conv", "other", (0,), {"out": 19, "kernel": 1}),
+                      ("batchnorm", "n", inputs, {"relu": relu, "eps": 1e-3, "momentum": 0.3}))
+    compare(spec, (7, 3, h, w), rng)
+
+
+def test_batchnorm_of_a_tensor_and_itself(rng):
+    compare(after_conv(("batchnorm", "n", (1, 1), {"relu": True})), (2, 3, 4, 5), rng)
+
+
+def test_batchnorm_of_the_images(rng):
+    compare([("batchnorm", "n", (0,), {"relu": True})], (4, 3, 6, 5), rng)
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [
+    (1, 1, 0), (2, 2, 0), (2, 1, 1), (3, 2, 1), (3, 1, 1), (3, 3, 0), (5, 1, 2), (7, 3, 3), (2, 5, 0)])
+@pytest.mark.parametrize("h, w", SIDES)
+def test_maxpool(kernel, stride, padding, h, w, rng):
+    if min(h, w) + 2 * padding < kernel:
+        pytest.skip("the window does not fit")
+    options = {"kernel": kernel, "stride": stride, "padding": padding}
+    compare(after_conv(("maxpool", "", (1,), options)), (3, 2, h, w), rng)
+
+
+@pytest.mark.parametrize("kind, options", [
+    ("relu", {}), ("dropout", {"p": 0.4}), ("dropout", {"p": 0.0}), ("avgpool", {}),
+    ("concatpool", {})])
+@pytest.mark.parametrize("h, w", [(1, 1), (2, 3), (7, 13)])
+@pytest.mark.parametrize("channels", [1, 16, 17])
+def test_layers_without_parameters(kind, options, h, w, channels, rng):
+    compare(after_conv((kind, "", (1,), options), out=channels), (3, 2, h, w), rng)
+
+
+@pytest.mark.parametrize("batch, inputs, out", [(1, 1, 1), (2, 3, 16), (3, 17, 100), (7, 100, 15)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_linear(batch, inputs, out, bias, rng):
+    spec = after_conv(("linear", "fc", (1,), {"out": out, "bias": bias}), out=inputs)
+    compare(spec, (batch, 5, 1, 1), rng)
+
+
+def test_linear_of_the_input_itself(rng):
+    compare([("linear", "fc", (0,), {"out": 3, "bias": True})], (4, 5, 1, 1), rng)
+
+
+CONSUMERS = {
+    "batchnorm": ("batchnorm", "y", (1,), {"relu": True}),
+    "conv": ("conv", "y", (1,), {"out": 19, "kernel": 3, "padding": 1}),
+    "strided conv above": ("conv", "y", (1,), {"out": 19, "kernel": 1, "stride": 1}),
+    "relu": ("relu", "", (1,), {}),
+    "dropout": ("dropout", "", (1,), {"p": 0.2}),
+    "maxpool": ("maxpool", "", (1,), {"kernel": 3, "stride": 1, "padding": 1}),
+}
+
+
+@pytest.mark.parametrize("first", CONSUMERS)
+@pytest.mark.parametrize("second", CONSUMERS)
+def test_a_tensor_with_two_readers_gets_both_gradients(first, second, rng):
+    a, b = CONSUMERS[first], CONSUMERS[second]
+    b = (b[0], b[1] and "z", *b[2:])
+    spec = after_conv(a, b, ("batchnorm", "sum", (2, 3), {"relu": True}))
+    compare(spec, (3, 2, 7, 5), rng)
+
+
+@pytest.mark.parametrize("pool", ["avgpool", "concatpool"])
+def test_a_pooled_tensor_with_a_second_reader(pool, rng):
+    """The pool reads what a convolution reads too, whose result is pooled and added."""
+    spec = after_conv((pool, "", (1,), {}), ("conv", "c", (1,), {"out": 19, "kernel": 3, "padding": 1}),
+                      (pool, "", (3,), {}), ("batchnorm", "sum", (2, 4), {}))
+    compare(spec, (4, 2, 6, 5), rng)
+
+
+def test_convolutions_that_share_an_input_with_different_borders(rng):
+    spec = after_conv(
+        ("conv", "wide", (1,), {"out": 17, "kernel": 5, "padding": 2, "stride": 2}),
+        ("conv", "narrow", (1,), {"out": 17, "kernel": 1, "stride": 2}),
+        ("batchnorm", "sum", (3, 2), {"relu": True}))
+    compare(spec, (2, 3, 9, 7), rng)
+
+
+@pytest.mark.parametrize("side, batch", [(17, 4), (31, 3), (40, 2), (13, 5)])
+def test_a_residual_network(side, batch, rng):
+    compare(small_resnet(), (batch, 3, side, side + 2), rng, bound=5e-5)
+
+
+def test_a_residual_network_of_many_channels(rng):
+    compare(small_resnet(width=70), (2, 3, 24, 24), rng, bound=5e-5)

@@ -1,0 +1,754 @@
+"""Every kernel on every instruction set against its definition in ``reference.py``.
+
+Kernels are called one by one through ctypes. Outputs lie between guard bytes, inputs and outputs
+off any alignment. Where a kernel works element by element, every instruction set must give the same
+bits (NaN counts as one value) and an element must not depend on how many there are.
+"""
+
+import ctypes as C
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+
+from mlclassify import _core
+
+KERNEL_LIST = Path(__file__).resolve().parents[1] / "csrc" / "kernels" / "kernels.def"
+LAYER_LIST = Path(__file__).resolve().parents[1] / "csrc" / "nn" / "layers.def"
+ISAS = _core.isas()
+ULP = float(np.finfo(np.float32).eps)
+TINY = float(np.finfo(np.float32).smallest_subnormal)
+EDGES = ("random", "zeros", "denormal", "infinite", "nan", "large")
+SHAPES = [(0, 16), (1, 16), (2, 16), (7, 48), (3, 112), (40, 32)]  # pixels, channels
+
+
+# --- the C side: structs and prototypes of csrc/kernels/kernels.h and kernels.def
+
+F, P, Z, D = C.c_float, C.c_void_p, C.c_size_t, C.c_double
+
+
+def struct(name, **fields):
+    return type(name, (C.Structure,), {"_fields_": list(fields.items())})
+
+
+Key = struct("Key", seed=C.c_uint64, epoch=C.c_uint32, position=C.c_uint32, operation=C.c_uint32)
+Bce = struct("Bce", logits=P, targets=P, weight=P, pos_weight=P, labels=Z, weight_stride=Z,
+             pos_weight_stride=Z, scale=F, loss=P, grad=P)
+Tile = struct("Tile", rows_in=P, out=P, rows=Z, columns=Z, offset=P, taps=Z, run=Z, weights=P,
+              accumulate=C.c_bool)
+Outer = struct("Outer", a=P, b=P, segments=Z, pixels=Z, a_step=Z, b_step=Z, rows=Z, columns=Z,
+               out=P, out_step=Z, accumulate=C.c_bool)
+Adam = struct("Adam", keep=F, mom=F, sqr_mom=F, eps=F, rate=F, debias=F)
+
+PROTOTYPES = {
+    "sigmoid": (P, P, Z),
+    "relu": (P, P, Z),
+    "relu_backward": (P, P, P, Z, C.c_int),
+    "add_into": (P, P, Z),
+    "dropout": (P, P, Z, Key, F, C.c_int),
+    "bce": (C.POINTER(Bce), Z, Z, P),
+    "count_equal": (P, P, P, Z, Z, P),
+    "sort_descending": (P, P, Z),
+    "gemm_tile": (C.POINTER(Tile),),
+    "gemm_outer": (C.POINTER(Outer),),
+    "norm_sums": (P, Z, Z, P, P, P),
+    "norm_apply": (P, P, Z, Z, P, P, C.c_int, P),
+    "norm_backward_sums": (P, P, P, Z, Z, P, P, P, P),
+    "norm_backward": (P, P, Z, Z, P, P, P, P),
+    "max_window": (P, Z, Z, P, P),
+    "max_window_backward": (P, P, Z, Z, P),
+    "sum_and_max": (P, Z, Z, C.c_uint32, P, P, P),
+    "adam": (C.POINTER(Adam), P, P, P, P, Z),
+    "warp_row": (P, Z, Z, P, Z, P),
+    "light": (P, Z, F, F),
+    "normalize": (P, Z, P, P),
+    "look_up": (P, Z, P, P),
+}
+
+
+def call(isa, name, *args):
+    """Run one kernel; arrays become addresses, structs references."""
+    function = C.CFUNCTYPE(None, *PROTOTYPES[name])(_core.kernels(isa)[name])
+    function(*(address(a) if isinstance(a, np.ndarray) else
+               C.byref(a) if isinstance(a, C.Structure) and not isinstance(a, Key) else a
+               for a in args))
+
+
+def address(array):
+    return array.ctypes.data
+
+
+def pointers(arrays):
+    return np.array([address(a) for a in arrays], np.uintp)
+
+
+class Guarded:
+    """Arrays that lie off alignment between bytes which a kernel must leave alone."""
+
+    def __init__(self):
+        self._kept = []
+
+    def __call__(self, values, dtype=np.float32):
+        values = np.asarray(values, dtype)
+        buffer = np.full(values.nbytes + 256, 0xA5, np.uint8)
+        start = 64 - address(buffer) % 64 + 64 + max(4, values.itemsize)
+        view = buffer[start : start + values.nbytes].view(dtype).reshape(values.shape)
+        view[...] = values
+        self._kept.append((buffer, start, start + values.nbytes))
+        return view
+
+    def check(self):
+        for buffer, start, end in self._kept:
+            assert (buffer[:start] == 0xA5).all(), "a kernel wrote before its output"
+            assert (buffer[end:] == 0xA5).all(), "a kernel wrote behind its output"
+
+
+@pytest.fixture
+def guarded():
+    guard = Guarded()
+    yield guard
+    guard.check()
+
+
+# --- inputs and comparisons
+
+def draw(kind, shape, tag=""):
+    """Floats of a kind; the same for the same arguments."""
+    rng = np.random.default_rng(zlib.crc32(f"{kind}{tag}".encode()))
+    n = int(np.prod(shape))
+    x = rng.normal(size=max(n, 4000))[:n].astype(np.float32) * 4
+    pick = rng.random(max(n, 4000))[:n]
+    if kind == "zeros":
+        x = np.where(pick < 0.5, np.float32(0.0), np.float32(-0.0))
+    elif kind == "denormal":
+        x = x * np.float32(1e-40)
+    elif kind == "infinite":
+        x = np.where(pick < 0.2, np.float32(np.inf), np.where(pick > 0.8, np.float32(-np.inf), x))
+    elif kind == "nan":
+        x = np.where(pick < 0.3, np.float32(np.nan), x)
+    elif kind == "large":
+        x = np.where(pick < 0.3, np.float32(3.3e38), x * np.float32(1e30))
+    return x.astype(np.float32).reshape(shape)
+
+
+def lengths(isa):
+    v = _core.kernels(isa)["lanes"]
+    return sorted({0, 1, max(v - 1, 0), v, v + 1, 3 * v + 2, 1000})
+
+
+def close(got, want, relative, absolute=0.0):
+    """NaN and infinities agree, and finite values within the bound (arrays or numbers)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        want = np.asarray(want, np.float64)
+        rounded = want.astype(got.dtype).astype(np.float64)
+        error = np.abs(np.asarray(got, np.float64) - want)
+        bound = relative * np.abs(want) + np.nan_to_num(absolute, posinf=0) + TINY
+    strange = ~np.isfinite(rounded)
+    np.testing.assert_array_equal(np.asarray(got)[strange], rounded[strange])
+    worst = np.where(strange, 0, error - bound)
+    assert (worst <= 0).all(), f"off by {error[worst > 0][:3]}, allowed {bound[worst > 0][:3]}"
+
+
+def bits(array):
+    """The bytes of an array, every NaN the same."""
+    array = np.array(array)
+    if array.dtype.kind == "f":
+        array[np.isnan(array)] = np.nan
+    return array.tobytes()
+
+
+each_isa = pytest.mark.parametrize("isa", ISAS)
+each_edge = pytest.mark.parametrize("edge", EDGES)
+
+
+# --- the list is complete
+
+def names_in(path, macro):
+    return re.findall(rf"^{macro}\((\w+)", path.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", names_in(KERNEL_LIST, "KERNEL"))
+def test_every_kernel_has_its_definition_and_its_prototype(name):
+    assert name in reference.KERNELS, f"add {name}, from kernels.def, to tests/reference.py"
+    assert name in PROTOTYPES, f"add the prototype of {name}, from kernels.def, to PROTOTYPES here"
+    calls = f'call(isa, "{name}", '
+    assert calls in Path(__file__).read_text(), f"add a test of {name} to tests/test_kernels.py"
+
+
+@pytest.mark.parametrize("kind", names_in(LAYER_LIST, "LAYER"))
+def test_every_layer_has_its_definition(kind):
+    assert kind in reference.LAYERS, f"add {kind}, from layers.def, to tests/reference.py"
+
+
+def test_nothing_is_defined_that_does_not_exist():
+    assert set(reference.KERNELS) == set(names_in(KERNEL_LIST, "KERNEL")) == set(PROTOTYPES)
+    assert set(reference.LAYERS) == set(names_in(LAYER_LIST, "LAYER"))
+
+
+@each_isa
+def test_a_table_has_every_kernel_at_an_address_of_its_own(isa):
+    table = _core.kernels(isa)
+    assert set(table) == set(PROTOTYPES) | {"lanes", "tile_rows", "tile_columns"}
+    assert len({table[name] for name in PROTOTYPES}) == len(PROTOTYPES)
+    assert 16 % table["lanes"] == 0 and table["tile_columns"] % table["lanes"] == 0
+
+
+# --- the random numbers that dropout and the loader draw
+
+@pytest.mark.parametrize("counter, key, words", [
+    ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    ((0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0),
+     (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)),
+])
+def test_philox_gives_the_known_answers(counter, key, words):
+    """The vectors of the Random123 distribution, for philox4x32 with 10 rounds."""
+    assert tuple(reference.philox(counter, key)) == words
+
+
+@pytest.mark.parametrize("key", [(0, 0, 0, 0), (7, 1, 2, 3), (2**64 - 1,) + (2**32 - 1,) * 3,
+                                 (2**33 + 5, 9, 0, 77)])
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 17])
+def test_random_uniform_is_philox(key, n, guarded):
+    out = guarded(np.zeros(n), np.float64)
+    _core.random_uniform(*key, out)
+    np.testing.assert_array_equal(out, reference.random_uniform(*key, n))
+
+
+# --- pointwise: elementwise, so bits agree everywhere and lengths do not matter
+
+def run_sigmoid(isa, guarded, x):
+    y = guarded(np.zeros_like(x))
+    call(isa, "sigmoid", guarded(x), y, x.size)
+    return y
+
+
+def run_relu(isa, guarded, x):
+    y = guarded(np.zeros_like(x))
+    call(isa, "relu", guarded(x), y, x.size)
+    return y
+
+
+def run_add_into(isa, guarded, x):
+    y = guarded(draw("random", x.shape, "other"))
+    call(isa, "add_into", guarded(x), y, x.size)
+    return y
+
+
+def run_relu_backward(isa, guarded, x):
+    y, dx = guarded(draw("random", x.shape, "y")), guarded(np.zeros_like(x))
+    call(isa, "relu_backward", y, guarded(x), dx, x.size, 0)
+    return dx
+
+
+def run_light(isa, guarded, x):
+    y = guarded(x)
+    call(isa, "light", y, x.size, 0.3, 1.2)
+    return y
+
+
+KEY = (2**40 + 3, 5, 6, 7)
+
+
+def run_dropout(isa, guarded, x):
+    y = guarded(np.zeros_like(x))
+    call(isa, "dropout", guarded(x), y, x.size, Key(*KEY), 0.25, 0)
+    return y
+
+
+ELEMENTWISE = {  # name: (run, definition, relative bound)
+    "sigmoid": (run_sigmoid, reference.sigmoid, 4 * ULP),
+    "relu": (run_relu, reference.relu, 0),
+    "add_into": (run_add_into,
+                 lambda x: reference.add_into(x, draw("random", x.shape, "other")), ULP),
+    "relu_backward": (run_relu_backward,
+                      lambda x: reference.relu_backward(draw("random", x.shape, "y"), x), 0),
+    "dropout": (run_dropout, lambda x: reference.dropout(x, *KEY, 0.25), ULP),
+}
+elementwise = pytest.mark.parametrize("name", ELEMENTWISE)
+
+
+@elementwise
+@each_edge
+@each_isa
+def test_elementwise_is_its_definition(isa, name, edge, guarded):
+    run, definition, bound = ELEMENTWISE[name]
+    for n in lengths(isa):
+        x = draw(edge, n)
+        close(run(isa, guarded, x), definition(x), bound)
+
+
+@pytest.mark.parametrize("name", [*ELEMENTWISE, "light"])
+@each_edge
+def test_elementwise_has_the_same_bits_everywhere(name, edge, guarded):
+    run = run_light if name == "light" else ELEMENTWISE[name][0]
+    whole = run(ISAS[0], guarded, draw(edge, 1000))
+    for isa in ISAS:
+        for n in lengths(isa):
+            part = run(isa, guarded, draw(edge, 1000)[:n])
+            assert bits(part) == bits(whole[:n]), f"{isa}: {n} elements"
+
+
+@each_edge
+@each_isa
+def test_sigmoid_and_relu_work_in_place(isa, edge, guarded):
+    for name, run in (("sigmoid", run_sigmoid), ("relu", run_relu)):
+        for n in lengths(isa):
+            y = guarded(draw(edge, n))
+            call(isa, name, y, y, n)
+            assert bits(y) == bits(run(isa, guarded, draw(edge, n)))
+
+
+@each_isa
+def test_sigmoid_keeps_its_digits_in_both_tails_and_is_odd_around_a_half(isa, guarded):
+    x = np.linspace(-110, 110, 20011).astype(np.float32)
+    y = run_sigmoid(isa, guarded, x)
+    close(y, reference.sigmoid(x), 4 * ULP, 2e-45)
+    assert (np.diff(y.astype(np.float64)) >= -2 * ULP * y[1:]).all()
+    assert y[x < -105].max() == 0 and y[x > 20].min() == 1
+
+
+@each_isa
+@pytest.mark.parametrize("name", ["relu_backward", "dropout"])
+def test_accumulating_adds_to_what_is_there(isa, name, guarded):
+    for n in lengths(isa):
+        x, there = draw("random", n), draw("random", n, "there")
+        out = guarded(there)
+        if name == "dropout":
+            call(isa, "dropout", guarded(x), out, n, Key(*KEY), 0.25, 1)
+        else:
+            call(isa, "relu_backward", guarded(draw("random", n, "y")), guarded(x), out, n, 1)
+        change = ELEMENTWISE[name][0](isa, guarded, x)
+        np.testing.assert_array_equal(out, there + change)
+
+
+@each_isa
+def test_relu_backward_and_dropout_work_in_place(isa, guarded):
+    for n in lengths(isa):
+        y, g, d = guarded(draw("random", n, "y")), guarded(draw("nan", n)), guarded(draw("nan", n))
+        call(isa, "relu_backward", y, g, g, n, 0)
+        assert bits(g) == bits(run_relu_backward(isa, guarded, draw("nan", n)))
+        call(isa, "dropout", d, d, n, Key(*KEY), 0.25, 0)
+        assert bits(d) == bits(run_dropout(isa, guarded, draw("nan", n)))
+
+
+# --- bce
+
+def run_bce(isa, guarded, x, t, weight=None, pos_weight=None, scale=1.0, row=0, rows=None):
+    """(sum, loss, grad) of rows [row, row + rows) of the matrices."""
+    loss, grad, total = (guarded(np.zeros_like(x)), guarded(np.zeros_like(x)),
+                         guarded([0.0], np.float64))
+    held = [guarded(a) if a is not None else None for a in (x, t, weight, pos_weight)]
+    labels = x.shape[1]
+    strides = [labels if a is not None and len(a) > 1 else 0 for a in (weight, pos_weight)]
+    job = Bce(*(None if a is None else address(a) for a in held), labels, *strides, scale,
+              address(loss), address(grad))
+    call(isa, "bce", job, row, len(x) if rows is None else rows, total)
+    return total[0], loss, grad
+
+
+def bce_inputs(edge, labels, rows=5):
+    t = np.random.default_rng(3).choice(np.array([0, 1, 0.3], np.float32), size=(rows, labels))
+    return draw(edge, (rows, labels)), t
+
+
+@each_edge
+@each_isa
+def test_bce_is_its_definition(isa, edge, guarded):
+    for labels in lengths(isa):
+        x, t = bce_inputs(edge, labels, 3)
+        total, loss, grad = run_bce(isa, guarded, x, t, scale=0.5)
+        want_loss, want_grad = reference.bce(x, t)
+        close(loss, want_loss, 8 * ULP)
+        close(grad, 0.5 * want_grad, 0, 4 * ULP)
+        finite = np.isfinite(loss).all()
+        assert total == pytest.approx(loss.astype(np.float64).sum(), rel=1e-12) or not finite
+        assert np.isnan(total) == np.isnan(loss).any()
+
+
+@each_isa
+@pytest.mark.parametrize("weight_rows", [None, 1, 4])
+@pytest.mark.parametrize("pos_rows", [None, 1, 4])
+def test_bce_takes_weights_by_row_or_for_all(isa, weight_rows, pos_rows, guarded):
+    x, t = bce_inputs("random", 19, 4)
+    rng = np.random.default_rng(1)
+    weight, pos_weight = (None if rows is None else rng.random((rows, 19)).astype(np.float32) * 3
+                          for rows in (weight_rows, pos_rows))
+    total, loss, grad = run_bce(isa, guarded, x, t, weight, pos_weight)
+    want_loss, want_grad = reference.bce(x, t, 1 if weight is None else weight,
+                                         1 if pos_weight is None else pos_weight)
+    close(loss, want_loss, 8 * ULP)
+    close(grad, want_grad, 0, 16 * ULP)
+    assert total == pytest.approx(want_loss.sum(), rel=1e-6)
+
+
+@each_isa
+def test_bce_at_infinite_logits_is_its_limit(isa, guarded):
+    inf = np.float32(np.inf)
+    x, t = np.array([[inf, inf, -inf, -inf, inf, -inf]]), np.array([[1, 0, 1, 0, 0.5, 0.5]])
+    total, loss, grad = run_bce(isa, guarded, x.astype(np.float32), t.astype(np.float32))
+    assert loss.tolist() == [[0, inf, inf, 0, inf, inf]]
+    assert grad.tolist() == [[0, 1, -1, 0, 0.5, -0.5]] and total == inf
+
+
+@each_isa
+def test_the_gradient_of_bce_keeps_its_digits_in_both_tails(isa, guarded):
+    x = np.linspace(-80, 80, 1601).astype(np.float32).reshape(1, -1)
+    for target in (0, 1):
+        t = np.full_like(x, target)
+        close(run_bce(isa, guarded, x, t)[2], reference.bce(x, t)[1], 8 * ULP)
+
+
+@each_edge
+def test_bce_has_the_same_bits_everywhere_and_rows_are_independent(edge, guarded):
+    x, t = bce_inputs(edge, 37, 6)
+    whole = run_bce(ISAS[0], guarded, x, t)
+    for isa in ISAS:
+        assert [bits(a) for a in run_bce(isa, guarded, x, t)] == [bits(a) for a in whole]
+        part = run_bce(isa, guarded, x, t, row=2, rows=3)
+        for got, want in zip(part[1:], whole[1:]):
+            assert bits(got[2:5]) == bits(want[2:5])
+            assert not got[:2].any() and not got[5:].any()
+
+
+@each_isa
+def test_bce_without_outputs_gives_the_sum(isa, guarded):
+    x, t = guarded(draw("random", (4, 9))), guarded(np.ones((4, 9)))
+    total = guarded([0.0], np.float64)
+    call(isa, "bce", Bce(address(x), address(t), None, None, 9, 0, 0, 1.0, None, None), 0, 4, total)
+    assert total[0] == run_bce(isa, guarded, x, t)[0]
+
+
+# --- counts, sort
+
+@each_edge
+@each_isa
+def test_counts_are_exact(isa, edge, guarded):
+    for labels in lengths(isa):
+        scores, thresh = draw(edge, (3, labels)), draw("random", labels, "thresh")
+        thresh[: labels // 2] = scores[1, : labels // 2]  # equal is not above
+        targets = guarded(np.random.default_rng(0).choice([0, 1, 2, 255], (3, labels)), np.uint8)
+        count = guarded([7], np.int64)
+        call(isa, "count_equal", guarded(scores), targets, guarded(thresh), 3, labels, count)
+        assert count[0] == 7 + reference.count_equal(scores, targets, thresh)
+
+
+@each_isa
+@pytest.mark.parametrize("distinct", [1, 3, 300, 2**32])
+def test_the_sort_is_stable_and_looks_at_the_upper_half(isa, distinct, guarded):
+    for n in (0, 1, 2, 5, 1000):
+        rng = np.random.default_rng(n)
+        upper = rng.integers(0, distinct, n, dtype=np.uint64) << np.uint64(32)
+        items = upper | rng.integers(0, 2**32, n, dtype=np.uint64)
+        sorted_items, spare = guarded(items, np.uint64), guarded(np.zeros(n), np.uint64)
+        call(isa, "sort_descending", sorted_items, spare, n)
+        np.testing.assert_array_equal(sorted_items, reference.sort_descending(items))
+
+
+# --- matrix products
+
+def tile_cases(isa):
+    table = _core.kernels(isa)
+    columns = range(table["lanes"], table["tile_columns"] + 1, table["lanes"])
+    for rows in range(1, table["tile_rows"] + 1):
+        for taps, run in ((0, 5), (1, 1), (3, 7), (2, 256), (3, 300)):
+            yield rows, columns[rows % len(columns)], taps, run
+    yield 1, columns[-1], 1, 513
+
+
+def run_tile(isa, guarded, case, accumulate):
+    rows, columns, taps, run = case
+    tile_columns = _core.kernels(isa)["tile_columns"]
+    image = draw("random", (rows + 3, 700), "image")
+    weights = draw("random", (taps, run, tile_columns), "weights")
+    offset = np.array([0, 350, -13], np.intp)[:taps]
+    there = draw("random", (rows, columns), "there")
+    out, source, held = [guarded(row) for row in there], guarded(image), guarded(weights)
+    places, results = pointers([row[13:] for row in source[:rows]]), pointers(out)
+    call(isa, "gemm_tile", Tile(address(places), address(results), rows, columns, address(offset),
+                                taps, run, address(held), accumulate))
+    flat, at = source.ravel(), [13 + 700 * i for i in range(rows)]
+    want = [reference.gemm_tile([flat[i - 13:]], offset + 13, run, weights)[0] for i in at]
+    size = [reference.gemm_tile([abs(flat[i - 13:])], offset + 13, run, abs(weights))[0] for i in at]
+    base = there if accumulate else 0
+    return np.array(out), np.array(want)[:, :columns] + base, np.array(size)[:, :columns] + 1
+
+
+@each_isa
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_gemm_tile_is_a_matrix_product(isa, accumulate, guarded):
+    for case in tile_cases(isa):
+        got, want, size = run_tile(isa, guarded, case, accumulate)
+        close(got, want, 0, 4 * ULP * size)
+
+
+@each_isa
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_gemm_outer_sums_outer_products(isa, accumulate, guarded):
+    table = _core.kernels(isa)
+    width, lanes = table["tile_columns"], table["lanes"]
+    for rows in range(1, table["tile_rows"] + 1):
+        columns = width - (rows % (width // lanes)) * lanes
+        for segments, pixels in ((0, 4), (1, 1), (3, 5), (2, 100)):
+            a = guarded(draw("random", (segments, pixels, rows + 2), "a"))
+            b = guarded(draw("random", (segments, pixels, width + 16), "b"))
+            there = draw("random", (rows, columns + 5), "there")
+            out, a_at, b_at = guarded(there), pointers(a), pointers(b)
+            call(isa, "gemm_outer", Outer(
+                address(a_at), address(b_at), segments, pixels, rows + 2, width + 16, rows, columns,
+                address(out), columns + 5, accumulate))
+            x, y = a.reshape(-1, rows + 2)[:, :rows], b.reshape(-1, width + 16)[:, :columns]
+            want = reference.gemm_outer(x, y) + (there[:, :columns] if accumulate else 0)
+            close(out[:, :columns], want, 0, 4 * ULP * (reference.gemm_outer(abs(x), abs(y)) + 1))
+            assert bits(out[:, columns:]) == bits(there[:, columns:])
+
+
+# --- batch norm
+
+each_shape = pytest.mark.parametrize("shape", SHAPES)
+
+
+@each_shape
+@each_edge
+def test_norm_sums(shape, edge, guarded):
+    x, shift = draw(edge, shape), draw("random", shape[1], "shift")
+    start = draw("random", (2, shape[1]), "start")
+    results = []
+    for isa in ISAS:
+        sums, squares = guarded(start[0]), guarded(start[1])
+        call(isa, "norm_sums", guarded(x), *shape, guarded(shift), sums, squares)
+        results.append(bits(sums) + bits(squares))
+        if edge == "large":
+            continue  # whether a sum overflows depends on its order
+        want_sum, want_square = reference.norm_sums(x, shift)
+        size = np.abs(x.astype(float) - shift).sum(0)
+        steps = (len(x) + 1) * ULP
+        close(sums, start[0] + want_sum, 0, steps * (size + abs(start[0])))
+        close(squares, start[1] + want_square, 0, steps * (want_square + abs(start[1])))
+    assert len(set(results)) == 1
+
+
+@each_shape
+@each_edge
+@pytest.mark.parametrize("rectify, residual, place", [
+    (0, False, "apart"), (1, False, "x"), (0, True, "residual"), (1, True, "apart")])
+def test_norm_apply(shape, edge, rectify, residual, place, guarded):
+    x, scale, shift = draw(edge, shape), draw("random", shape[1], "s"), draw("random", shape[1], "t")
+    r = draw(edge, shape, "r") if residual else None
+    results = []
+    for isa in ISAS:
+        held = {"x": guarded(x), "residual": guarded(r if residual else []),
+                "apart": guarded(np.zeros_like(x))}
+        call(isa, "norm_apply", held["x"], held["residual"] if residual else None, *shape,
+             guarded(scale), guarded(shift), rectify, held[place])
+        results.append(bits(held[place]))
+        if edge != "large":
+            size = abs(x * scale.astype(float)) + abs(shift) + (abs(r) if residual else 0)
+            want = reference.norm_apply(x, r, scale, shift, rectify)
+            close(held[place], want, 0, 2 * ULP * size)
+    assert len(set(results)) == 1
+
+
+@each_shape
+@each_edge
+@pytest.mark.parametrize("rectified", [False, True])
+def test_norm_backward_sums(shape, edge, rectified, guarded):
+    x, dy = draw("random", shape, "x"), draw(edge, shape)
+    y = draw("random", shape, "y") if rectified else None
+    mean, inverse = draw("random", shape[1], "m"), draw("random", shape[1], "i")
+    results = []
+    for isa in ISAS:
+        dz, sums, dots = guarded(dy), guarded(np.zeros(shape[1])), guarded(np.zeros(shape[1]))
+        call(isa, "norm_backward_sums", guarded(y) if rectified else None, guarded(x), dz, *shape,
+             guarded(mean), guarded(inverse), sums, dots)
+        results.append(bits(dz) + bits(sums) + bits(dots))
+        want_dz, want_sum, want_dot = reference.norm_backward_sums(y, x, dy, mean, inverse)
+        close(dz, want_dz, 0)
+        if edge == "large":
+            continue
+        size, factor = abs(want_dz), abs((x.astype(float) - mean) * inverse)
+        steps = (len(x) + 3) * ULP
+        close(sums, want_sum, 0, steps * size.sum(0))
+        close(dots, want_dot, 0, steps * (size * factor).sum(0) + len(x) * TINY)
+    assert len(set(results)) == 1
+
+
+@each_shape
+@each_edge
+@pytest.mark.parametrize("in_place", [False, True])
+def test_norm_backward(shape, edge, in_place, guarded):
+    dy, x = draw(edge, shape), draw("random", shape, "x")
+    a, b, c = (draw("random", shape[1], name) for name in "abc")
+    results = []
+    for isa in ISAS:
+        held = guarded(dy)
+        dx = held if in_place else guarded(np.zeros_like(dy))
+        call(isa, "norm_backward", held, guarded(x), *shape, guarded(a), guarded(b), guarded(c), dx)
+        results.append(bits(dx))
+        if edge != "large":
+            size = abs(a * dy.astype(float)) + abs(b * x.astype(float)) + abs(c)
+            close(dx, reference.norm_backward(dy, x, a, b, c), 0, 2 * ULP * size)
+    assert len(set(results)) == 1
+
+
+# --- pooling
+
+@pytest.mark.parametrize("channels", [16, 48, 112])
+@each_edge
+@pytest.mark.parametrize("taps", [1, 2, 9, 255])
+def test_max_window_and_its_backward(channels, edge, taps, guarded):
+    window, dy = draw(edge, (taps, channels)), draw("random", channels, "dy")
+    want, want_tap = reference.max_window(window)
+    there = draw("random", (taps, channels), "there")
+    for isa in ISAS:
+        places, y = [guarded(row) for row in window], guarded(np.zeros(channels))
+        tap = guarded(np.zeros(channels), np.uint8)
+        at = pointers(places)
+        call(isa, "max_window", at, taps, channels, y, tap)
+        np.testing.assert_array_equal(y, want.astype(np.float32))
+        np.testing.assert_array_equal(tap, want_tap)
+        out = [guarded(row) for row in there]
+        at = pointers(out)
+        call(isa, "max_window_backward", guarded(dy), tap, taps, channels, at)
+        close(np.array(out), reference.max_window_backward(dy, want_tap, there), ULP)
+
+
+@each_shape
+@each_edge
+def test_sum_and_max(shape, edge, guarded):
+    x = draw(edge, (shape[0] + 1, shape[1]))
+    want_sum, want_max, want_at = reference.sum_and_max(x, 40)
+    results = []
+    for isa in ISAS:
+        sums, top = guarded(np.zeros(shape[1])), guarded(np.full(shape[1], -np.inf))
+        at = guarded(np.full(shape[1], 40), np.uint32)
+        half = len(x) // 2  # in two calls, as rows of an image come
+        for first, part in ((40, x[:half]), (40 + half, x[half:])):
+            call(isa, "sum_and_max", guarded(part), *part.shape, first, sums, top, at)
+        results.append(bits(sums))
+        np.testing.assert_array_equal(top, want_max.astype(np.float32))
+        np.testing.assert_array_equal(at, want_at)
+        if edge != "large":
+            close(sums, want_sum, 0, len(x) * ULP * abs(x).sum(0))
+    assert len(set(results)) == 1
+
+
+# --- optimizer
+
+HYPERS = {"keep": 1 - 1e-5, "mom": 0.9, "sqr_mom": 0.99, "eps": 1e-5, "rate": 2e-3, "debias": 9.5}
+
+
+def run_adam(isa, guarded, state):
+    held = [guarded(a) for a in state]
+    call(isa, "adam", Adam(*HYPERS.values()), *held, len(state[0]))
+    return held
+
+
+def adam_state(edge, n):
+    state = [draw(kind, n, name) for kind, name in
+             (("random", "p"), (edge, "g"), ("random", "m"), ("random", "v"))]
+    return [*state[:3], abs(state[3])]
+
+
+@each_edge
+@each_isa
+def test_adam_is_its_definition(isa, edge, guarded):
+    hypers = {name: float(np.float32(value)) for name, value in HYPERS.items()}
+    for n in lengths(isa):
+        p, g, m, v = adam_state(edge, n)
+        got_p, got_g, got_m, got_v = run_adam(isa, guarded, (p, g, m, v))
+        assert bits(got_g) == bits(np.zeros(n, np.float32))
+        if edge == "large":
+            continue  # g * g overflows float32, not float64
+        want_p, want_m, want_v = reference.adam(*(a.astype(float) for a in (p, g, m, v)), **hypers)
+        size = abs(m.astype(float)) + abs(g)
+        close(got_m, want_m, 0, 2 * ULP * size)
+        close(got_v, want_v, 4 * ULP)
+        close(got_p, want_p, 0, 4 * ULP * (abs(p) + size))
+
+
+@each_edge
+def test_adam_has_the_same_bits_everywhere(edge, guarded):
+    whole = run_adam(ISAS[0], guarded, adam_state(edge, 1000))
+    for isa in ISAS:
+        for n in lengths(isa):
+            part = run_adam(isa, guarded, [a[:n] for a in adam_state(edge, 1000)])
+            assert [bits(a) for a in part] == [bits(a[:n]) for a in whole]
+
+
+# --- pixels
+
+MAPS = {
+    "identity": np.eye(3),
+    "shift": [[1, 0, 0.25], [0, 1, -0.5], [0, 0, 1]],
+    "turn": [[0.9, -0.4, 3], [0.4, 0.9, -2], [0, 0, 1]],
+    "far": [[3, 1, -90], [-2, 4, 60], [0, 0, 1]],
+    "perspective": [[1, 0.1, 1], [0, 1.1, -1], [0.01, 0.02, 0.9]],
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 5), (4, 1), (9, 17), (3, 131)])
+def test_warp_row_samples_the_reflected_image(name, height, width, guarded):
+    image = np.random.default_rng(1).integers(0, 256, (height, width, 3))
+    matrix = np.array(MAPS[name], np.float64)
+    for row in {0, height // 2, height - 1}:
+        want = reference.warp_row(image, matrix, row)
+        results = []
+        for isa in ISAS:
+            out = guarded(np.zeros((width, 3)))
+            call(isa, "warp_row", guarded(image, np.uint8), height, width,
+                 guarded(matrix, np.float64), row, out)
+            close(out, want, 0, 1e-6 * 4 * (90 + 3 * width))  # float positions times a step of 1
+            results.append(bits(out))
+        assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("fill", [np.nan, np.inf, -np.inf, 1e300, 3e38, 0.0])
+@pytest.mark.parametrize("place", range(9))
+def test_warp_row_stays_inside_the_image_whatever_the_map(fill, place, guarded):
+    image = np.random.default_rng(2).integers(0, 256, (5, 37, 3))
+    matrix = np.eye(3).ravel()
+    matrix[place] = fill
+    for isa in ISAS:
+        out = guarded(np.full((37, 3), 9.0))
+        call(isa, "warp_row", guarded(image, np.uint8), 5, 37, guarded(matrix, np.float64), 3, out)
+        assert (out >= 0).all() and (out <= 1).all()
+
+
+@each_isa
+@pytest.mark.parametrize("add, multiply", [(0.0, 1.0), (0.7, 1.3), (-2.0, 0.5), (0.0, 0.0)])
+def test_light_works_in_logit_space(isa, add, multiply, guarded):
+    for n in lengths(isa):
+        x = np.random.default_rng(4).random(1000)[:n].astype(np.float32)
+        x[: n // 8] = np.array([0, 1, 1e-7, 0.5, 1e-30])[np.arange(n // 8) % 5]
+        y = guarded(x)
+        call(isa, "light", y, n, add, multiply)
+        want = reference.light(np.clip(x, np.float32(1e-7), np.float32(1 - 1e-7)), add, multiply)
+        close(y, want, 0, 2e-6)
+
+
+@each_isa
+def test_normalize_and_its_repeated_channels(isa, guarded):
+    mean, std = np.array([0.4, 0.5, -3], np.float32), np.array([0.2, 0.3, 7], np.float32)
+    whole = None
+    for pixels in (333, 0, 1, 2, 5, 6, 11, 16, 17):
+        x = draw("random", (333, 3))[:pixels]
+        y = guarded(x)
+        call(isa, "normalize", y, 3 * pixels, guarded(np.tile(mean, 16)), guarded(np.tile(std, 16)))
+        close(y, reference.normalize(x, mean, std), 2 * ULP, ULP)
+        whole = y if whole is None else whole
+        assert bits(y) == bits(whole[:pixels])
+
+
+@each_isa
+def test_look_up_takes_a_value_for_each_byte_and_channel(isa, guarded):
+    table = draw("random", (256, 3))
+    for pixels in (0, 1, 15, 300):
+        x = np.random.default_rng(5).integers(0, 256, (pixels, 3))
+        out = guarded(np.zeros((pixels, 3)))
+        call(isa, "look_up", guarded(x, np.uint8), pixels, guarded(table), out)
+        np.testing.assert_array_equal(out, reference.look_up(x, table))
