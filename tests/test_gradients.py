@@ -211,10 +211,12 @@ def test_convolutions_that_share_an_input_with_different_borders(rng):
     compare(spec, (2, 3, 9, 7), rng)
 
 
-@pytest.mark.parametrize("side, batch", [(17, 4), (31, 3), (40, 2), (13, 5)])
+# Batches of at least 5: the batch norm of two pooled images makes +-1 of any difference between them,
+# and its gradient is what cancellation leaves.
+@pytest.mark.parametrize("side, batch", [(17, 5), (31, 6), (40, 5), (13, 7)])
 def test_a_residual_network(side, batch, rng):
     compare(small_resnet(), (batch, 3, side, side + 2), rng, bound=5e-5)
 
 
 def test_a_residual_network_of_many_channels(rng):
-    compare(small_resnet(width=70), (2, 3, 24, 24), rng, bound=5e-5)
+    compare(small_resnet(width=70), (6, 3, 24, 24), rng, bound=5e-5)
