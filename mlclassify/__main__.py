@@ -126,12 +126,12 @@ def demo(out, bears=None, weights=None, seed=1):
         Of the drawings and of the training.
     """
     start = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
     dls = drawn_data(out, seed) if bears is None else photo_data(out, bears)
     print(dls)
     metrics = [partial(accuracy_multi, thresh=0.95), APScoreMulti()]
     learn = vision_learner(dls, resnet18, metrics=metrics, pretrained=bears is not None,
                            weights=weights, seed=seed)
+    out.mkdir(parents=True, exist_ok=True)  # nothing is left behind where data or weights lack
     save_figure(dls.show_batch(max_n=8, nrows=2), out / "batch.png")
     if bears is None:
         learn.fit_one_cycle(DRAWN_EPOCHS, 3e-3)

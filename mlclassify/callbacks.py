@@ -24,6 +24,7 @@ import os
 import sys
 import time
 import warnings
+import weakref
 
 from mlclassify.metrics import unique_names
 from mlclassify.optim import check_hyper, combined_cosine
@@ -47,12 +48,21 @@ class Callback:
     ----------
     order : int
         Callbacks with a lower one are called first.
-    learn : Learner
-        Set while the callback belongs to a learner.
+    learn : Learner or None
+        Set while the callback belongs to a learner; held weakly, so that a learner that is dropped
+        gives back its gigabytes at once.
     """
 
     order = 0
-    learn = None
+    _learn = None
+
+    @property
+    def learn(self):
+        return None if self._learn is None else self._learn()
+
+    @learn.setter
+    def learn(self, learn):
+        self._learn = None if learn is None else weakref.ref(learn)
 
     def before_fit(self):
         """Before the first epoch."""

@@ -8,15 +8,13 @@ import pytest
 from safetensors.numpy import load_file
 from tiny import photos, register, tiny_learner, tiny_loaders
 
-from mlclassify import _core, export
+from mlclassify import export
 from mlclassify.data.loader import DataLoaders
 from mlclassify.functional import nn
 from mlclassify.learner import load_learner
 from mlclassify.losses import BaseLoss, BCEWithLogitsLossFlat
 from mlclassify.vision.augment import Normalize, Resize, aug_transforms
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
-
-pytestmark = pytest.mark.skipif(not hasattr(_core, "Net"), reason="the network is not built")
 
 
 @pytest.fixture(autouse=True)

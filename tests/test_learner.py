@@ -1,8 +1,10 @@
 """The learner on a tiny network: the loop, what it answers, how it stops."""
 
+import gc
 import os
 import signal
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -22,10 +24,7 @@ from mlclassify.vision.augment import Normalize, aug_transforms
 from mlclassify.vision.learner import cnn_learner, vision_learner
 from mlclassify.vision.models import create_model
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(_core, "Net"), reason="the network is not built"),
-    pytest.mark.usefixtures("quiet"),
-]
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 @pytest.fixture
@@ -55,6 +54,18 @@ def test_same_seed_same_bits():
         learn.fit(2, 1e-2)
     assert state(one) == state(two)
     assert state(one) != state(other)
+
+
+def test_a_dropped_learner_is_gone_at_once():
+    learn = tiny_learner()
+    learn.fit(1, 1e-2)
+    learner, model = weakref.ref(learn), weakref.ref(learn.model)
+    gc.disable()
+    try:
+        del learn
+        assert learner() is None and model() is None
+    finally:
+        gc.enable()
 
 
 def test_threads_change_no_bit():

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from tiny import first, photos, second, tiny, tiny_layers, tiny_learner, tiny_loaders
 
-from mlclassify import _core
 from mlclassify.data.block import DataBlock
 from mlclassify.data.files import get_image_files, parent_label
 from mlclassify.data.split import EndSplitter
@@ -20,7 +19,6 @@ from mlclassify.vision.learner import vision_learner
 from mlclassify.vision.models import resnet18
 from mlclassify.weights import ModelFileError
 
-pytestmark = pytest.mark.skipif(not hasattr(_core, "Net"), reason="the network is not built")
 
 X = np.zeros((2, 3), np.float32)
 PHOTO = photos(1)[0][0]

@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 from tiny import tiny
 
-from mlclassify import _core
 from mlclassify.arrays import images_to_c
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.optim import Adam
@@ -13,8 +12,6 @@ from mlclassify.tensor import Tensor
 from mlclassify.vision.augment import imagenet_stats
 from mlclassify.vision.models import ARCHS, create_classifier, create_model, resnet18
 from mlclassify.weights import ModelFileError, read_tensors
-
-pytestmark = pytest.mark.skipif(not hasattr(_core, "Net"), reason="the network is not built")
 
 
 @pytest.fixture(scope="module")
