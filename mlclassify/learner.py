@@ -25,7 +25,7 @@ from mlclassify.export import read_learner, write_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import make_metric
 from mlclassify.optim import Adam, check_hyper, spread
-from mlclassify.plot import show_images
+from mlclassify.plot import label_title, show_images
 from mlclassify.rng import check_seed, default_seed, fresh_seed
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
 from mlclassify.vision.augment import Normalize
@@ -533,10 +533,10 @@ class Learner:
 
     def _titles(self, targets, masks):
         """Return two lines for each photo, and whether they agree as a color."""
-        told = [_title(self._names(row)) for row in masks]
+        told = [label_title(self._names(row)) for row in masks]
         if targets is None:
             return told, ["black"] * len(told)
-        true = [_title(self._names(row)) for row in targets]
+        true = [label_title(self._names(row)) for row in targets]
         titles = [f"{a}\n{b}" for a, b in zip(true, told)]
         return titles, ["green" if a == b else "red" for a, b in zip(true, told)]
 
@@ -650,10 +650,6 @@ def _set(owner, name, value):
 
 def _same(x):
     return x
-
-
-def _title(labels):
-    return ";".join(labels) or "(none)"
 
 
 def _brief(thresh):

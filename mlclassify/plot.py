@@ -71,6 +71,17 @@ def show_images(images, titles=None, colors=None, nrows=None, ncols=None, figsiz
     return axes
 
 
+def label_title(labels):
+    """Return labels as the title of a picture; that there are none is said, too.
+
+    Examples
+    --------
+    >>> label_title(["black", "teddy"]), label_title([])
+    ('black;teddy', '(none)')
+    """
+    return ";".join(map(str, labels)) or "(none)"
+
+
 def _pixels(image):
     """Return an array (H, W, 3) that matplotlib can draw."""
     array = np.array(image)

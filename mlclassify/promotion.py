@@ -70,7 +70,7 @@ def promote(a, b):
     return np.promote_types(a, b)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def loop_dtype(ufunc, dtype):
     """Return the dtype in which `ufunc` runs for operands of `dtype`.
 

@@ -82,7 +82,7 @@ def __dir__():
     return sorted({*_ALIASES, *_METHODS, *__all__})
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _as_function(name):
     method = getattr(Tensor, name)
 
@@ -304,9 +304,6 @@ def _size(size):
 
 # -- random numbers -------------------------------------------------------------------------------
 
-# Above all operations of `rng`, below those of dropout.
-_NOTEBOOK = 0xFFFF
-
 
 class _Stream:
     """Which draw of a seed comes next: unlike a Learner's, a notebook's draws have a history."""
@@ -320,7 +317,7 @@ class _Stream:
         if seed != cls.seed:
             cls.seed, cls.draws = seed, 0
         count = math.prod(size)
-        numbers = rng.uniforms(seed, 0, [cls.draws], _NOTEBOOK, k * count)
+        numbers = rng.uniforms(seed, 0, [cls.draws], rng.NOTEBOOK, k * count)
         cls.draws += 1
         return numbers.reshape(k, *size)
 

@@ -1,9 +1,9 @@
 """What the C core computes, by definition: slow float64 NumPy written from the mathematics.
 
 `KERNELS` has a function for every name in ``csrc/kernels/kernels.def``, `LAYERS` one for every kind
-in ``csrc/nn/layers.def``; ``test_kernels.py`` fails where one is missing. A layer function takes its
-inputs and returns its output with the function that carries gradients back through it. Images are
-(N, C, H, W) here; where a kernel's memory is (pixels, channels), so are the arguments.
+in ``csrc/nn/layers.def``; ``test_kernels.py`` fails where one is missing. A layer function takes
+its inputs and returns its output with the function that carries gradients back through it. Images
+are (N, C, H, W) here; where a kernel's memory is (pixels, channels), so are the arguments.
 """
 
 import numpy as np
@@ -298,7 +298,8 @@ def conv(inputs, params, options, **_):
     def backward(dy):
         dx, dweight = np.zeros_like(padded), np.zeros_like(weight)
         for r, q in taps:
-            _window(dx, r, q, h, w, stride)[...] += np.einsum("nkhw,kc->nchw", dy, weight[:, :, r, q])
+            _window(dx, r, q, h, w, stride)[...] += np.einsum(
+                "nkhw,kc->nchw", dy, weight[:, :, r, q])
             dweight[:, :, r, q] = np.einsum(
                 "nkhw,nchw->kc", dy, _window(padded, r, q, h, w, stride))
         return (_crop(dx, padding),), {"weight": dweight}
@@ -461,15 +462,16 @@ class Network:
 
 def nhwc(x):
     """A (N, C, H, W) array as ``_core`` takes it: float32, a view of (N, H, W, C) memory."""
-    return np.ascontiguousarray(np.asarray(x, np.float32).transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    pixels = np.ascontiguousarray(np.asarray(x, np.float32).transpose(0, 2, 3, 1))
+    return pixels.transpose(0, 3, 1, 2)
 
 
 def random_state(net, rng):
     """Parameters and running statistics of the size that trained ones have."""
     state = {}
     for name, value in net.parameters().items():
-        fan_in = max(value[0].size, 1)
-        state[name] = rng.normal(size=value.shape) * (1 / np.sqrt(fan_in) if value.ndim > 1 else 0.3)
+        size = 1 / np.sqrt(value[0].size) if value.ndim > 1 else 0.3
+        state[name] = rng.normal(size=value.shape) * size
         if value.ndim == 1 and f"{name[:-7]}.running_var" in net.buffers():
             state[name] += 1
     for name, value in net.buffers().items():

@@ -100,7 +100,7 @@ def compare(spec, shape, rng, bound=2e-5):
 
 
 def after_conv(*layers, out=19):
-    """Layers above a 1x1 convolution, whose weight gradient shows the gradient that they pass on."""
+    """Layers above a 1x1 convolution, whose weight gradient shows the gradient they pass on."""
     return [("conv", "probe", (0,), {"out": out, "kernel": 1}), *layers]
 
 
@@ -108,8 +108,9 @@ SIDES = [(1, 1), (2, 3), (5, 2), (7, 13), (17, 5), (31, 31)]
 
 
 @pytest.mark.parametrize("kernel, stride, padding", [
-    (1, 1, 0), (1, 2, 0), (1, 3, 0), (2, 1, 0), (2, 1, 1), (2, 2, 0), (2, 3, 1), (3, 1, 0), (3, 1, 1),
-    (3, 1, 2), (3, 2, 1), (3, 3, 1), (3, 5, 2), (5, 1, 2), (5, 2, 0), (7, 1, 3), (7, 2, 3), (7, 3, 6)])
+    (1, 1, 0), (1, 2, 0), (1, 3, 0), (2, 1, 0), (2, 1, 1), (2, 2, 0), (2, 3, 1), (3, 1, 0),
+    (3, 1, 1), (3, 1, 2), (3, 2, 1), (3, 3, 1), (3, 5, 2), (5, 1, 2), (5, 2, 0), (7, 1, 3),
+    (7, 2, 3), (7, 3, 6)])
 @pytest.mark.parametrize("h, w", SIDES)
 def test_conv(kernel, stride, padding, h, w, rng):
     if min(h, w) + 2 * padding < kernel:
@@ -147,7 +148,8 @@ def test_batchnorm_of_the_images(rng):
 
 
 @pytest.mark.parametrize("kernel, stride, padding", [
-    (1, 1, 0), (2, 2, 0), (2, 1, 1), (3, 2, 1), (3, 1, 1), (3, 3, 0), (5, 1, 2), (7, 3, 3), (2, 5, 0)])
+    (1, 1, 0), (2, 2, 0), (2, 1, 1), (3, 2, 1), (3, 1, 1), (3, 3, 0), (5, 1, 2), (7, 3, 3),
+    (2, 5, 0)])
 @pytest.mark.parametrize("h, w", SIDES)
 def test_maxpool(kernel, stride, padding, h, w, rng):
     if min(h, w) + 2 * padding < kernel:
@@ -198,8 +200,9 @@ def test_a_tensor_with_two_readers_gets_both_gradients(first, second, rng):
 @pytest.mark.parametrize("pool", ["avgpool", "concatpool"])
 def test_a_pooled_tensor_with_a_second_reader(pool, rng):
     """The pool reads what a convolution reads too, whose result is pooled and added."""
-    spec = after_conv((pool, "", (1,), {}), ("conv", "c", (1,), {"out": 19, "kernel": 3, "padding": 1}),
-                      (pool, "", (3,), {}), ("batchnorm", "sum", (2, 4), {}))
+    spec = after_conv(
+        (pool, "", (1,), {}), ("conv", "c", (1,), {"out": 19, "kernel": 3, "padding": 1}),
+        (pool, "", (3,), {}), ("batchnorm", "sum", (2, 4), {}))
     compare(spec, (4, 2, 6, 5), rng)
 
 
@@ -211,8 +214,8 @@ def test_convolutions_that_share_an_input_with_different_borders(rng):
     compare(spec, (2, 3, 9, 7), rng)
 
 
-# Batches of at least 5: the batch norm of two pooled images makes +-1 of any difference between them,
-# and its gradient is what cancellation leaves.
+# Batches of at least 5: the batch norm of two pooled images makes +-1 of any difference between
+# them, and its gradient is what cancellation leaves.
 @pytest.mark.parametrize("side, batch", [(17, 5), (31, 6), (40, 5), (13, 7)])
 def test_a_residual_network(side, batch, rng):
     compare(small_resnet(), (batch, 3, side, side + 2), rng, bound=5e-5)

@@ -471,10 +471,11 @@ def run_tile(isa, guarded, case, accumulate):
     call(isa, "gemm_tile", Tile(address(places), address(results), rows, columns, address(offset),
                                 taps, run, address(held), accumulate))
     flat, at = source.ravel(), [13 + 700 * i for i in range(rows)]
-    want = [reference.gemm_tile([flat[i - 13:]], offset + 13, run, weights)[0] for i in at]
-    size = [reference.gemm_tile([abs(flat[i - 13:])], offset + 13, run, abs(weights))[0] for i in at]
+    starts = [flat[i - 13 :] for i in at]
+    want = reference.gemm_tile(starts, offset + 13, run, weights)
+    size = reference.gemm_tile([abs(s) for s in starts], offset + 13, run, abs(weights))
     base = there if accumulate else 0
-    return np.array(out), np.array(want)[:, :columns] + base, np.array(size)[:, :columns] + 1
+    return np.array(out), want[:, :columns] + base, size[:, :columns] + 1
 
 
 @each_isa
@@ -536,7 +537,8 @@ def test_norm_sums(shape, edge, guarded):
 @pytest.mark.parametrize("rectify, residual, place", [
     (0, False, "apart"), (1, False, "x"), (0, True, "residual"), (1, True, "apart")])
 def test_norm_apply(shape, edge, rectify, residual, place, guarded):
-    x, scale, shift = draw(edge, shape), draw("random", shape[1], "s"), draw("random", shape[1], "t")
+    x, scale = draw(edge, shape), draw("random", shape[1], "s")
+    shift = draw("random", shape[1], "t")
     r = draw(edge, shape, "r") if residual else None
     results = []
     for isa in ISAS:

@@ -256,7 +256,7 @@ def test_no_batch_says_so():
 def test_show_batch_undoes_the_normalization():
     dl = DataLoader(Photos(20, size=(3, 3)), bs=20, batch_tfms=Stats())
     axes = np.ravel(dl.show_batch(max_n=8, nrows=2))
-    assert len(axes) == 8 and axes[5].get_title() == "a;c" and axes[0].get_title() == ""
+    assert len(axes) == 8 and axes[5].get_title() == "a;c" and axes[0].get_title() == "(none)"
     assert np.asarray(axes[7].images[0].get_array())[0, 0].tolist() == [7, 14, 21]
 
 
@@ -264,12 +264,12 @@ def test_show_batch_of_a_given_batch_and_one_photo_only():
     dl = DataLoader(Photos(20, size=(3, 3)), bs=5, train=True, item_tfms=Paint())
     x, y = dl.one_batch()
     axes = np.ravel(dl.show_batch((x[:2], y[:2]), figsize=(4, 2)))
-    assert [a.get_title() for a in axes[:2]] == ["", "a"] and tuple(
+    assert [a.get_title() for a in axes[:2]] == ["(none)", "a"] and tuple(
         axes[0].figure.get_size_inches()
     ) == (4, 2)
     drawn = np.ravel(dl.show_batch(unique=True, max_n=9))
     colors = {np.asarray(a.images[0].get_array()).tobytes() for a in drawn}
-    assert {a.get_title() for a in drawn} == {""} and len(colors) > 3
+    assert {a.get_title() for a in drawn} == {"(none)"} and len(colors) > 3
 
 
 # --- threads ---

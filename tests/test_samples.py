@@ -6,7 +6,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from mlclassify.data import samples
+from mlclassify.data import bears, samples, scenes
 from mlclassify.data.samples import BEARS_CHANCE, KINDS, VALID_EVERY, draw_picture, drawn_bears
 from mlclassify.vision.image import Image
 
@@ -68,9 +68,9 @@ def test_folders_hold_one_bear_a_picture(tmp_path):
 def test_how_many_bears_there_are():
     counts, kinds = np.zeros(4), dict.fromkeys(KINDS, 0)
     for i in range(2000):
-        bears = samples._draw_kinds(samples.KeyedRandom(5, 0, i, samples.DRAWING))
-        counts[len(bears)] += 1
-        for kind in bears:
+        drawn = samples._draw_kinds(samples.KeyedRandom(5, 0, i, samples.DRAWING))
+        counts[len(drawn)] += 1
+        for kind in drawn:
             kinds[kind] += 1
     assert np.abs(counts / 2000 - BEARS_CHANCE).max() < 0.045
     assert sum(BEARS_CHANCE) == pytest.approx(1)
@@ -85,8 +85,8 @@ def test_a_bear_covers_a_good_part_of_its_picture(kind, monkeypatch):
     def changed(index):
         with_bear = np.asarray(draw_picture(2, index, 64, [kind])[0], dtype=int)
         with monkeypatch.context() as patch:
-            patch.setattr(samples, "_paint_bears", lambda pen, kinds, horizon: None)
-            patch.setattr(samples, "THINGS_IN_FRONT", (0, 0))
+            patch.setattr(scenes, "paint_bears", lambda pen, kinds, horizon: None)
+            patch.setattr(scenes, "THINGS_IN_FRONT", (0, 0))
             patch.setattr(samples, "TINT", 0)
             without = np.asarray(draw_picture(2, index, 64, [kind])[0], dtype=int)
         return (np.abs(with_bear - without).max(-1) > 40).mean()
@@ -95,7 +95,7 @@ def test_a_bear_covers_a_good_part_of_its_picture(kind, monkeypatch):
 
 
 def test_a_color_alone_does_not_tell_the_kinds():
-    grizzly, teddy = (np.array(c) for c in (samples.GRIZZLY_COATS, samples.TEDDY_COATS))
+    grizzly, teddy = (np.array(c) for c in (bears.GRIZZLY_COATS, bears.TEDDY_COATS))
     nearest = np.abs(grizzly[:, None] - teddy[None]).max(-1).min(1)
     assert (nearest < 60).sum() >= 3
 
@@ -116,6 +116,12 @@ def test_wrong_arguments_say_the_rule_and_write_nothing(tmp_path, change, error,
     with pytest.raises(error, match=f"^drawn_bears: {words}"):
         drawn_bears(**arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kinds", ["black", ["panda"], ["teddy"] * 4])
+def test_bears_that_cannot_be_drawn(kinds):
+    with pytest.raises(ValueError, match="^draw_picture: `kinds` must be a list of at most 3 of"):
+        draw_picture(0, 0, 32, kinds)
 
 
 def test_an_existing_folder_is_kept(tmp_path):

@@ -49,7 +49,10 @@ DATA_STOREYS = [
     {"batch"},
     {"loader"},
     {"block"},
-    {"samples", "scrape"},
+    {"scrape", "pen"},
+    {"bears"},
+    {"scenes"},
+    {"samples"},
 ]
 
 

@@ -256,7 +256,18 @@ bool mlc_parallel_for(size_t n, mlc_task *task, void *context)
 
 /* --- locks ----------------------------------------------------------------------------------- */
 
-void mlc_lock_init(mlc_lock *lock) { pthread_rwlock_init(&lock->lock, NULL); }
+/* Writers first, where the system can: overlapping readers would else keep a writer out for good. */
+void mlc_lock_init(mlc_lock *lock)
+{
+    pthread_rwlockattr_t kind;
+    pthread_rwlockattr_init(&kind);
+#if defined(__GLIBC__)
+    pthread_rwlockattr_setkind_np(&kind, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+#endif
+    pthread_rwlock_init(&lock->lock, &kind);
+    pthread_rwlockattr_destroy(&kind);
+}
+
 void mlc_lock_done(mlc_lock *lock) { pthread_rwlock_destroy(&lock->lock); }
 void mlc_lock_read(mlc_lock *lock) { pthread_rwlock_rdlock(&lock->lock); }
 void mlc_lock_write(mlc_lock *lock) { pthread_rwlock_wrlock(&lock->lock); }

@@ -29,8 +29,9 @@ static mlc_status conv_declare(mlc_layer *layer, mlc_error *error)
     if (o->kernel < 1 || o->kernel > MAX_KERNEL || o->stride < 1 || o->stride > o->kernel + 7 ||
         o->padding >= o->kernel || o->out < 1)
         return mlc_fail(error, MLC_VALUE,
-                        "Net: layer %zu (conv %s) must have out >= 1, kernel 1 to %d, stride >= 1 "
-                        "and padding < kernel, got out %zu, kernel %zu, stride %zu, padding %zu",
+                        "Net: layer %zu (conv %s) must have out >= 1, kernel 1 to %d, stride 1 to "
+                        "kernel + 7 and padding < kernel, got out %zu, kernel %zu, stride %zu, "
+                        "padding %zu",
                         layer->index, layer->name, MAX_KERNEL, o->out, o->kernel, o->stride,
                         o->padding);
     layer->out_channels = o->out;

@@ -11,7 +11,9 @@ from mlclassify.data.lists import L
 
 # What `mlclassify.vision.image.open_image` reads. Fewer than the image types that the operating
 # system knows (which fastai takes): an .svg or .tif in the folder is not a photo to train on.
-image_extensions = frozenset(".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib".split())
+image_extensions = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib")
+)
 
 
 def get_files(path, extensions=None, recurse=True, folders=None, followlinks=True):

@@ -20,7 +20,7 @@ from mlclassify import _core
 from mlclassify.data.batch import make_plan, run_plan, undo_normalize
 from mlclassify.data.lists import listify
 from mlclassify.losses import BCEWithLogitsLossFlat
-from mlclassify.plot import show_images
+from mlclassify.plot import label_title, show_images
 from mlclassify.rng import CROP, SHUFFLE, KeyedRandom, default_seed, uniforms
 from mlclassify.tensor import TensorImage, TensorMultiCategory
 
@@ -185,7 +185,7 @@ class DataLoader:
         )
 
     def _title(self, target):
-        return ";".join(str(self.vocab[int(i)]) for i in np.flatnonzero(target == 1))
+        return label_title(self.vocab[np.flatnonzero(target == 1)])
 
     def _next_key(self):
         self._passes += 1

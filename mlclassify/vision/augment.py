@@ -439,7 +439,22 @@ def _homographies(places):
     return np.concatenate((found, np.ones((n, 1))), 1).reshape(n, 3, 3)
 
 
-class AffineWarp(_Configured):
+class _Composed(_Configured):
+    """Several transforms of `_classes` that act as one, made from them or from their configs."""
+
+    _names = ("parts",)
+    _classes = ()
+
+    def __init__(self, parts):
+        self._parts = _made(type(self).__name__, parts, self._classes)
+
+    @property
+    def parts(self):
+        """The parts as [class name, config] pairs."""
+        return [[type(part).__name__, part.config()] for part in self._parts]
+
+
+class AffineWarp(_Composed):
     """Flips, turns, zooms and warps of one batch as one resampling.
 
     Parameters
@@ -456,15 +471,7 @@ class AffineWarp(_Configured):
     """
 
     order = 30
-    _names = ("parts",)
-
-    def __init__(self, parts):
-        self._parts = _made("AffineWarp", parts, (Flip, Dihedral, Rotate, Zoom, Warp))
-
-    @property
-    def parts(self):
-        """The parts as [class name, config] pairs."""
-        return [[type(part).__name__, part.config()] for part in self._parts]
+    _classes = (Flip, Dihedral, Rotate, Zoom, Warp)
 
     def plan(self, batch):
         """Put this transform after those that the plan holds already (training only)."""
@@ -567,7 +574,7 @@ class Contrast(_Light):
         return np.zeros(batch.n), np.where(u < self.p, factor, 1)
 
 
-class Lighting(_Configured):
+class Lighting(_Composed):
     """Brightness and contrast of one batch, in one pass.
 
     Parameters
@@ -584,15 +591,7 @@ class Lighting(_Configured):
     """
 
     order = 40
-    _names = ("parts",)
-
-    def __init__(self, parts):
-        self._parts = _made("Lighting", parts, (Brightness, Contrast))
-
-    @property
-    def parts(self):
-        """The parts as [class name, config] pairs."""
-        return [[type(part).__name__, part.config()] for part in self._parts]
+    _classes = (Brightness, Contrast)
 
     def plan(self, batch):
         """Put this transform after those that the plan holds already (training only)."""

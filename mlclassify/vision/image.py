@@ -11,7 +11,7 @@ import os
 from io import BytesIO
 
 import numpy as np
-from PIL import (  # noqa: F401  (a plugin registers its format; ImageDraw is for samples.py)
+from PIL import (  # noqa: F401  (a plugin registers its format; ImageDraw is for pen.py)
     BmpImagePlugin,
     GifImagePlugin,
     Image,
