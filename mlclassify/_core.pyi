@@ -1,15 +1,15 @@
 """Types of the C extension; ``csrc/python/module.c`` is the surface they describe."""
 
 from collections.abc import Sequence
-from typing import Any, SupportsFloat, SupportsIndex, final
+from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-_Float32 = NDArray[np.float32]
-_Float64 = NDArray[np.float64]
-_UInt8 = NDArray[np.uint8]
-_Layer = tuple[str, str, tuple[SupportsIndex, ...], dict[str, Any]]
+_Float32: TypeAlias = NDArray[np.float32]
+_Float64: TypeAlias = NDArray[np.float64]
+_UInt8: TypeAlias = NDArray[np.uint8]
+_Layer: TypeAlias = tuple[str, str, tuple[SupportsIndex, ...], dict[str, Any]]
 
 def sigmoid(x: _Float32, out: _Float32, /) -> None: ...
 def bce_with_logits(

@@ -410,9 +410,9 @@ class EpochTable:
     def __init__(self, names):
         self.names, self.rows, self._handle = names, [], None
         if in_notebook():
-            from IPython.display import HTML, display
+            from IPython.display import display
 
-            self._handle = display(HTML(self.to_html()), display_id=True)
+            self._handle = display(self._bundle(), raw=True, display_id=True)
         else:
             print(format_row(names, names), flush=True)
 
@@ -420,11 +420,14 @@ class EpochTable:
         """Show another row."""
         self.rows.append(row)
         if self._handle is not None:
-            from IPython.display import HTML
-
-            self._handle.update(HTML(self.to_html()))
+            self._handle.update(self._bundle(), raw=True)
         else:
             print(format_row(row, self.names), flush=True)
+
+    def _bundle(self):
+        """Return the table as HTML, and as text for where HTML is not shown."""
+        lines = [format_row(row, self.names) for row in (self.names, *self.rows)]
+        return {"text/html": self.to_html(), "text/plain": "\n".join(lines)}
 
     def to_html(self):
         """Return the table as HTML; names are escaped, for they may come from anywhere."""

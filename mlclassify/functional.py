@@ -48,7 +48,7 @@ def unknown_name(space, name, known):
 
 def check_reduction(fn, reduction):
     """Return `reduction`, or raise ValueError in the name of `fn`."""
-    if reduction not in _REDUCTIONS:
+    if not isinstance(reduction, str) or reduction not in _REDUCTIONS:
         raise ValueError(f"{fn}: `reduction` must be one of {_REDUCTIONS}, got {reduction!r}")
     return reduction
 

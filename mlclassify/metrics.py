@@ -7,6 +7,7 @@ learner are wrapped in `AvgMetric`.
 
 import warnings
 from functools import partial
+from types import NoneType
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def accuracy_multi(inp, targ, thresh=0.5, sigmoid=True):
         )
     refuse(np.isnan(scores), "inp", fn, "not be NaN", scores)
     cuts = np.atleast_1d(_cuts(fn, thresh, sigmoid))
-    if cuts.ndim != 1 or (len(cuts) > 1 and scores.shape[-1:] != cuts.shape):
+    if cuts.ndim != 1 or (len(cuts) != 1 and scores.shape[-1:] != cuts.shape):
         raise ValueError(
             f"{fn}: `thresh` must be a number or have one for each label, got shape "
             f"{cuts.shape} for `inp` of {scores.shape}"
@@ -162,7 +163,7 @@ def _ranks(scores):
 
 
 def _check_choice(fn, name, value, choices):
-    if value not in choices:
+    if not isinstance(value, (str, NoneType)) or value not in choices:
         options = " or ".join(repr(c) for c in choices)
         raise ValueError(f"{fn}: `{name}` must be {options}, got {value!r}")
 

@@ -34,6 +34,13 @@ def grid_shape(n, nrows=None, ncols=None):
     return nrows, ncols or max(math.ceil(n / nrows), 1)
 
 
+class Grid(np.ndarray):
+    """The Axes of a grid, an ndarray of objects that a notebook shows as its picture alone."""
+
+    def _ipython_display_(self):
+        """Write nothing: matplotlib shows the figure, and its Axes are no news beside it."""
+
+
 def show_images(images, titles=None, colors=None, nrows=None, ncols=None, figsize=None):
     """Draw pictures in a grid.
 
@@ -51,8 +58,8 @@ def show_images(images, titles=None, colors=None, nrows=None, ncols=None, figsiz
 
     Returns
     -------
-    ndarray of Axes (nrows, ncols)
-        Those without a picture are switched off.
+    Grid of Axes (nrows, ncols)
+        An ndarray. Those without a picture are switched off.
     """
     from matplotlib import pyplot
 
@@ -68,7 +75,7 @@ def show_images(images, titles=None, colors=None, nrows=None, ncols=None, figsiz
     for ax in axes.flat:
         ax.axis("off")
     figure.tight_layout()
-    return axes
+    return axes.view(Grid)
 
 
 def label_title(labels):

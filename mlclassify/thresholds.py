@@ -11,7 +11,7 @@ from mlclassify.arrays import as_array, as_float32, as_uint8_mask, refuse
 from mlclassify.tensor import Tensor, as_tensor, linspace
 
 
-def check_thresh(function, thresh, n_labels=None):
+def check_thresh(function, thresh, n_labels=None, name="thresh"):
     """Return a threshold as float32, or raise in the name of `function`.
 
     Parameters
@@ -20,6 +20,8 @@ def check_thresh(function, thresh, n_labels=None):
     thresh : float or array_like (L,)
     n_labels : int, optional
         How many a threshold a label must be.
+    name : str
+        Of the argument, for the message.
 
     Returns
     -------
@@ -42,15 +44,16 @@ def check_thresh(function, thresh, n_labels=None):
     ...
     ValueError: BCEWithLogitsLossFlat: `thresh` must lie in [0, 1] or be -inf or inf, got 95
     """
-    array = as_array("thresh", function, thresh)
+    array = as_array(name, function, thresh)
     if array.dtype.kind == "b":
-        raise TypeError(f"{function}: `thresh` must hold numbers, got {thresh!r}")
+        raise TypeError(f"{function}: `{name}` must hold numbers, got {thresh!r}")
     wrong = ~((array >= 0) & (array <= 1) | np.isinf(array))
-    refuse(wrong, "thresh", function, "lie in [0, 1] or be -inf or inf", array)
-    if array.ndim > 1 or (array.ndim == 1 and n_labels not in (None, len(array))):
+    refuse(wrong, name, function, "lie in [0, 1] or be -inf or inf", array)
+    many = array.ndim == 1 and len(array) > 0 and n_labels in (None, len(array))
+    if array.ndim and not many:
         wanted = "(L,)" if n_labels is None else f"({n_labels},)"
         raise ValueError(
-            f"{function}: `thresh` must be one number or have shape {wanted}, got {array.shape}"
+            f"{function}: `{name}` must be one number or have shape {wanted}, got {array.shape}"
         )
     return array.astype(np.float32)[()]
 
@@ -114,7 +117,7 @@ def sweep(probs, targs, thresholds):
     """
     scores = as_float32("probs", "sweep", probs).reshape(-1, 1)
     present = as_uint8_mask("targs", "sweep", targs).reshape(-1, 1)
-    thresholds = np.atleast_1d(check_thresh("sweep", thresholds))
+    thresholds = np.atleast_1d(check_thresh("sweep", thresholds, name="thresholds"))
     if len(scores) != len(present) or not len(scores):
         raise ValueError(
             f"sweep: `targs` must have as many cells as `probs` ({len(scores)}), at least one, "
@@ -151,9 +154,7 @@ def best_threshold(probs, targs, thresholds=None):
     0.699999988079071
     """
     given = linspace(0.05, 0.995, 100) if thresholds is None else thresholds
-    grid = np.sort(np.atleast_1d(check_thresh("best_threshold", given)))
-    if not len(grid):
-        raise ValueError("best_threshold: `thresholds` must hold at least one, got none")
+    grid = np.sort(np.atleast_1d(check_thresh("best_threshold", given, name="thresholds")))
     accuracy = sweep(probs, targs, grid)
     best = np.flatnonzero(accuracy == accuracy.max())
     # Neighbours of one stretch have the same distance from their rank.

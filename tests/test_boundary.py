@@ -324,7 +324,8 @@ def test_channels_of_the_wrong_kind(channels, error, end):
 
 def test_no_channels():
     refused(ValueError,
-            "Net: `spec` must have 1 to 4096 layers and `channels` 1 to 4096, got 20 and 0", _core.Net, small_resnet(), 0)
+            "Net: `spec` must have 1 to 4096 layers and `channels` 1 to 4096, got 20 and 0",
+            _core.Net, small_resnet(), 0)
 
 
 X = "Net.forward: `x` must"

@@ -221,19 +221,22 @@ class Handle:
     def __init__(self):
         self.shown = []
 
-    def update(self, html):
-        self.shown.append(html.data)
+    def update(self, data, raw):
+        assert raw
+        self.shown.append(data)
 
 
 def test_the_table_in_a_notebook_is_updated_in_place(monkeypatch, capsys):
     display = pytest.importorskip("IPython.display")
     handle = Handle()
     monkeypatch.setattr(callbacks, "in_notebook", lambda: True)
-    monkeypatch.setattr(display, "display", lambda html, display_id: handle.update(html) or handle)
+    monkeypatch.setattr(display, "display",
+                        lambda data, raw, display_id: handle.update(data, raw) or handle)
     table = EpochTable(["epoch", "<img onerror=x>"])
     table.add([0, 0.5])
     assert len(handle.shown) == 2 and capsys.readouterr().out == ""
-    assert handle.shown[1] == (
+    assert handle.shown[1]["text/plain"].split() == ["epoch", "<img", "onerror=x>", "0", "0.500000"]
+    assert handle.shown[1]["text/html"] == (
         '<table border="1" class="dataframe"><thead><tr style="text-align: left;"><th>epoch</th>'
         "<th>&lt;img onerror=x&gt;</th></tr></thead><tbody><tr><td>0</td><td>0.500000</td></tr>"
         "</tbody></table>"

@@ -130,7 +130,7 @@ TABLE = [
     (lambda: APScoreMulti(absent="nan"), ValueError,
      "APScoreMulti: `absent` must be 'zero' or 'skip', got 'nan'"),
     (lambda: best_threshold(X, X, [2.0]), ValueError,
-     f"best_threshold: `thresh` {RANGE}, got 2.0 at index 0"),
+     f"best_threshold: `thresholds` {RANGE}, got 2.0 at index 0"),
     # training
     (nan_logits, FloatingPointError,
      "fit: the loss must be finite, got nan at step 0 of epoch 0: the parameter head.fc2.weight "

@@ -168,7 +168,7 @@ def test_evaluation_of_a_residual_network(side, batch, rng):
 
 
 def test_images_come_out_as_a_view_of_nhwc_memory(rng):
-    net, network = make([("conv", "c", (0,), {"out": 5, "kernel": 1})], rng)
+    net, _ = make([("conv", "c", (0,), {"out": 5, "kernel": 1})], rng)
     y = net.forward(images(rng, 2, 3))
     assert y.shape == (2, 5, 3, 3) and y.transpose(0, 2, 3, 1).flags.c_contiguous
     assert net.forward(images(rng, 2, 1)).shape == (2, 5)
@@ -313,7 +313,7 @@ def test_rollback_leaves_statistics_that_were_loaded_since(rng):
 # --- training: gradients, freezing, groups
 
 def test_accumulate_adds_and_a_plain_backward_replaces(rng):
-    net, network = make(small_resnet(p=0.0), rng)
+    net, _ = make(small_resnet(p=0.0), rng)
     x, total = images(rng, 6), None
     for accumulate in (False, True, True):
         y = net.forward(x, train=True)
@@ -648,8 +648,8 @@ def test_a_batch_too_large_for_memory_says_so():
     """268 TB: more than a process can address, so nothing is touched."""
     spec = [("conv", "c", (0,), {"out": 2**20, "kernel": 1}), ("avgpool", "", (1,), {})]
     net = _core.Net(spec, 1)
-    with pytest.raises(MemoryError, match=r"^Net.forward: no memory for a batch of 1 images of 8000 "
-                       r"x 8000, which needs \d+ MB; use a smaller batch or smaller images$"):
+    with pytest.raises(MemoryError, match=r"^Net.forward: no memory for a batch of 1 images of "
+                       r"8000 x 8000, which needs \d+ MB; use a smaller batch or smaller images$"):
         net.forward(np.zeros((1, 8000, 8000, 1), np.float32).transpose(0, 3, 1, 2))
     assert net.forward(np.zeros((1, 1, 1, 1), np.float32)).shape == (1, 2**20)
 

@@ -13,7 +13,8 @@ mlc_status mlc_layout_add(mlc_layout *layout, size_t bytes, int first, int last,
     if (layout->count == layout->capacity) {
         size_t capacity = layout->capacity ? 2 * layout->capacity : 64;
         mlc_block *grown = realloc(layout->blocks, capacity * sizeof *grown);
-        if (!grown) return mlc_fail(error, MLC_MEMORY, "no memory for a plan of %zu blocks", capacity);
+        if (!grown)
+            return mlc_fail(error, MLC_MEMORY, "no memory for a plan of %zu blocks", capacity);
         layout->blocks = grown;
         layout->capacity = capacity;
     }

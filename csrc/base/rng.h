@@ -39,9 +39,6 @@ static inline double mlc_rng_double(uint32_t high, uint32_t low)
 }
 
 /* 24 random bits as a float in [0, 1). */
-static inline float mlc_rng_float(uint32_t word)
-{
-    return (float)(word >> 8) * 0x1p-24f;
-}
+static inline float mlc_rng_float(uint32_t word) { return (float)(word >> 8) * 0x1p-24f; }
 
 #endif

@@ -22,7 +22,7 @@ typedef struct {
 #define MLC_PRINTF(text, first)
 #endif
 
-/* Write the sentence (cut to fit) and return `status`, so that callers can `return mlc_fail(...)`. */
+/* Write the sentence (cut to fit) and return `status`: callers say `return mlc_fail(...)`. */
 mlc_status mlc_fail(mlc_error *error, mlc_status status, const char *format, ...) MLC_PRINTF(3, 4);
 
 #endif

@@ -256,7 +256,8 @@ bool mlc_parallel_for(size_t n, mlc_task *task, void *context)
 
 /* --- locks ----------------------------------------------------------------------------------- */
 
-/* Writers first, where the system can: overlapping readers would else keep a writer out for good. */
+/* Writers first, where the system can: overlapping readers would else keep a writer out for good.
+ */
 void mlc_lock_init(mlc_lock *lock)
 {
     pthread_rwlockattr_t kind;

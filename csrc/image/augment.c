@@ -13,14 +13,11 @@ enum { BAND_ROWS = 16, CHANNELS = 3 };
 
 typedef struct {
     const mlc_augment *job;
-    size_t bands;                                                  /* in an image */
-    float mean[CHANNELS * MLC_LANES], std[CHANNELS * MLC_LANES];   /* repeated */
+    size_t bands;                                                /* in an image */
+    float mean[CHANNELS * MLC_LANES], std[CHANNELS * MLC_LANES]; /* repeated */
 } plan;
 
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
+static size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Light and normalize n floats of RGB triples of image `at`. */
 static void finish(const plan *p, size_t at, float *x, size_t n)

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 typedef struct {
-    const uint8_t *images;    /* (count, height, width, 3); height, width >= 1 */
+    const uint8_t *images; /* (count, height, width, 3); height, width >= 1 */
     size_t count, height, width;
     const double *homography; /* (count, 3, 3), see image/augment.c; NULL: no resampling */
     const float *lighting;    /* (count, 2): added to the logit, then multiplied; NULL: none */

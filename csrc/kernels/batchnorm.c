@@ -37,8 +37,8 @@ static void norm_apply(const float *x, const float *residual, size_t pixels, siz
  * becomes 0 where y <= 0; then sum[c] += dy and dot[c] += dy (x - mean[c]) inverse[c]: the
  * gradients of b and w. */
 static void norm_backward_sums(const float *y, const float *x, float *dy, size_t pixels,
-                               size_t channels, const float *mean, const float *inverse,
-                               float *sum, float *dot)
+                               size_t channels, const float *mean, const float *inverse, float *sum,
+                               float *dot)
 {
     vf zero = v_set(0.0f);
     for (size_t c = 0; c < channels; c += VN) {

@@ -14,25 +14,31 @@
 static inline __attribute__((always_inline)) void tile_zero(vf sum[TILE_ROWS][TILE_VECTORS],
                                                             size_t rows)
 {
-    UNROLL for (size_t i = 0; i < rows; i++)
-        UNROLL for (size_t j = 0; j < TILE_VECTORS; j++) sum[i][j] = v_set(0.0f);
+    UNROLL
+    for (size_t i = 0; i < rows; i++) {
+        UNROLL
+        for (size_t j = 0; j < TILE_VECTORS; j++) sum[i][j] = v_set(0.0f);
+    }
 }
 
 /* Write or add the sums to `out[i]`, the first `columns` (a multiple of VN) of each row. */
-static inline __attribute__((always_inline)) void
-tile_store(vf sum[TILE_ROWS][TILE_VECTORS], size_t rows, float *const *out, size_t columns,
-           bool accumulate)
+static inline __attribute__((always_inline)) void tile_store(vf sum[TILE_ROWS][TILE_VECTORS],
+                                                             size_t rows, float *const *out,
+                                                             size_t columns, bool accumulate)
 {
-    UNROLL for (size_t i = 0; i < rows; i++)
-        UNROLL for (size_t j = 0; j < TILE_VECTORS; j++) {
+    UNROLL
+    for (size_t i = 0; i < rows; i++) {
+        UNROLL
+        for (size_t j = 0; j < TILE_VECTORS; j++) {
             if (j * VN >= columns) continue;
             float *to = out[i] + j * VN;
             v_store(to, accumulate ? v_add(v_load(to), sum[i][j]) : sum[i][j]);
         }
+    }
 }
 
-/* Sums are written out every SEGMENT steps: a float sum of a few thousand terms in a row loses twice
- * the digits of one of sums of a few hundred, for 1 % of the time. */
+/* Sums are written out every SEGMENT steps: a float sum of a few thousand terms in a row loses
+ * twice the digits of one of sums of a few hundred, for 1 % of the time. */
 enum { SEGMENT = 256 };
 
 static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile, size_t rows)
@@ -44,17 +50,20 @@ static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile
     tile_zero(sum, rows);
     for (size_t t = 0; t < tile->taps; t++) {
         const float *in[TILE_ROWS];
-        UNROLL for (size_t i = 0; i < rows; i++) in[i] = tile->in[i] + tile->offset[t];
+        UNROLL
+        for (size_t i = 0; i < rows; i++) in[i] = tile->in[i] + tile->offset[t];
         for (size_t k = 0; k < tile->run;) {
             size_t end = tile->run - k < left ? tile->run : k + left;
             left -= end - k;
             for (; k < end; k++, w += TILE_VECTORS * VN) {
                 vf b[TILE_VECTORS];
-                UNROLL for (size_t j = 0; j < TILE_VECTORS; j++) b[j] = v_load(w + j * VN);
-                UNROLL for (size_t i = 0; i < rows; i++) {
+                UNROLL
+                for (size_t j = 0; j < TILE_VECTORS; j++) b[j] = v_load(w + j * VN);
+                UNROLL
+                for (size_t i = 0; i < rows; i++) {
                     vf a = v_set(in[i][k]);
-                    UNROLL for (size_t j = 0; j < TILE_VECTORS; j++)
-                        sum[i][j] = v_fma(a, b[j], sum[i][j]);
+                    UNROLL
+                    for (size_t j = 0; j < TILE_VECTORS; j++) sum[i][j] = v_fma(a, b[j], sum[i][j]);
                 }
             }
             if (left) continue;
@@ -64,8 +73,7 @@ static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile
             left = SEGMENT;
         }
     }
-    if (left < SEGMENT || !accumulate)
-        tile_store(sum, rows, tile->out, tile->columns, accumulate);
+    if (left < SEGMENT || !accumulate) tile_store(sum, rows, tile->out, tile->columns, accumulate);
 }
 
 static void gemm_tile(const mlc_tile *tile)
@@ -93,16 +101,19 @@ static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o,
         const float *a = o->a[s], *b = o->b[s];
         for (size_t p = 0; p < o->pixels; p++, a += o->a_step, b += o->b_step) {
             vf v[TILE_VECTORS];
-            UNROLL for (size_t j = 0; j < TILE_VECTORS; j++) v[j] = v_load(b + j * VN);
-            UNROLL for (size_t i = 0; i < rows; i++) {
+            UNROLL
+            for (size_t j = 0; j < TILE_VECTORS; j++) v[j] = v_load(b + j * VN);
+            UNROLL
+            for (size_t i = 0; i < rows; i++) {
                 vf x = v_set(a[i]);
-                UNROLL for (size_t j = 0; j < TILE_VECTORS; j++)
-                    sum[i][j] = v_fma(x, v[j], sum[i][j]);
+                UNROLL
+                for (size_t j = 0; j < TILE_VECTORS; j++) sum[i][j] = v_fma(x, v[j], sum[i][j]);
             }
         }
     }
     float *out[TILE_ROWS];
-    UNROLL for (size_t i = 0; i < rows; i++) out[i] = o->out + i * o->out_step;
+    UNROLL
+    for (size_t i = 0; i < rows; i++) out[i] = o->out + i * o->out_step;
     tile_store(sum, rows, out, o->columns, o->accumulate);
 }
 

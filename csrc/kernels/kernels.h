@@ -16,11 +16,11 @@ enum { MLC_LANES = 16 };
 /* Binary cross-entropy of (rows, labels) matrices; see kernels/bce.c. */
 typedef struct {
     const float *logits, *targets;
-    const float *weight, *pos_weight;          /* NULL: ones */
+    const float *weight, *pos_weight; /* NULL: ones */
     size_t labels;
-    size_t weight_stride, pos_weight_stride;   /* 0: one row for all */
-    float scale;                               /* of the gradient */
-    float *loss, *grad;                        /* NULL: not wanted */
+    size_t weight_stride, pos_weight_stride; /* 0: one row for all */
+    float scale;                             /* of the gradient */
+    float *loss, *grad;                      /* NULL: not wanted */
 } mlc_bce;
 
 /* out[i][0..columns) = sum over t < taps, k < run of in[i][offset[t] + k] * weights[t][k][0..),
@@ -49,10 +49,10 @@ typedef struct {
 
 /* One Adam update; see kernels/optim.c. */
 typedef struct {
-    float keep;                 /* 1 - lr * wd, or 1 */
+    float keep; /* 1 - lr * wd, or 1 */
     float mom, sqr_mom, eps;
-    float rate;                 /* lr / (1 - mom^step) */
-    float debias;               /* 1 / (1 - sqr_mom^step) */
+    float rate;   /* lr / (1 - mom^step) */
+    float debias; /* 1 / (1 - sqr_mom^step) */
 } mlc_adam;
 
 typedef struct {

@@ -60,8 +60,7 @@ static void warp_row(const uint8_t *image, size_t height, size_t width, const do
     for (size_t first = 0; first < width; first += WARP_CHUNK) {
         size_t n = width - first < WARP_CHUNK ? width - first : WARP_CHUNK;
         warp_positions(map, row, first, n, (float)(width - 1), (float)(height - 1), xs, ys);
-        for (size_t i = 0; i < n; i++, out += 3)
-            bilinear(image, height, width, xs[i], ys[i], out);
+        for (size_t i = 0; i < n; i++, out += 3) bilinear(image, height, width, xs[i], ys[i], out);
     }
 }
 

@@ -37,7 +37,8 @@ static double precision_of(const uint64_t *items, size_t n)
         size_t before = positives, first = i;
         do positives += items[i] & 1;
         while (++i < n && items[i] >> 32 == items[first] >> 32);
-        if (positives > before) sum += (double)(positives - before) * ((double)positives / (double)i);
+        if (positives > before)
+            sum += (double)(positives - before) * ((double)positives / (double)i);
     }
     return positives ? sum / (double)positives : NAN;
 }
@@ -70,6 +71,7 @@ mlc_status mlc_average_precision(const float *scores, const uint8_t *targets, si
     free(job.work);
     for (size_t i = 0; i < job.lanes; i++)
         if (job.nan[i])
-            return mlc_fail(error, MLC_VALUE, "average_precision: `scores` must not hold NaN, got NaN");
+            return mlc_fail(error, MLC_VALUE,
+                            "average_precision: `scores` must not hold NaN, got NaN");
     return MLC_OK;
 }

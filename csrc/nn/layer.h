@@ -23,7 +23,7 @@ typedef struct {
     float *grad, *m, *v; /* made by mlc_net_prepare_training */
     bool trainable, decay;
     int group;
-    unsigned step;       /* Adam steps since clear_state */
+    unsigned step; /* Adam steps since clear_state */
 } mlc_param;
 
 typedef struct {
@@ -44,21 +44,22 @@ typedef struct {
     const mlc_layer_class *class;
     char name[MLC_NAME];
     size_t index;
-    size_t inputs[MLC_MAX_INPUTS], input_count; /* tensors; the layer's output is tensor index + 1 */
+    size_t inputs[MLC_MAX_INPUTS],
+        input_count; /* tensors; the layer's output is tensor index + 1 */
     mlc_options options;
     size_t in_channels, in_stride, out_channels;
-    mlc_param *weight, *bias;          /* NULL: none */
-    mlc_buffer *mean, *variance;       /* running statistics; NULL: none */
-    float *packed, *packed_back;       /* weights as the kernels read them; see conv */
-    bool stale, stale_back;            /* the packed form is older than the weights */
+    mlc_param *weight, *bias;    /* NULL: none */
+    mlc_buffer *mean, *variance; /* running statistics; NULL: none */
+    float *packed, *packed_back; /* weights as the kernels read them; see conv */
+    bool stale, stale_back;      /* the packed form is older than the weights */
 } mlc_layer;
 
 /* What a layer asks of a plan. */
 typedef struct {
-    size_t halo_in, halo_dy;            /* border of its input, and of the gradient it receives */
-    size_t saved;                       /* bytes from forward to backward */
-    size_t scratch, scratch_back;       /* bytes within one call */
-    bool keeps_input, keeps_output;     /* read again by backward */
+    size_t halo_in, halo_dy;        /* border of its input, and of the gradient it receives */
+    size_t saved;                   /* bytes from forward to backward */
+    size_t scratch, scratch_back;   /* bytes within one call */
+    bool keeps_input, keeps_output; /* read again by backward */
 } mlc_needs;
 
 typedef struct {

@@ -41,7 +41,8 @@ static mlc_status norm_declare(mlc_layer *layer, mlc_error *error)
     if (!(o->eps > 0) || !(o->momentum >= 0 && o->momentum <= 1))
         return mlc_fail(error, MLC_VALUE,
                         "Net: layer %zu (batchnorm %s) must have eps > 0 and momentum in [0, 1], "
-                        "got eps %g, momentum %g", layer->index, layer->name, o->eps, o->momentum);
+                        "got eps %g, momentum %g",
+                        layer->index, layer->name, o->eps, o->momentum);
     layer->out_channels = layer->in_channels;
     layer->weight->ndim = layer->bias->ndim = 1;
     layer->weight->dims[0] = layer->bias->dims[0] = layer->in_channels;
@@ -53,15 +54,16 @@ static mlc_status norm_shape(const mlc_layer *layer, const mlc_tensor *const *in
 {
     const mlc_tensor *x = in[0], *r = layer->input_count > 1 ? in[1] : in[0];
     if (r->h != x->h || r->w != x->w || r->c != x->c)
-        return mlc_fail(error, MLC_VALUE,
-                        "Net: the inputs of layer %zu (batchnorm %s) must have one shape, got %zu x "
-                        "%zu x %zu and %zu x %zu x %zu", layer->index, layer->name, x->h, x->w, x->c,
-                        r->h, r->w, r->c);
+        return mlc_fail(
+            error, MLC_VALUE,
+            "Net: the inputs of layer %zu (batchnorm %s) must have one shape, got %zu x "
+            "%zu x %zu and %zu x %zu x %zu",
+            layer->index, layer->name, x->h, x->w, x->c, r->h, r->w, r->c);
     if (train && x->n * x->h * x->w < 2)
         return mlc_fail(error, MLC_VALUE,
                         "Net.forward: `x` must have more than one value for each channel of layer "
-                        "%zu (batchnorm %s) in training, got a batch of 1", layer->index,
-                        layer->name);
+                        "%zu (batchnorm %s) in training, got a batch of 1",
+                        layer->index, layer->name);
     *out = (mlc_tensor){.n = x->n, .h = x->h, .w = x->w, .c = x->c};
     return MLC_OK;
 }
@@ -89,7 +91,8 @@ static void sums_task(void *context, size_t chunk)
     const float *shift = run->x[0] + tensor_row_at(in, first);
     memset(sum, 0, 2 * in->stride * sizeof *sum);
     for (size_t r = first; r < first + rows; r++)
-        mlc_kernel->norm_sums(run->x[0] + tensor_row_at(in, r), in->w, in->stride, shift, sum, square);
+        mlc_kernel->norm_sums(run->x[0] + tensor_row_at(in, r), in->w, in->stride, shift, sum,
+                              square);
 }
 
 static void merge_channel(const mlc_run *run, size_t c, double *mean, double *variance)
@@ -138,8 +141,9 @@ static void apply_task(void *context, size_t chunk)
     size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
     for (size_t r = first; r < first + rows; r++) {
         const float *residual = run->x[1] ? run->x[1] + tensor_row_at(run->in[1], r) : NULL;
-        mlc_kernel->norm_apply(run->x[0] + tensor_row_at(in, r), residual, in->w, in->stride, s.scale,
-                               s.shift, run->layer->options.relu, run->y + tensor_row_at(out, r));
+        mlc_kernel->norm_apply(run->x[0] + tensor_row_at(in, r), residual, in->w, in->stride,
+                               s.scale, s.shift, run->layer->options.relu,
+                               run->y + tensor_row_at(out, r));
     }
 }
 
@@ -248,7 +252,8 @@ static void accumulate_task(void *context, size_t chunk)
     size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
     for (size_t r = first; r < first + rows; r++) {
         float *dy = run->dy + tensor_row_at(run->dout, r);
-        mlc_kernel->norm_backward(dy, run->x[0] + tensor_row_at(in, r), in->w, in->stride, a, b, c, dy);
+        mlc_kernel->norm_backward(dy, run->x[0] + tensor_row_at(in, r), in->w, in->stride, a, b, c,
+                                  dy);
         mlc_kernel->add_into(dy, run->dx[0] + tensor_row_at(run->din[0], r), in->w * in->stride);
     }
 }
@@ -264,7 +269,15 @@ static bool norm_backward(const mlc_run *run)
 }
 
 const mlc_layer_class mlc_layer_batchnorm = {
-    .kind = "batchnorm", .min_inputs = 1, .max_inputs = 2, .weight = true, .statistics = true,
-    .declare = norm_declare, .shape = norm_shape, .plan = norm_plan,
-    .forward = norm_forward, .backward = norm_backward, .commit = norm_commit,
+    .kind = "batchnorm",
+    .min_inputs = 1,
+    .max_inputs = 2,
+    .weight = true,
+    .statistics = true,
+    .declare = norm_declare,
+    .shape = norm_shape,
+    .plan = norm_plan,
+    .forward = norm_forward,
+    .backward = norm_backward,
+    .commit = norm_commit,
 };

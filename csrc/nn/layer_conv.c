@@ -16,8 +16,8 @@
 
 enum {
     MAX_KERNEL = 15,
-    OUTER_PIXELS = 512,        /* of a pass of gemm_outer: its operands stay in the L2 cache */
-    PARTIAL_FLOATS = 4 << 20,  /* partial sums of dw in all */
+    OUTER_PIXELS = 512,       /* of a pass of gemm_outer: its operands stay in the L2 cache */
+    PARTIAL_FLOATS = 4 << 20, /* partial sums of dw in all */
     MAX_CHUNKS = 16
 };
 
@@ -50,10 +50,12 @@ static mlc_status conv_shape(const mlc_layer *layer, const mlc_tensor *const *in
     if (h < o->kernel || w < o->kernel)
         return mlc_fail(error, MLC_VALUE,
                         "Net: the input of layer %zu (conv %s) must be at least %zu pixels on each "
-                        "side, got %zu x %zu", layer->index, layer->name,
-                        o->kernel - 2 * o->padding, in[0]->h, in[0]->w);
-    *out = (mlc_tensor){.n = in[0]->n, .h = (h - o->kernel) / o->stride + 1,
-                        .w = (w - o->kernel) / o->stride + 1, .c = o->out};
+                        "side, got %zu x %zu",
+                        layer->index, layer->name, o->kernel - 2 * o->padding, in[0]->h, in[0]->w);
+    *out = (mlc_tensor){.n = in[0]->n,
+                        .h = (h - o->kernel) / o->stride + 1,
+                        .w = (w - o->kernel) / o->stride + 1,
+                        .c = o->out};
     return MLC_OK;
 }
 
@@ -191,7 +193,8 @@ static bool conv_pack(mlc_layer *layer, bool back)
 {
     size_t width = mlc_kernel->tile_columns;
     size_t columns = back ? layer->in_stride : mlc_padded(layer->out_channels);
-    return mlc_parallel_for((columns + width - 1) / width, back ? pack_back_panel : pack_panel, layer);
+    return mlc_parallel_for((columns + width - 1) / width, back ? pack_back_panel : pack_panel,
+                            layer);
 }
 
 /* --- forward --------------------------------------------------------------------------------- */
@@ -209,11 +212,18 @@ static bool conv_forward(const mlc_run *run)
     for (size_t r = 0; r < o->kernel; r++) offset[r] = (ptrdiff_t)(r * tensor_row(in));
     size_t corner = (in->halo - o->padding) * (tensor_row(in) + in->stride);
     mlc_product product = {
-        .n = out->n, .h = out->h, .w = out->w,
-        .in = run->x[0] + corner, .in_steps = steps_of(in, o->stride),
-        .out = run->y + tensor_at(out, 0, 0, 0), .out_steps = steps_of(out, 1),
-        .offset = offset, .taps = o->kernel, .run = o->kernel * in->stride,
-        .columns = out->stride, .weights = run->layer->packed,
+        .n = out->n,
+        .h = out->h,
+        .w = out->w,
+        .in = run->x[0] + corner,
+        .in_steps = steps_of(in, o->stride),
+        .out = run->y + tensor_at(out, 0, 0, 0),
+        .out_steps = steps_of(out, 1),
+        .offset = offset,
+        .taps = o->kernel,
+        .run = o->kernel * in->stride,
+        .columns = out->stride,
+        .weights = run->layer->packed,
     };
     return mlc_product_run(&product);
 }
@@ -230,13 +240,20 @@ static bool backward_phase(const mlc_run *run, size_t a, size_t b)
     wide = phase_taps(o, b, line, right);
     for (size_t i = 0; i < high; i++)
         for (size_t j = 0; j < wide; j++)
-            offset[i * wide + j] = down[i] * (ptrdiff_t)tensor_row(out) +
-                                   right[j] * (ptrdiff_t)out->stride;
+            offset[i * wide + j] =
+                down[i] * (ptrdiff_t)tensor_row(out) + right[j] * (ptrdiff_t)out->stride;
     mlc_product product = {
-        .n = in->n, .h = phase_pixels(in->h, a, s), .w = phase_pixels(in->w, b, s),
-        .in = run->dy + tensor_at(out, 0, 0, 0), .in_steps = steps_of(out, 1),
-        .out = run->dx[0] + tensor_at(in, 0, a, b), .out_steps = steps_of(in, s),
-        .offset = offset, .taps = high * wide, .run = out->stride, .columns = in->stride,
+        .n = in->n,
+        .h = phase_pixels(in->h, a, s),
+        .w = phase_pixels(in->w, b, s),
+        .in = run->dy + tensor_at(out, 0, 0, 0),
+        .in_steps = steps_of(out, 1),
+        .out = run->dx[0] + tensor_at(in, 0, a, b),
+        .out_steps = steps_of(in, s),
+        .offset = offset,
+        .taps = high * wide,
+        .run = out->stride,
+        .columns = in->stride,
         .weights = run->layer->packed_back +
                    mlc_product_weights(taps_before(o, a, b), out->stride, in->stride),
         .accumulate = run->accumulate[0],
@@ -293,12 +310,17 @@ static void weights_task(void *context, size_t index)
             const float *at[OUTER_PIXELS + 1];
             for (size_t i = 0; i < segments; i++) at[i] = a[i] + k;
             mlc_outer outer = {
-                .a = at, .b = b, .segments = segments, .pixels = dout->w,
-                .a_step = o->stride * in->stride, .b_step = dout->stride,
+                .a = at,
+                .b = b,
+                .segments = segments,
+                .pixels = dout->w,
+                .a_step = o->stride * in->stride,
+                .b_step = dout->stride,
                 .rows = job->depth - k < rows ? job->depth - k : rows,
                 .columns = dout->stride - column < width ? dout->stride - column : width,
                 .out = partial(job, chunk, r) + k * dout->stride + column,
-                .out_step = dout->stride, .accumulate = from > first,
+                .out_step = dout->stride,
+                .accumulate = from > first,
             };
             mlc_kernel->gemm_outer(&outer);
         }
@@ -344,10 +366,17 @@ static bool conv_backward(const mlc_run *run)
 }
 
 const mlc_layer_class mlc_layer_conv = {
-    .kind = "conv", .min_inputs = 1, .max_inputs = 1, .weight = true,
-    .declare = conv_declare, .shape = conv_shape, .plan = conv_plan,
-    .forward = conv_forward, .backward = conv_backward,
-    .packed_floats = conv_packed_floats, .pack = conv_pack,
+    .kind = "conv",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .weight = true,
+    .declare = conv_declare,
+    .shape = conv_shape,
+    .plan = conv_plan,
+    .forward = conv_forward,
+    .backward = conv_backward,
+    .packed_floats = conv_packed_floats,
+    .pack = conv_pack,
 };
 
 /* --- linear ---------------------------------------------------------------------------------- */
@@ -372,8 +401,8 @@ static mlc_status linear_shape(const mlc_layer *layer, const mlc_tensor *const *
     if (in[0]->h != 1 || in[0]->w != 1)
         return mlc_fail(error, MLC_VALUE,
                         "Net: the input of layer %zu (linear %s) must be 1 x 1 pixels, got %zu x "
-                        "%zu; put a pooling layer before it", layer->index, layer->name, in[0]->h,
-                        in[0]->w);
+                        "%zu; put a pooling layer before it",
+                        layer->index, layer->name, in[0]->h, in[0]->w);
     return conv_shape(layer, in, train, out, error);
 }
 
@@ -401,8 +430,15 @@ static bool linear_backward(const mlc_run *run)
 }
 
 const mlc_layer_class mlc_layer_linear = {
-    .kind = "linear", .min_inputs = 1, .max_inputs = 1, .weight = true,
-    .declare = linear_declare, .shape = linear_shape, .plan = conv_plan,
-    .forward = linear_forward, .backward = linear_backward,
-    .packed_floats = conv_packed_floats, .pack = conv_pack,
+    .kind = "linear",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .weight = true,
+    .declare = linear_declare,
+    .shape = linear_shape,
+    .plan = conv_plan,
+    .forward = linear_forward,
+    .backward = linear_backward,
+    .packed_floats = conv_packed_floats,
+    .pack = conv_pack,
 };

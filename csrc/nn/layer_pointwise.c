@@ -31,17 +31,16 @@ static bool relu_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
 static void relu_row(void *context, size_t row)
 {
     const mlc_run *run = context;
-    mlc_kernel->relu(run->x[0] + tensor_row_at(run->in[0], row), run->y + tensor_row_at(run->out, row),
-                     row_floats(run->out));
+    mlc_kernel->relu(run->x[0] + tensor_row_at(run->in[0], row),
+                     run->y + tensor_row_at(run->out, row), row_floats(run->out));
 }
 
 static void relu_row_backward(void *context, size_t row)
 {
     const mlc_run *run = context;
-    mlc_kernel->relu_backward(run->y + tensor_row_at(run->out, row),
-                              run->dy + tensor_row_at(run->dout, row),
-                              run->dx[0] + tensor_row_at(run->din[0], row), row_floats(run->out),
-                              run->accumulate[0]);
+    mlc_kernel->relu_backward(
+        run->y + tensor_row_at(run->out, row), run->dy + tensor_row_at(run->dout, row),
+        run->dx[0] + tensor_row_at(run->din[0], row), row_floats(run->out), run->accumulate[0]);
 }
 
 static bool relu_forward(const mlc_run *run)
@@ -55,9 +54,14 @@ static bool relu_backward(const mlc_run *run)
 }
 
 const mlc_layer_class mlc_layer_relu = {
-    .kind = "relu", .min_inputs = 1, .max_inputs = 1,
-    .declare = same_channels, .shape = same_shape, .plan = relu_plan,
-    .forward = relu_forward, .backward = relu_backward,
+    .kind = "relu",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .declare = same_channels,
+    .shape = same_shape,
+    .plan = relu_plan,
+    .forward = relu_forward,
+    .backward = relu_backward,
 };
 
 /* --- dropout --------------------------------------------------------------------------------- */
@@ -83,7 +87,8 @@ static mlc_key row_key(const mlc_run *run, size_t row)
 {
     mlc_key key = run->key;
     key.position += (uint32_t)(row / run->out->h);
-    key.operation = (0x10000u + (uint32_t)run->layer->index) ^ ((uint32_t)(row % run->out->h) << 20);
+    key.operation =
+        (0x10000u + (uint32_t)run->layer->index) ^ ((uint32_t)(row % run->out->h) << 20);
     return key;
 }
 
@@ -114,11 +119,17 @@ static bool dropout_forward(const mlc_run *run)
 
 static bool dropout_backward(const mlc_run *run)
 {
-    return !run->dx[0] || mlc_parallel_for(tensor_rows(run->out), dropout_row_backward, (void *)run);
+    return !run->dx[0] ||
+           mlc_parallel_for(tensor_rows(run->out), dropout_row_backward, (void *)run);
 }
 
 const mlc_layer_class mlc_layer_dropout = {
-    .kind = "dropout", .min_inputs = 1, .max_inputs = 1,
-    .declare = dropout_declare, .shape = same_shape, .plan = dropout_plan,
-    .forward = dropout_forward, .backward = dropout_backward,
+    .kind = "dropout",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .declare = dropout_declare,
+    .shape = same_shape,
+    .plan = dropout_plan,
+    .forward = dropout_forward,
+    .backward = dropout_backward,
 };

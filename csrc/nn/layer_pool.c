@@ -19,10 +19,11 @@ static mlc_status max_declare(mlc_layer *layer, mlc_error *error)
     const mlc_options *o = &layer->options;
     if (o->kernel < 1 || o->kernel * o->kernel > MAX_TAPS || o->stride < 1 ||
         2 * o->padding > o->kernel)
-        return mlc_fail(error, MLC_VALUE,
-                        "Net: layer %zu (maxpool) must have kernel 1 to 15, stride >= 1 and padding "
-                        "of at most half the kernel, got kernel %zu, stride %zu, padding %zu",
-                        layer->index, o->kernel, o->stride, o->padding);
+        return mlc_fail(
+            error, MLC_VALUE,
+            "Net: layer %zu (maxpool) must have kernel 1 to 15, stride >= 1 and padding "
+            "of at most half the kernel, got kernel %zu, stride %zu, padding %zu",
+            layer->index, o->kernel, o->stride, o->padding);
     return same_channels(layer, error);
 }
 
@@ -35,10 +36,12 @@ static mlc_status max_shape(const mlc_layer *layer, const mlc_tensor *const *in,
     if (h < o->kernel || w < o->kernel)
         return mlc_fail(error, MLC_VALUE,
                         "Net: the input of layer %zu (maxpool) must be at least %zu pixels on each "
-                        "side, got %zu x %zu", layer->index, o->kernel - 2 * o->padding, in[0]->h,
-                        in[0]->w);
-    *out = (mlc_tensor){.n = in[0]->n, .h = (h - o->kernel) / o->stride + 1,
-                        .w = (w - o->kernel) / o->stride + 1, .c = in[0]->c};
+                        "side, got %zu x %zu",
+                        layer->index, o->kernel - 2 * o->padding, in[0]->h, in[0]->w);
+    *out = (mlc_tensor){.n = in[0]->n,
+                        .h = (h - o->kernel) / o->stride + 1,
+                        .w = (w - o->kernel) / o->stride + 1,
+                        .c = in[0]->c};
     return MLC_OK;
 }
 
@@ -50,8 +53,8 @@ static bool max_plan(const mlc_layer *layer, const mlc_tensor *const *in, const 
 }
 
 /* Offsets of the window at (y, x) that lie inside the image: padding takes no part in a maximum. */
-static size_t window_offsets(const mlc_options *o, const mlc_tensor *t, size_t n, size_t y, size_t x,
-                             size_t *offset)
+static size_t window_offsets(const mlc_options *o, const mlc_tensor *t, size_t n, size_t y,
+                             size_t x, size_t *offset)
 {
     size_t count = 0;
     for (size_t i = 0; i < o->kernel; i++)
@@ -97,8 +100,8 @@ static void max_image_backward(void *context, size_t n)
         for (size_t x = 0; x < out->w; x++, tap += out->stride) {
             size_t taps = window_offsets(&run->layer->options, in, n, y, x, offset);
             for (size_t t = 0; t < taps; t++) window[t] = run->dx[0] + offset[t];
-            mlc_kernel->max_window_backward(run->dy + tensor_at(out, n, y, x), tap, taps, out->stride,
-                                            window);
+            mlc_kernel->max_window_backward(run->dy + tensor_at(out, n, y, x), tap, taps,
+                                            out->stride, window);
         }
 }
 
@@ -108,9 +111,14 @@ static bool max_backward(const mlc_run *run)
 }
 
 const mlc_layer_class mlc_layer_maxpool = {
-    .kind = "maxpool", .min_inputs = 1, .max_inputs = 1,
-    .declare = max_declare, .shape = max_shape, .plan = max_plan,
-    .forward = max_forward, .backward = max_backward,
+    .kind = "maxpool",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .declare = max_declare,
+    .shape = max_shape,
+    .plan = max_plan,
+    .forward = max_forward,
+    .backward = max_backward,
 };
 
 /* --- whole images: avgpool is the mean, concatpool the maximum, then the mean ----------------- */
@@ -189,13 +197,23 @@ static bool image_backward(const mlc_run *run)
 }
 
 const mlc_layer_class mlc_layer_avgpool = {
-    .kind = "avgpool", .min_inputs = 1, .max_inputs = 1,
-    .declare = same_channels, .shape = image_shape, .plan = image_plan,
-    .forward = image_forward, .backward = image_backward,
+    .kind = "avgpool",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .declare = same_channels,
+    .shape = image_shape,
+    .plan = image_plan,
+    .forward = image_forward,
+    .backward = image_backward,
 };
 
 const mlc_layer_class mlc_layer_concatpool = {
-    .kind = "concatpool", .min_inputs = 1, .max_inputs = 1,
-    .declare = twice_channels, .shape = image_shape, .plan = image_plan,
-    .forward = image_forward, .backward = image_backward,
+    .kind = "concatpool",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .declare = twice_channels,
+    .shape = image_shape,
+    .plan = image_plan,
+    .forward = image_forward,
+    .backward = image_backward,
 };

@@ -50,7 +50,8 @@ static mlc_status allocate_param(mlc_param *param, float fill, mlc_error *error)
 {
     param->size = 1;
     for (int d = 0; d < param->ndim; d++)
-        if (!mlc_mul(param->size, param->dims[d], &param->size)) return no_memory(error, param->name);
+        if (!mlc_mul(param->size, param->dims[d], &param->size))
+            return no_memory(error, param->name);
     if (!(param->value = new_floats(param->size))) return no_memory(error, param->name);
     for (size_t i = 0; i < param->size; i++) param->value[i] = fill;
     return MLC_OK;
@@ -75,23 +76,27 @@ static mlc_status check_spec(const mlc_layer_spec *spec, size_t index, mlc_error
 {
     const mlc_layer_class *class = find_class(spec->kind);
     if (!class)
-        return mlc_fail(error, MLC_VALUE, "Net: the kind of layer %zu must be one of %s, got '%.40s'",
-                        index, known_kinds + 2, spec->kind);
+        return mlc_fail(error, MLC_VALUE,
+                        "Net: the kind of layer %zu must be one of %s, got '%.40s'", index,
+                        known_kinds + 2, spec->kind);
     if (spec->input_count < class->min_inputs || spec->input_count > class->max_inputs)
-        return mlc_fail(error, MLC_VALUE, "Net: layer %zu (%s) must have %zu to %zu inputs, got %zu",
-                        index, spec->kind, class->min_inputs, class->max_inputs, spec->input_count);
+        return mlc_fail(error, MLC_VALUE,
+                        "Net: layer %zu (%s) must have %zu to %zu inputs, got %zu", index,
+                        spec->kind, class->min_inputs, class->max_inputs, spec->input_count);
     for (size_t k = 0; k < spec->input_count; k++)
         if (spec->inputs[k] > index)
-            return mlc_fail(error, MLC_VALUE, "Net: layer %zu (%s) must read a tensor made before it, "
-                            "0 to %zu, got %zu", index, spec->kind, index, spec->inputs[k]);
+            return mlc_fail(error, MLC_VALUE,
+                            "Net: layer %zu (%s) must read a tensor made before it, "
+                            "0 to %zu, got %zu",
+                            index, spec->kind, index, spec->inputs[k]);
     if (class->weight && (!*spec->name || strlen(spec->name) > 80))
         return mlc_fail(error, MLC_VALUE, "Net: layer %zu (%s) must have a name of 1 to 80 bytes",
                         index, spec->kind);
     return MLC_OK;
 }
 
-/* Convolutions read the image batch as it is, three channels a pixel; any other first layer needs it
- * padded like every tensor. */
+/* Convolutions read the image batch as it is, three channels a pixel; any other first layer needs
+ * it padded like every tensor. */
 static size_t input_stride(const mlc_layer_spec *specs, size_t count, size_t channels)
 {
     for (size_t i = 0; i < count; i++) {
@@ -114,8 +119,10 @@ static mlc_status add_layer(mlc_net *net, const mlc_layer_spec *spec, mlc_error 
     mlc_status status = check_spec(spec, net->layer_count, error);
     if (status) return status;
     mlc_layer *layer = &net->layers[net->layer_count];
-    *layer = (mlc_layer){.class = find_class(spec->kind), .index = net->layer_count++,
-                         .input_count = spec->input_count, .options = spec->options};
+    *layer = (mlc_layer){.class = find_class(spec->kind),
+                         .index = net->layer_count++,
+                         .input_count = spec->input_count,
+                         .options = spec->options};
     snprintf(layer->name, sizeof layer->name, "%s", spec->name);
     memcpy(layer->inputs, spec->inputs, sizeof layer->inputs);
     set_input(net, layer);
@@ -124,8 +131,10 @@ static mlc_status add_layer(mlc_net *net, const mlc_layer_spec *spec, mlc_error 
         layer->weight = add_param(net, layer, "weight");
         if (spec->options.bias || statistics) layer->bias = add_param(net, layer, "bias");
         if (mlc_net_param(net, layer->weight->name) != layer->weight)
-            return mlc_fail(error, MLC_VALUE, "Net: the name of layer %zu must be its own, got '%s' "
-                            "for two", layer->index, layer->name);
+            return mlc_fail(error, MLC_VALUE,
+                            "Net: the name of layer %zu must be its own, got '%s' "
+                            "for two",
+                            layer->index, layer->name);
     }
     if ((status = layer->class->declare(layer, error))) return status;
     if (layer->weight) status = allocate_param(layer->weight, statistics ? 1.0f : 0.0f, error);
@@ -148,8 +157,10 @@ mlc_status mlc_net_new(const mlc_layer_spec *specs, size_t count, size_t channel
                        mlc_error *error)
 {
     if (count < 1 || count > 4096 || channels < 1 || channels > 4096)
-        return mlc_fail(error, MLC_VALUE, "Net: `spec` must have 1 to 4096 layers and `channels` 1 to "
-                        "4096, got %zu and %zu", count, channels);
+        return mlc_fail(error, MLC_VALUE,
+                        "Net: `spec` must have 1 to 4096 layers and `channels` 1 to "
+                        "4096, got %zu and %zu",
+                        count, channels);
     mlc_net *net = calloc(1, sizeof *net);
     if (!net) return no_memory(error, "net");
     mlc_lock_init(&net->lock);
@@ -187,7 +198,8 @@ void mlc_net_free(mlc_net *net)
         mlc_param *p = &net->params[i];
         free(p->value), free(p->grad), free(p->m), free(p->v);
     }
-    for (size_t i = 0; i < net->buffer_count; i++) free(net->buffers[i].value), free(net->buffers[i].undo);
+    for (size_t i = 0; i < net->buffer_count; i++)
+        free(net->buffers[i].value), free(net->buffers[i].undo);
     free(net->layers);
     free(net->params);
     free(net->buffers);
@@ -236,8 +248,8 @@ mlc_status mlc_net_prepare_training(mlc_net *net, mlc_error *error)
 {
     for (size_t i = 0; i < net->param_count; i++) {
         mlc_param *p = &net->params[i];
-        if ((!p->grad && !(p->grad = new_floats(p->size))) || (!p->m && !(p->m = new_floats(p->size))) ||
-            (!p->v && !(p->v = new_floats(p->size))))
+        if ((!p->grad && !(p->grad = new_floats(p->size))) ||
+            (!p->m && !(p->m = new_floats(p->size))) || (!p->v && !(p->v = new_floats(p->size))))
             return no_memory(error, p->name);
     }
     for (size_t i = 0; i < net->layer_count; i++) {
@@ -258,7 +270,8 @@ static mlc_status take_plan(mlc_net *net, size_t n, size_t h, size_t w, bool tra
 {
     mlc_lock_write(&net->pool_lock);
     mlc_plan *plan = net->plans;
-    while (plan && (plan->busy || plan->n != n || plan->h != h || plan->w != w || plan->train != train))
+    while (plan &&
+           (plan->busy || plan->n != n || plan->h != h || plan->w != w || plan->train != train))
         plan = plan->next;
     if (plan) plan->busy = true;
     mlc_unlock(&net->pool_lock);
@@ -313,7 +326,8 @@ static mlc_status cancelled(mlc_error *error)
     return mlc_fail(error, MLC_CANCELLED, "Net: interrupted");
 }
 
-static mlc_status predict(mlc_net *net, mlc_plan *plan, const float *x, float *out, mlc_error *error)
+static mlc_status predict(mlc_net *net, mlc_plan *plan, const float *x, float *out,
+                          mlc_error *error)
 {
     mlc_plan_put(plan, &plan->value[0], x);
     if (!mlc_plan_forward(net, plan)) return cancelled(error);
@@ -329,8 +343,8 @@ static void copy_statistics(mlc_net *net, bool back)
     }
 }
 
-static mlc_status train_forward(mlc_net *net, const float *x, size_t n, size_t h, size_t w, mlc_key key,
-                                float *out, mlc_error *error)
+static mlc_status train_forward(mlc_net *net, const float *x, size_t n, size_t h, size_t w,
+                                mlc_key key, float *out, mlc_error *error)
 {
     mlc_plan *plan;
     give_plan(net, net->training);
@@ -387,7 +401,8 @@ void mlc_net_rollback(mlc_net *net)
 static mlc_status gradient_shape(const mlc_net *net, size_t shape[4], mlc_error *error)
 {
     if (!net->training)
-        return mlc_fail(error, MLC_STATE, "Net.backward: must follow a forward(..., train=True), got "
+        return mlc_fail(error, MLC_STATE,
+                        "Net.backward: must follow a forward(..., train=True), got "
                         "none since the last backward");
     const mlc_tensor *t = &net->training->value[net->layer_count].shape;
     shape[0] = t->n, shape[1] = t->h, shape[2] = t->w, shape[3] = t->c;
@@ -410,7 +425,8 @@ mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t sh
     mlc_lock_write(&net->lock);
     mlc_status status = gradient_shape(net, now, error);
     if (!status && memcmp(now, shape, sizeof now))
-        status = mlc_fail(error, MLC_STATE, "Net.backward: must follow its own forward, got another "
+        status = mlc_fail(error, MLC_STATE,
+                          "Net.backward: must follow its own forward, got another "
                           "thread's in between");
     if (!status) {
         mlc_plan_put(net->training, &net->training->grad[net->layer_count], gradient);

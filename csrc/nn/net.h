@@ -1,8 +1,8 @@
 /* A network: layers, their parameters and running statistics, and the plans that run it.
  *
  * Locking: predictions read under `lock` and may run side by side, each with a plan of its own; a
- * training forward, backward and an optimizer step write under it, so a prediction waits for at most
- * one of them. */
+ * training forward, backward and an optimizer step write under it, so a prediction waits for at
+ * most one of them. */
 #ifndef MLC_NET_H
 #define MLC_NET_H
 
@@ -23,13 +23,14 @@ typedef struct mlc_net {
     mlc_buffer *buffers;
     size_t layer_count, param_count, buffer_count, channels, input_stride, groups;
     mlc_lock lock, pool_lock;
-    mlc_plan *plans;       /* a list, most recently used first; under pool_lock */
-    mlc_plan *training;    /* holds the forward pass that backward may follow */
+    mlc_plan *plans;    /* a list, most recently used first; under pool_lock */
+    mlc_plan *training; /* holds the forward pass that backward may follow */
     bool can_step, can_undo;
 } mlc_net;
 
-/* Layer i reads the tensors it names (0 is the image batch of `channels` channels) and writes tensor
- * i + 1. Weights start at 0, except for batch norm's, which start at 1; running variances at 1. */
+/* Layer i reads the tensors it names (0 is the image batch of `channels` channels) and writes
+ * tensor i + 1. Weights start at 0, except for batch norm's, which start at 1; running variances
+ * at 1. */
 mlc_status mlc_net_new(const mlc_layer_spec *specs, size_t count, size_t channels, mlc_net **net,
                        mlc_error *error);
 void mlc_net_free(mlc_net *net);
@@ -38,8 +39,8 @@ void mlc_net_free(mlc_net *net);
 mlc_status mlc_net_output(mlc_net *net, size_t n, size_t h, size_t w, bool train, size_t shape[3],
                           mlc_error *error);
 
-/* x is (n, h, w, channels); out (n, h', w', c') as mlc_net_output says. In training, batch statistics
- * are used, dropout drops, and the running statistics move once the pass is complete. */
+/* x is (n, h, w, channels); out (n, h', w', c') as mlc_net_output says. In training, batch
+ * statistics are used, dropout drops, and the running statistics move once the pass is complete. */
 mlc_status mlc_net_forward(mlc_net *net, const float *x, size_t n, size_t h, size_t w, bool train,
                            mlc_key key, float *out, mlc_error *error);
 
@@ -47,9 +48,9 @@ mlc_status mlc_net_forward(mlc_net *net, const float *x, size_t n, size_t h, siz
  * there is none. */
 mlc_status mlc_net_gradient_shape(mlc_net *net, size_t shape[4], mlc_error *error);
 
-/* Gradients of every trainable parameter from the gradient of the last training forward's output, of
- * `shape`: MLC_STATE if that forward is not the last one any more. A stopped pass undoes the running
- * statistics that no step has followed. */
+/* Gradients of every trainable parameter from the gradient of the last training forward's output,
+ * of `shape`: MLC_STATE if that forward is not the last one any more. A stopped pass undoes the
+ * running statistics that no step has followed. */
 mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t shape[4],
                             bool accumulate, mlc_error *error);
 

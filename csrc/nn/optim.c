@@ -25,7 +25,9 @@ static mlc_adam adam_of(const mlc_param *p, const mlc_hypers *h)
     double step = p->step;
     return (mlc_adam){
         .keep = (float)(p->decay ? 1 - h->lr[g] * h->wd[g] : 1),
-        .mom = (float)h->mom[g], .sqr_mom = (float)h->sqr_mom[g], .eps = (float)h->eps[g],
+        .mom = (float)h->mom[g],
+        .sqr_mom = (float)h->sqr_mom[g],
+        .eps = (float)h->eps[g],
         .rate = (float)(h->lr[g] / (1 - pow(h->mom[g], step))),
         .debias = (float)(1 / (1 - pow(h->sqr_mom[g], step))),
     };
@@ -55,7 +57,8 @@ mlc_status mlc_net_adam_step(mlc_net *net, const mlc_hypers *hypers, mlc_error *
     mlc_status status = MLC_OK;
     mlc_lock_write(&net->lock);
     if (!net->can_step) {
-        status = mlc_fail(error, MLC_STATE, "Net.adam_step: must follow a backward, got none since the "
+        status = mlc_fail(error, MLC_STATE,
+                          "Net.adam_step: must follow a backward, got none since the "
                           "last step");
     } else {
         for (size_t i = 0; i < net->layer_count; i++) step_layer(&net->layers[i], hypers);

@@ -16,8 +16,8 @@ static int backward_time(const mlc_net *net, size_t layer)
 mlc_status mlc_plan_shapes(const mlc_net *net, size_t n, size_t h, size_t w, bool train,
                            mlc_slot *value, mlc_error *error)
 {
-    value[0].shape = (mlc_tensor){.n = n, .h = h, .w = w, .c = net->channels,
-                                    .stride = net->input_stride};
+    value[0].shape =
+        (mlc_tensor){.n = n, .h = h, .w = w, .c = net->channels, .stride = net->input_stride};
     for (size_t i = 0; i < net->layer_count; i++) {
         const mlc_layer *layer = &net->layers[i];
         const mlc_tensor *in[MLC_MAX_INPUTS] = {0};
@@ -35,7 +35,8 @@ static bool plan_needs(const mlc_net *net, mlc_plan *plan)
     for (size_t i = 0; i < net->layer_count; i++) {
         const mlc_layer *layer = &net->layers[i];
         const mlc_tensor *in[MLC_MAX_INPUTS] = {0};
-        for (size_t k = 0; k < layer->input_count; k++) in[k] = &plan->value[layer->inputs[k]].shape;
+        for (size_t k = 0; k < layer->input_count; k++)
+            in[k] = &plan->value[layer->inputs[k]].shape;
         mlc_needs *needs = &plan->needs[i];
         if (!layer->class->plan(layer, in, &plan->value[i + 1].shape, needs)) return false;
         mlc_tensor *x = &plan->value[layer->inputs[0]].shape;
@@ -79,8 +80,10 @@ static mlc_status add_tensor(mlc_plan *plan, mlc_slot *slot, int first, int last
 {
     size_t bytes;
     if (!tensor_bytes(&slot->shape, &bytes))
-        return mlc_fail(error, MLC_MEMORY, "Net.forward: a tensor of %zu x %zu x %zu x %zu does not "
-                        "fit in memory", slot->shape.n, slot->shape.h, slot->shape.w, slot->shape.c);
+        return mlc_fail(error, MLC_MEMORY,
+                        "Net.forward: a tensor of %zu x %zu x %zu x %zu does not "
+                        "fit in memory",
+                        slot->shape.n, slot->shape.h, slot->shape.w, slot->shape.c);
     return mlc_layout_add(&plan->layout, bytes, first, last, &slot->block, error);
 }
 
@@ -129,13 +132,14 @@ static bool plan_arrays(const mlc_net *net, mlc_plan *plan)
     return true;
 }
 
-mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool train, mlc_plan **out,
-                        mlc_error *error)
+mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool train,
+                        mlc_plan **out, mlc_error *error)
 {
     mlc_plan *plan = calloc(1, sizeof *plan);
     mlc_status status = MLC_MEMORY;
     if (!plan || !plan_arrays(net, plan)) {
-        mlc_fail(error, MLC_MEMORY, "Net.forward: no memory for a plan of %zu layers", net->layer_count);
+        mlc_fail(error, MLC_MEMORY, "Net.forward: no memory for a plan of %zu layers",
+                 net->layer_count);
         goto failed;
     }
     plan->n = n, plan->h = h, plan->w = w, plan->train = train;
@@ -146,9 +150,10 @@ mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool t
     }
     if ((status = plan_blocks(net, plan, error))) goto failed;
     if ((status = mlc_arena_new(&plan->arena, plan->layout.total, error))) {
-        mlc_fail(error, status, "Net.forward: no memory for a batch of %zu images of %zu x %zu, which "
-                 "needs %zu MB; use a smaller batch or smaller images", n, h, w,
-                 plan->layout.total >> 20);
+        mlc_fail(error, status,
+                 "Net.forward: no memory for a batch of %zu images of %zu x %zu, which "
+                 "needs %zu MB; use a smaller batch or smaller images",
+                 n, h, w, plan->layout.total >> 20);
         goto failed;
     }
     *out = plan;
@@ -209,8 +214,8 @@ void mlc_plan_take(const mlc_plan *plan, const mlc_slot *slot, float *to)
 static mlc_run run_of(const mlc_net *net, const mlc_plan *plan, size_t i)
 {
     mlc_layer *layer = &net->layers[i];
-    mlc_run run = {.layer = layer, .out = &plan->value[i + 1].shape, .train = plan->train,
-                   .key = plan->key};
+    mlc_run run = {
+        .layer = layer, .out = &plan->value[i + 1].shape, .train = plan->train, .key = plan->key};
     run.y = block_at(plan, plan->value[i + 1].block);
     for (size_t k = 0; k < layer->input_count; k++) {
         run.in[k] = &plan->value[layer->inputs[k]].shape;

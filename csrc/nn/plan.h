@@ -16,11 +16,11 @@ typedef struct {
 typedef struct mlc_plan {
     size_t n, h, w;
     bool train, busy;
-    mlc_slot *value, *grad;          /* of each tensor */
-    mlc_needs *needs;                /* of each layer */
+    mlc_slot *value, *grad; /* of each tensor */
+    mlc_needs *needs;       /* of each layer */
     size_t *saved, *scratch, *scratch_back;
-    bool *wanted, *written;          /* during backward: of each tensor's gradient */
-    mlc_key key;                     /* of the last forward */
+    bool *wanted, *written; /* during backward: of each tensor's gradient */
+    mlc_key key;            /* of the last forward */
     mlc_layout layout;
     mlc_arena arena;
     struct mlc_plan *next;

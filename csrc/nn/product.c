@@ -14,7 +14,8 @@ size_t mlc_product_weights(size_t taps, size_t run, size_t columns)
 }
 
 /* Addresses of pixels [first, first + count) of the grid, counted image by image, row by row. */
-static void addresses(const mlc_product *p, size_t first, size_t count, const float **in, float **out)
+static void addresses(const mlc_product *p, size_t first, size_t count, const float **in,
+                      float **out)
 {
     size_t x = first % p->w, y = first / p->w % p->h, n = first / p->w / p->h;
     for (size_t i = 0; i < count; i++) {
@@ -35,15 +36,17 @@ static void product_block(void *context, size_t index)
     const mlc_product *p = job->product;
     const float *in[BLOCK_TILES * MAX_ROWS];
     float *out[BLOCK_TILES * MAX_ROWS];
-    size_t first = index * job->block, rows = mlc_kernel->tile_rows, panel = mlc_kernel->tile_columns;
+    size_t first = index * job->block, rows = mlc_kernel->tile_rows,
+           panel = mlc_kernel->tile_columns;
     size_t count = job->pixels - first < job->block ? job->pixels - first : job->block;
     addresses(p, first, count, in, out);
     const float *weights = p->weights;
     for (size_t column = 0; column < p->columns; column += panel) {
         size_t columns = p->columns - column < panel ? p->columns - column : panel;
         for (size_t i = 0; i < count; i += rows) {
-            mlc_tile tile = {in + i,  out + i, count - i < rows ? count - i : rows,
-                             columns, p->offset, p->taps, p->run, weights, p->accumulate};
+            mlc_tile tile = {in + i,  out + i,   count - i < rows ? count - i : rows,
+                             columns, p->offset, p->taps,
+                             p->run,  weights,   p->accumulate};
             mlc_kernel->gemm_tile(&tile);
         }
         for (size_t i = 0; i < count; i++) out[i] += panel;

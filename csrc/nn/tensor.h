@@ -36,9 +36,10 @@ static inline size_t tensor_at(const mlc_tensor *t, size_t n, size_t y, size_t x
 static inline bool tensor_bytes(const mlc_tensor *t, size_t *bytes)
 {
     size_t slack = 4 * MLC_LANES, h, w, floats;
-    return mlc_add(t->h, 2 * t->halo, &h) && mlc_add(t->w, 2 * t->halo, &w) && mlc_mul(h, w, &floats) &&
-           mlc_mul(floats, t->n, &floats) && mlc_mul(floats, t->stride, &floats) &&
-           mlc_add(floats, slack, &floats) && mlc_mul(floats, sizeof(float), bytes);
+    return mlc_add(t->h, 2 * t->halo, &h) && mlc_add(t->w, 2 * t->halo, &w) &&
+           mlc_mul(h, w, &floats) && mlc_mul(floats, t->n, &floats) &&
+           mlc_mul(floats, t->stride, &floats) && mlc_add(floats, slack, &floats) &&
+           mlc_mul(floats, sizeof(float), bytes);
 }
 
 static inline void tensor_clear_halo(const mlc_tensor *t, float *data)

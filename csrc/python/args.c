@@ -52,8 +52,8 @@ int array_get(const char *function, array_arg *arg, PyObject *object)
     if (array_kind(function, arg, object) < 0) return -1;
     PyArrayObject *array = (PyArrayObject *)object;
     if (!PyArray_IS_C_CONTIGUOUS(array) || !PyArray_ISALIGNED(array)) {
-        PyErr_Format(PyExc_ValueError, "%s: `%s` must be C-contiguous, got a strided view", function,
-                     arg->name);
+        PyErr_Format(PyExc_ValueError, "%s: `%s` must be C-contiguous, got a strided view",
+                     function, arg->name);
         return -1;
     }
     if (arg->writable && !PyArray_ISWRITEABLE(array)) {
@@ -119,7 +119,8 @@ int double_get(const char *function, const char *name, PyObject *object, double 
     return refuse(PyExc_TypeError, function, name, "be a number", PyObject_Repr(object));
 }
 
-int uint_get(const char *function, const char *name, PyObject *object, uint64_t max, uint64_t *value)
+int uint_get(const char *function, const char *name, PyObject *object, uint64_t max,
+             uint64_t *value)
 {
     PyObject *index = PyNumber_Index(object);
     if (!index) {

@@ -29,10 +29,12 @@ typedef struct {
     PyArrayObject *array; /* borrowed; NULL for None where that is allowed */
 } array_arg;
 
+/* clang-format off: it breaks braces in macros apart */
 #define IN(name, type, ndim) {name, type, ndim, false, false, NULL}
 #define IN_OR_NONE(name, type, ndim) {name, type, ndim, false, true, NULL}
 #define OUT(name, type, ndim) {name, type, ndim, true, false, NULL}
 #define OUT_OR_NONE(name, type, ndim) {name, type, ndim, true, true, NULL}
+/* clang-format on */
 
 /* Each returns -1 with an exception set, 0 when all is well. */
 int args_count(const char *function, Py_ssize_t got, Py_ssize_t want);

@@ -44,8 +44,7 @@ BINDING(augment)
     if (args_count(fn, nargs, 6) < 0 || array_get(fn, &images, args[0]) < 0 ||
         array_get(fn, &homography, args[1]) < 0 || array_get(fn, &lighting, args[2]) < 0 ||
         array_get(fn, &mean, args[3]) < 0 || array_get(fn, &std, args[4]) < 0 ||
-        array_get(fn, &out, args[5]) < 0 ||
-        check_sides(fn, &images) < 0 ||
+        array_get(fn, &out, args[5]) < 0 || check_sides(fn, &images) < 0 ||
         check_shapes(fn, &images, &homography, &lighting, &mean, &std, &out) < 0)
         return NULL;
     mlc_augment job = {.images = array_data(&images),
@@ -58,7 +57,7 @@ BINDING(augment)
                        .std = array_data(&std),
                        .out = array_data(&out)};
     Py_BEGIN_ALLOW_THREADS
-    mlc_augment_run(&job);
+        mlc_augment_run(&job);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }

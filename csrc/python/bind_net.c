@@ -6,8 +6,7 @@
 #include "bindings.h"
 
 typedef struct {
-    PyObject_HEAD
-    mlc_net *net;
+    PyObject_HEAD mlc_net *net;
 } NetObject;
 
 static mlc_net *net_of(PyObject *self) { return ((NetObject *)self)->net; }
@@ -16,7 +15,7 @@ static mlc_net *net_of(PyObject *self) { return ((NetObject *)self)->net; }
 static void lock_net(mlc_net *net)
 {
     Py_BEGIN_ALLOW_THREADS
-    mlc_lock_write(&net->lock);
+        mlc_lock_write(&net->lock);
     Py_END_ALLOW_THREADS
 }
 
@@ -29,10 +28,14 @@ typedef struct {
 } option_field;
 
 static const option_field option_fields[] = {
-    {"out", offsetof(mlc_options, out), SIZE},         {"kernel", offsetof(mlc_options, kernel), SIZE},
-    {"stride", offsetof(mlc_options, stride), SIZE},   {"padding", offsetof(mlc_options, padding), SIZE},
-    {"p", offsetof(mlc_options, p), NUMBER},           {"eps", offsetof(mlc_options, eps), NUMBER},
-    {"momentum", offsetof(mlc_options, momentum), NUMBER}, {"relu", offsetof(mlc_options, relu), FLAG},
+    {"out", offsetof(mlc_options, out), SIZE},
+    {"kernel", offsetof(mlc_options, kernel), SIZE},
+    {"stride", offsetof(mlc_options, stride), SIZE},
+    {"padding", offsetof(mlc_options, padding), SIZE},
+    {"p", offsetof(mlc_options, p), NUMBER},
+    {"eps", offsetof(mlc_options, eps), NUMBER},
+    {"momentum", offsetof(mlc_options, momentum), NUMBER},
+    {"relu", offsetof(mlc_options, relu), FLAG},
     {"bias", offsetof(mlc_options, bias), FLAG},
 };
 
@@ -53,8 +56,10 @@ static int parse_option(PyObject *key, PyObject *value, mlc_options *options)
         *(size_t *)at = (size_t)size;
         return 0;
     }
-    PyErr_Format(PyExc_ValueError, "Net: an option must be one of out, kernel, stride, padding, p, "
-                 "eps, momentum, relu, bias, got %R", key);
+    PyErr_Format(PyExc_ValueError,
+                 "Net: an option must be one of out, kernel, stride, padding, p, "
+                 "eps, momentum, relu, bias, got %R",
+                 key);
     return -1;
 }
 
@@ -64,8 +69,10 @@ static int parse_layer(PyObject *item, mlc_layer_spec *spec)
     PyObject *inputs, *options, *key, *value;
     Py_ssize_t position = 0;
     if (!PyTuple_Check(item)) {
-        PyErr_Format(PyExc_TypeError, "Net: an item of `spec` must be a tuple (kind, name, inputs, "
-                     "options), got %R", item);
+        PyErr_Format(PyExc_TypeError,
+                     "Net: an item of `spec` must be a tuple (kind, name, inputs, "
+                     "options), got %R",
+                     item);
         return -1;
     }
     if (!PyArg_ParseTuple(item, "ssO!O!:Net", &spec->kind, &spec->name, &PyTuple_Type, &inputs,
@@ -92,7 +99,8 @@ static int parse_layer(PyObject *item, mlc_layer_spec *spec)
 static mlc_layer_spec *parse_spec(PyObject *list, size_t *count)
 {
     if (!PyList_Check(list)) {
-        PyErr_Format(PyExc_TypeError, "Net: `spec` must be a list of layers, got %R", Py_TYPE(list));
+        PyErr_Format(PyExc_TypeError, "Net: `spec` must be a list of layers, got %R",
+                     Py_TYPE(list));
         return NULL;
     }
     *count = (size_t)PyList_Size(list);
@@ -126,7 +134,7 @@ static PyObject *net_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
-    status = mlc_net_new(specs, count, (size_t)channels, &self->net, &error);
+        status = mlc_net_new(specs, count, (size_t)channels, &self->net, &error);
     Py_END_ALLOW_THREADS
     free(specs);
     if (status) {
@@ -155,15 +163,19 @@ static int image_batch(const char *fn, const char *name, PyObject *object, npy_i
     PyArrayObject *array = (PyArrayObject *)object;
     const npy_intp *d = PyArray_DIMS(array), *s = PyArray_STRIDES(array);
     if (d[0] < 1 || d[1] != channels || d[2] < 1 || d[3] < 1) {
-        PyErr_Format(PyExc_ValueError, "%s: `%s` must have shape (N, %zd, H, W) with no 0, got (%zd, "
-                     "%zd, %zd, %zd)", fn, name, channels, d[0], d[1], d[2], d[3]);
+        PyErr_Format(PyExc_ValueError,
+                     "%s: `%s` must have shape (N, %zd, H, W) with no 0, got (%zd, "
+                     "%zd, %zd, %zd)",
+                     fn, name, channels, d[0], d[1], d[2], d[3]);
         return -1;
     }
     npy_intp want[4] = {d[1] * d[2] * d[3] * 4, 4, d[1] * d[3] * 4, d[1] * 4};
     for (int i = 0; i < 4; i++)
         if (!PyArray_ISALIGNED(array) || (d[i] > 1 && s[i] != want[i])) {
-            PyErr_Format(PyExc_ValueError, "%s: `%s` must be a transposed view of contiguous (N, H, W, "
-                         "C) memory, got other strides", fn, name);
+            PyErr_Format(PyExc_ValueError,
+                         "%s: `%s` must be a transposed view of contiguous (N, H, W, "
+                         "C) memory, got other strides",
+                         fn, name);
             return -1;
         }
     arg->array = array;
@@ -176,8 +188,8 @@ static PyObject *output_array(npy_intp n, const size_t shape[3], float **data)
     npy_intp dims[4] = {n, (npy_intp)shape[0], (npy_intp)shape[1], (npy_intp)shape[2]};
     npy_intp flat[2] = {n, (npy_intp)shape[2]};
     bool pixel = shape[0] == 1 && shape[1] == 1;
-    PyObject *array = pixel ? PyArray_SimpleNew(2, flat, NPY_FLOAT32)
-                            : PyArray_SimpleNew(4, dims, NPY_FLOAT32);
+    PyObject *array =
+        pixel ? PyArray_SimpleNew(2, flat, NPY_FLOAT32) : PyArray_SimpleNew(4, dims, NPY_FLOAT32);
     if (!array) return NULL;
     *data = PyArray_DATA((PyArrayObject *)array);
     if (pixel) return array;
@@ -231,7 +243,7 @@ static int gradient_array(mlc_net *net, PyObject *object, size_t shape[4], array
     mlc_status status;
     *g = (array_arg){.name = "g", .type = NPY_FLOAT32, .ndim = ANY_NDIM};
     Py_BEGIN_ALLOW_THREADS
-    status = mlc_net_gradient_shape(net, shape, &error);
+        status = mlc_net_gradient_shape(net, shape, &error);
     Py_END_ALLOW_THREADS
     if (status) {
         raise_status(status, &error);
@@ -270,7 +282,7 @@ static PyObject *net_rollback(PyObject *self, PyObject *unused)
 {
     (void)unused;
     Py_BEGIN_ALLOW_THREADS
-    mlc_net_rollback(net_of(self));
+        mlc_net_rollback(net_of(self));
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
@@ -284,8 +296,10 @@ static int hyper_get(const char *name, PyObject *object, size_t groups, double *
     Py_ssize_t got = PyTuple_Size(tuple);
     int status = 0;
     if ((size_t)got != groups) {
-        PyErr_Format(PyExc_ValueError, "Net.adam_step: `%s` must have a number for each of the %zu "
-                     "groups, got %zd", name, groups, got);
+        PyErr_Format(PyExc_ValueError,
+                     "Net.adam_step: `%s` must have a number for each of the %zu "
+                     "groups, got %zd",
+                     name, groups, got);
         status = -1;
     }
     for (Py_ssize_t i = 0; !status && i < got; i++)
@@ -301,15 +315,15 @@ static PyObject *net_adam_step(PyObject *self, PyObject *args, PyObject *kwargs)
     double values[5][MLC_MAX_GROUPS];
     mlc_error error;
     mlc_net *net = net_of(self);
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO:adam_step", names, &objects[0], &objects[1],
-                                     &objects[2], &objects[3], &objects[4]))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO:adam_step", names, &objects[0],
+                                     &objects[1], &objects[2], &objects[3], &objects[4]))
         return NULL;
     for (int i = 0; i < 5; i++)
         if (hyper_get(names[i], objects[i], net->groups, values[i]) < 0) return NULL;
     mlc_hypers hypers = {values[0], values[1], values[2], values[3], values[4]};
     mlc_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = mlc_net_adam_step(net, &hypers, &error);
+        status = mlc_net_adam_step(net, &hypers, &error);
     Py_END_ALLOW_THREADS
     if (status) return raise_status(status, &error);
     Py_RETURN_NONE;
@@ -319,7 +333,7 @@ static PyObject *net_clear_state(PyObject *self, PyObject *unused)
 {
     (void)unused;
     Py_BEGIN_ALLOW_THREADS
-    mlc_net_clear_state(net_of(self));
+        mlc_net_clear_state(net_of(self));
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
@@ -332,7 +346,8 @@ static int add_view(PyObject *self, PyObject *dict, const char *name, int ndim, 
 {
     npy_intp shape[4];
     for (int d = 0; d < ndim; d++) shape[d] = (npy_intp)dims[d];
-    PyArrayObject *view = (PyArrayObject *)PyArray_SimpleNewFromData(ndim, shape, NPY_FLOAT32, data);
+    PyArrayObject *view =
+        (PyArrayObject *)PyArray_SimpleNewFromData(ndim, shape, NPY_FLOAT32, data);
     if (!view) return -1;
     if (!writable) PyArray_CLEARFLAGS(view, NPY_ARRAY_WRITEABLE);
     int status = PyArray_SetBaseObject(view, Py_NewRef(self));
@@ -404,7 +419,8 @@ static float *state_target(mlc_net *net, PyObject *name, PyObject *value, size_t
     return param ? param->value : (*buffer)->value;
 }
 
-/* Called twice: to check everything, then to write. A loaded statistic is not undone by a rollback. */
+/* Called twice: to check everything, then to write. A loaded statistic is not undone by a rollback.
+ */
 static int load_tensors(mlc_net *net, PyObject *state, bool write)
 {
     PyObject *name, *value;
@@ -436,8 +452,8 @@ static PyObject *net_load_state_dict(PyObject *self, PyObject *state)
 }
 
 /* Call `mark` for every named parameter; a KeyError on a name that is none. */
-static int for_names(mlc_net *net, const char *fn, PyObject *names,
-                     void (*mark)(mlc_param *, int), int value)
+static int for_names(mlc_net *net, const char *fn, PyObject *names, void (*mark)(mlc_param *, int),
+                     int value)
 {
     PyObject *tuple = tuple_get(fn, "names", "parameter names", names);
     if (!tuple) return -1;
@@ -450,7 +466,8 @@ static int for_names(mlc_net *net, const char *fn, PyObject *names,
             mark(param, value);
             continue;
         }
-        PyErr_Format(PyExc_KeyError, "%s: `names` must name parameters of this net, got %R", fn, name);
+        PyErr_Format(PyExc_KeyError, "%s: `names` must name parameters of this net, got %R", fn,
+                     name);
         status = -1;
     }
     Py_DECREF(tuple);
@@ -547,8 +564,8 @@ static int mark_groups(mlc_net *net, void *context)
         if (for_names(net, fn, PyTuple_GetItem(context, g), mark_group, (int)g) < 0) return -1;
     for (size_t i = 0; i < net->param_count; i++) {
         if (net->params[i].group >= 0) continue;
-        PyErr_Format(PyExc_ValueError, "%s: `groups` must name every parameter, got none with '%s'", fn,
-                     net->params[i].name);
+        PyErr_Format(PyExc_ValueError, "%s: `groups` must name every parameter, got none with '%s'",
+                     fn, net->params[i].name);
         return -1;
     }
     net->groups = (size_t)count;
@@ -565,7 +582,9 @@ static PyObject *net_set_groups(PyObject *self, PyObject *groups)
 
 /* --- the type -------------------------------------------------------------------------------- */
 
+/* clang-format off */
 #define METHOD(name, flags, doc) {#name, (PyCFunction)(void (*)(void))net_##name, flags, PyDoc_STR(doc)}
+/* clang-format on */
 
 static PyMethodDef net_methods[] = {
     METHOD(forward, METH_VARARGS | METH_KEYWORDS,
@@ -574,7 +593,8 @@ static PyMethodDef net_methods[] = {
     METHOD(backward, METH_VARARGS | METH_KEYWORDS,
            "backward($self, g, accumulate=False)\n--\n\n"
            "Gradients of the trainable parameters from that of the last output."),
-    METHOD(rollback, METH_NOARGS, "rollback($self)\n--\n\n"
+    METHOD(rollback, METH_NOARGS,
+           "rollback($self)\n--\n\n"
            "Undo the running statistics of a training forward that was not stepped."),
     METHOD(adam_step, METH_VARARGS | METH_KEYWORDS,
            "adam_step($self, lr, mom, sqr_mom, eps, wd)\n--\n\n"
@@ -583,10 +603,12 @@ static PyMethodDef net_methods[] = {
     METHOD(parameters, METH_NOARGS, "parameters($self)\n--\n\nRead-only views by name."),
     METHOD(buffers, METH_NOARGS, "buffers($self)\n--\n\nRunning statistics, read-only, by name."),
     METHOD(gradients, METH_NOARGS, "gradients($self)\n--\n\nWritable views by trainable name."),
-    METHOD(load_state_dict, METH_O, "load_state_dict($self, state, /)\n--\n\n"
+    METHOD(load_state_dict, METH_O,
+           "load_state_dict($self, state, /)\n--\n\n"
            "Write the named float32 tensors: all, or none if one does not fit."),
     METHOD(set_trainable, METH_O, "set_trainable($self, names, /)\n--\n\nTrain exactly these."),
-    METHOD(set_decay, METH_O, "set_decay($self, names, /)\n--\n\nDecay the weights of exactly these."),
+    METHOD(set_decay, METH_O,
+           "set_decay($self, names, /)\n--\n\nDecay the weights of exactly these."),
     METHOD(set_groups, METH_O, "set_groups($self, groups, /)\n--\n\nLists of names, one a group."),
     {NULL, NULL, 0, NULL},
 };

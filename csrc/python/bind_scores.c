@@ -12,7 +12,7 @@ BINDING(sigmoid)
         return NULL;
     size_t n = (size_t)PyArray_SIZE(x.array);
     Py_BEGIN_ALLOW_THREADS
-    mlc_sigmoid(array_data(&x), array_data(&out), n);
+        mlc_sigmoid(array_data(&x), array_data(&out), n);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
@@ -56,7 +56,7 @@ BINDING(bce_with_logits)
     size_t rows = array_dim(&logits, 0);
     double sum;
     Py_BEGIN_ALLOW_THREADS
-    sum = mlc_bce_sum(&job, rows);
+        sum = mlc_bce_sum(&job, rows);
     Py_END_ALLOW_THREADS
     return PyFloat_FromDouble(sum);
 }
@@ -75,8 +75,8 @@ BINDING(accuracy_count)
     size_t rows = array_dim(&scores, 0), labels = array_dim(&scores, 1);
     int64_t count;
     Py_BEGIN_ALLOW_THREADS
-    count = mlc_accuracy_count(array_data(&scores), array_data(&targets), array_data(&thresh), rows,
-                               labels);
+        count = mlc_accuracy_count(array_data(&scores), array_data(&targets), array_data(&thresh),
+                                   rows, labels);
     Py_END_ALLOW_THREADS
     return PyLong_FromLongLong(count);
 }
@@ -96,8 +96,8 @@ BINDING(average_precision)
     size_t rows = array_dim(&scores, 0), labels = array_dim(&scores, 1);
     mlc_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = mlc_average_precision(array_data(&scores), array_data(&targets), rows, labels,
-                                   array_data(&out), &error);
+        status = mlc_average_precision(array_data(&scores), array_data(&targets), rows, labels,
+                                       array_data(&out), &error);
     Py_END_ALLOW_THREADS
     if (status) return raise_status(status, &error);
     Py_RETURN_NONE;

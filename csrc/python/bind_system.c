@@ -97,7 +97,8 @@ BINDING(set_num_threads)
         uint_get("set_num_threads", "threads", args[0], 256, &threads) < 0)
         return NULL;
     if (threads < 1)
-        return PyErr_Format(PyExc_ValueError, "set_num_threads: `threads` must be at least 1, got 0");
+        return PyErr_Format(PyExc_ValueError,
+                            "set_num_threads: `threads` must be at least 1, got 0");
     mlc_threads_set((int)threads);
     Py_RETURN_NONE;
 }

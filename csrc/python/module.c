@@ -7,8 +7,10 @@
 
 #include "../isa/select.h"
 
+/* clang-format off */
 #define FUNCTION(name, doc) \
     {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, PyDoc_STR(doc)}
+/* clang-format on */
 
 static PyMethodDef functions[] = {
     FUNCTION(sigmoid, "sigmoid(x, out, /)\n--\n\nout = 1 / (1 + exp(-x)); float32; out may be x."),
@@ -27,7 +29,8 @@ static PyMethodDef functions[] = {
     FUNCTION(isa, "isa()\n--\n\nThe instruction set in use."),
     FUNCTION(kernels, "kernels(isa, /)\n--\n\nAddresses of a table's kernels, by name."),
     FUNCTION(get_num_threads, "get_num_threads()\n--\n\nThreads a call may use."),
-    FUNCTION(set_num_threads, "set_num_threads(threads, /)\n--\n\nUse so many threads from now on."),
+    FUNCTION(set_num_threads,
+             "set_num_threads(threads, /)\n--\n\nUse so many threads from now on."),
     {NULL, NULL, 0, NULL},
 };
 

@@ -3,7 +3,7 @@
  * before it. */
 #define MLC_DO_PRAGMA(x) _Pragma(#x)
 #if defined(__clang__)
-#define MLC_TARGET_BEGIN(isa) \
+#define MLC_TARGET_BEGIN(isa)                                                                      \
     MLC_DO_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
 #define MLC_TARGET_END MLC_DO_PRAGMA(clang attribute pop)
 #else

@@ -6,6 +6,7 @@ touching anyone's random state.
 """
 
 import operator
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,8 @@ def MaskSplitter(mask):
     >>> MaskSplitter([True, False, True])("abc")
     ([1], [0, 2])
     """
+    if not hasattr(mask, "__iter__") or isinstance(mask, (str, bytes)):
+        raise TypeError(f"MaskSplitter: `mask` must be a sequence of bool, got {mask!r}")
     mask = L(mask, use_list=True)
 
     def split(items):
@@ -183,6 +186,8 @@ def FuncSplitter(func):
     >>> FuncSplitter(str.isupper)("aBc")
     ([0, 2], [1])
     """
+    if not callable(func):
+        raise TypeError(f"FuncSplitter: `func` must be a function, got {func!r}")
     return lambda items: MaskSplitter([bool(func(o)) for o in items])(items)
 
 
@@ -248,6 +253,8 @@ def ColSplitter(col="is_valid", on=None):
 
 
 def _check_part(function, part):
+    if isinstance(part, bool) or not isinstance(part, Real):
+        raise TypeError(f"{function}: `valid_pct` must be a number in [0, 1], got {part!r}")
     if not 0 <= part <= 1:
         raise ValueError(f"{function}: `valid_pct` must lie in [0, 1], got {part}")
 

@@ -9,6 +9,7 @@ What is drawn, and with which probability, is fastai's.
 """
 
 import math
+from numbers import Real
 
 import numpy as np
 
@@ -43,9 +44,9 @@ class PadMode:
 
 def _number(name, argument, value, low, high, rule):
     """Return `value` as a float if low <= value <= high, or say what `rule` it breaks."""
-    if isinstance(value, (bool, str)) or not np.isscalar(value):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: `{argument}` must be a number, got {value!r}")
-    if not low <= value <= high:
+    if not (low <= value <= high and math.isfinite(value)):
         raise ValueError(f"{name}: `{argument}` must {rule}, got {value!r}")
     return float(value)
 
@@ -71,12 +72,30 @@ def _fixed(name, argument, draw):
 
 def _size(name, size):
     """Return an image size as (height, width)."""
-    pair = (size, size) if np.isscalar(size) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(v, (int, np.integer)) for v in pair) or min(pair) < 1:
+    pair = tuple(size) if isinstance(size, (list, tuple, np.ndarray)) else (size, size)
+    whole = all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in pair)
+    if len(pair) != 2 or not whole or min(pair) < 1:
         raise ValueError(
             f"{name}: `size` must be a positive integer or (height, width) of such, got {size!r}"
         )
     return int(pair[0]), int(pair[1])
+
+
+def _one_of(argument, value, *names):
+    """Return a name of a way of `Resize`, or say which there are."""
+    if not isinstance(value, str) or value not in names:
+        known = ", ".join(map(repr, names[:-1])) + f" or {names[-1]!r}"
+        raise ValueError(f"Resize: `{argument}` must be {known}, got {value!r}")
+    return value
+
+
+def _ratio(name, ratio):
+    """Return the bounds of width / height as two floats."""
+    pair = list(ratio) if isinstance(ratio, (list, tuple, np.ndarray)) else []
+    good = len(pair) == 2 and all(isinstance(r, Real) for r in pair)
+    if not (good and 0 < pair[0] <= pair[1] < math.inf):
+        raise ValueError(f"{name}: `ratio` must be (low, high), 0 < low <= high, got {ratio!r}")
+    return [float(r) for r in pair]
 
 
 class _Configured:
@@ -126,10 +145,8 @@ class RandomResizedCrop(_Configured):
         self.max_scale = _number(name, "max_scale", max_scale, 1e-6, 1, "lie in (0, 1]")
         rule = f"lie in (0, max_scale = {self.max_scale}]"
         self.min_scale = _number(name, "min_scale", min_scale, 1e-6, self.max_scale, rule)
-        self.val_xtra = _number(name, "val_xtra", val_xtra, 0, math.inf, "be at least 0")
-        if len(ratio) != 2 or not 0 < ratio[0] <= ratio[1] < math.inf:
-            raise ValueError(f"{name}: `ratio` must be (low, high), 0 < low <= high, got {ratio!r}")
-        self.ratio = [float(r) for r in ratio]
+        self.val_xtra = _number(name, "val_xtra", val_xtra, 0, math.inf, "be at least 0, and finite")
+        self.ratio = _ratio(name, ratio)
 
     def apply(self, image, draw, train):
         """Return the cut and resized photo.
@@ -176,13 +193,8 @@ class Resize(_Configured):
 
     def __init__(self, size, method="crop", pad_mode="reflection"):
         self.size = list(_size("Resize", size))
-        if method not in ("crop", "squish", "pad"):
-            raise ValueError(f"Resize: `method` must be 'crop', 'squish' or 'pad', got {method!r}")
-        if pad_mode not in ("reflection", "border", "zeros"):
-            raise ValueError(
-                f"Resize: `pad_mode` must be 'reflection', 'border' or 'zeros', got {pad_mode!r}"
-            )
-        self.method, self.pad_mode = method, pad_mode
+        self.method = _one_of("method", method, "crop", "squish", "pad")
+        self.pad_mode = _one_of("pad_mode", pad_mode, "reflection", "border", "zeros")
 
     def apply(self, image, draw, train):
         """Return the resized photo; `image`, `draw` and `train` as in `RandomResizedCrop`."""
@@ -322,7 +334,7 @@ class Rotate(_Affine):
     _names = ("max_deg", "p", "draw", "batch")
 
     def __init__(self, max_deg=10, p=0.5, draw=None, batch=False):
-        self.max_deg = _number("Rotate", "max_deg", max_deg, 0, math.inf, "be at least 0")
+        self.max_deg = _number("Rotate", "max_deg", max_deg, 0, math.inf, "be at least 0, and finite")
         self.p = _probability("Rotate", "p", p)
         self.draw = _fixed("Rotate", "draw", draw)
         self.batch = bool(batch)
@@ -360,8 +372,8 @@ class Zoom(_Affine):
     def __init__(
         self, min_zoom=1.0, max_zoom=1.1, p=0.5, draw=None, draw_x=None, draw_y=None, batch=False
     ):
-        self.min_zoom = _number("Zoom", "min_zoom", min_zoom, 1e-3, math.inf, "be above 0")
-        rule = f"be at least min_zoom = {self.min_zoom}"
+        self.min_zoom = _number("Zoom", "min_zoom", min_zoom, 1e-3, math.inf, "be above 0, and finite")
+        rule = f"be at least min_zoom = {self.min_zoom}, and finite"
         self.max_zoom = _number("Zoom", "max_zoom", max_zoom, self.min_zoom, math.inf, rule)
         self.p = _probability("Zoom", "p", p)
         self.draw = _fixed("Zoom", "draw", draw)
