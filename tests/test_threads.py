@@ -312,9 +312,16 @@ def test_the_environment_names_the_number_of_threads(named, threads):
     assert output(THREADS, MLCLASSIFY_NUM_THREADS=named) == str(threads)
 
 
-@pytest.mark.parametrize("named", ["", "0", "-3", "two", "2.5"])
-def test_what_is_no_number_of_threads_counts_as_unset(named):
-    assert output(THREADS, MLCLASSIFY_NUM_THREADS=named) == output(THREADS)
+def test_an_empty_number_of_threads_counts_as_unset():
+    assert output(THREADS, MLCLASSIFY_NUM_THREADS="") == output(THREADS)
+
+
+@pytest.mark.parametrize("named", ["0", "-3", "two", "2.5"])
+def test_what_is_no_number_of_threads_is_refused_at_import(named):
+    done = python(THREADS, MLCLASSIFY_NUM_THREADS=named)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"ValueError: MLCLASSIFY_NUM_THREADS must be a whole number from 1 on, got '{named}'")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")

@@ -77,14 +77,21 @@ static int clamp_threads(long threads)
 
 static int default_threads(void)
 {
-    const char *named = getenv("MLCLASSIFY_NUM_THREADS");
-    if (named && *named) {
-        char *end;
-        long threads = strtol(named, &end, 10);
-        if (*end == 0 && threads >= 1) return clamp_threads(threads);
-    }
     int quota = quota_cpus(), affinity = affinity_cpus();
     return clamp_threads(quota < affinity ? quota : affinity);
+}
+
+mlc_status mlc_threads_from_environment(mlc_error *error)
+{
+    const char *named = getenv("MLCLASSIFY_NUM_THREADS");
+    if (!named || !*named) return MLC_OK;
+    char *end;
+    long threads = strtol(named, &end, 10);
+    if (*end || threads < 1)
+        return mlc_fail(error, MLC_VALUE,
+                        "MLCLASSIFY_NUM_THREADS must be a whole number from 1 on, got '%s'", named);
+    mlc_threads_set(clamp_threads(threads));
+    return MLC_OK;
 }
 
 int mlc_threads_get(void)

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "status.h"
+
 typedef void mlc_task(void *context, size_t index);
 
 /* Run task(context, i) for i in [0, n), in any order, on the pool and the calling thread. A call
@@ -20,6 +22,8 @@ bool mlc_parallel_for(size_t n, mlc_task *task, void *context);
  * else what affinity and the cgroup's CPU quota leave. */
 int mlc_threads_get(void);
 void mlc_threads_set(int threads);
+/* Take MLCLASSIFY_NUM_THREADS; MLC_VALUE if it is set to something that is no number of threads. */
+mlc_status mlc_threads_from_environment(mlc_error *error);
 
 /* `poll(context)` is called by the calling thread about every 50 ms of its parallel regions; once
  * it returns true, this and every later region of this thread stop early, until the next set. */

@@ -23,7 +23,7 @@ typedef struct mlc_net {
     mlc_buffer *buffers;
     size_t layer_count, param_count, buffer_count, channels, input_stride, groups;
     mlc_lock lock, pool_lock;
-    mlc_plan *plans;    /* a list, most recently used first; under pool_lock */
+    mlc_plan *plans;    /* a list, newest first; under pool_lock */
     mlc_plan *training; /* holds the forward pass that backward may follow */
     bool can_step, can_undo;
 } mlc_net;

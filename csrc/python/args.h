@@ -29,7 +29,7 @@ typedef struct {
     PyArrayObject *array; /* borrowed; NULL for None where that is allowed */
 } array_arg;
 
-/* clang-format off: it breaks braces in macros apart */
+/* clang-format off */
 #define IN(name, type, ndim) {name, type, ndim, false, false, NULL}
 #define IN_OR_NONE(name, type, ndim) {name, type, ndim, false, true, NULL}
 #define OUT(name, type, ndim) {name, type, ndim, true, false, NULL}

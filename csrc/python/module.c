@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "../base/threads.h"
 #include "../isa/select.h"
 
 /* clang-format off */
@@ -40,6 +41,7 @@ static int module_exec(PyObject *module)
     if (PyArray_ImportNumPyAPI() < 0) return -1;
     const char *named = getenv("MLCLASSIFY_ISA");
     mlc_status status = mlc_isa_choose(named && *named ? named : NULL, &error);
+    if (!status) status = mlc_threads_from_environment(&error);
     if (status) {
         raise_status(status, &error);
         return -1;
