@@ -26,6 +26,7 @@ import time
 import warnings
 import weakref
 
+from mlclassify.checks import check_whole
 from mlclassify.metrics import unique_names
 from mlclassify.optim import check_hyper, combined_cosine
 from mlclassify.plot import new_axes
@@ -123,6 +124,8 @@ class ParamScheduler(Callback):
     order = 40
 
     def __init__(self, schedules):
+        if not isinstance(schedules, dict):
+            raise TypeError(f"ParamScheduler: `schedules` must be a dict, got {schedules!r}")
         self.schedules = schedules
 
     def before_batch(self):
@@ -156,9 +159,9 @@ def one_cycle(lrs, div, div_final, pct_start, moms):
         Momentum at the start, the peak and the end.
     """
     for name, value in (("div", div), ("div_final", div_final)):
-        if not value > 0:
+        if not check_hyper(value, name, "fit_one_cycle"):
             raise ValueError(f"fit_one_cycle: `{name}` must be above 0, got {value!r}")
-    if len(moms) != 3:
+    if not isinstance(moms, (list, tuple)) or len(moms) != 3:
         raise ValueError(f"fit_one_cycle: `moms` must be 3 numbers, got {moms!r}")
     moms = [check_hyper(mom, "moms", "fit_one_cycle") for mom in moms]
     return ParamScheduler({
@@ -189,11 +192,17 @@ class Recorder(Callback):
     order = 50
     beta = 0.98
 
+    def __init__(self):
+        self._start()
+
     def before_fit(self):
-        self.values, self.losses, self.lrs, self.moms, self.iters = [], [], [], [], []
-        self._weighted = 0.0
+        self._start()
         self.metric_names = ["epoch", "train_loss", "valid_loss",
                              *unique_names(self.learn.metrics), "time"]
+
+    def _start(self):
+        self.values, self.losses, self.lrs, self.moms, self.iters = [], [], [], [], []
+        self._weighted = 0.0
 
     def before_epoch(self):
         self._started = time.monotonic()
@@ -262,6 +271,7 @@ class Recorder(Callback):
         -------
         Axes
         """
+        check_whole("plot_loss", "skip_start", skip_start, at_least=0)
         ax = new_axes(ax)
         ax.plot(range(skip_start, len(self.losses)), self.losses[skip_start:], label="train")
         if with_valid:

@@ -7,7 +7,6 @@ how many training epochs it has begun, and on where the photo stands in the epoc
 
 import math
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from mlclassify.callbacks import (
     one_cycle,
     progress_bar,
 )
+from mlclassify.checks import check_function, check_has, check_path, check_whole
 from mlclassify.data.lists import L
 from mlclassify.data.loader import DataLoader
 from mlclassify.export import read_learner, write_learner
@@ -29,6 +29,10 @@ from mlclassify.plot import label_title, show_images
 from mlclassify.rng import check_seed, default_seed, fresh_seed
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
 from mlclassify.vision.augment import Normalize
+
+_DATA = "be DataLoaders, as DataBlock(...).dataloaders(source) gives"
+_MODEL = "be a Model, as create_model(arch, n_out) gives; vision_learner(dls, arch) makes both"
+_LOADER = "be a DataLoader, as dls.test_dl(files) gives"
 
 
 class Prediction(tuple):
@@ -93,12 +97,14 @@ class Learner:
     def __init__(self, dls, model, loss_func=None, opt_func=Adam, lr=1e-3, cbs=None, metrics=None,
                  path=None, wd=None, wd_bn_bias=False, train_bn=True, moms=(0.95, 0.85, 0.95),
                  seed=None):
-        self.model, self._dls = model, dls
+        self.model = check_has("Learner", "model", model, _MODEL, "forward", "set_decay")
+        self._dls = check_has("Learner", "dls", dls, _DATA, "train", "valid", "vocab")
         self.loss_func = BCEWithLogitsLossFlat() if loss_func is None else loss_func
-        self.opt_func, self.lr, self.wd, self.opt = opt_func, lr, wd, None
+        self.opt_func = check_function("Learner", "opt_func", opt_func)
+        self.lr, self.wd, self.opt = lr, wd, None
         self.train_bn, self.moms = train_bn, moms
         self.metrics = metrics
-        self.path = Path(dls.path if path is None else path)
+        self.path = check_path("Learner", "path", dls.path if path is None else path)
         self.seed = default_seed() if seed is None else check_seed("Learner", seed)
         self.epochs_begun = 0
         self.recorder, self._progress, self.cbs = Recorder(), ProgressCallback(), []
@@ -121,6 +127,7 @@ class Learner:
 
     @dls.setter
     def dls(self, dls):
+        check_has("Learner", "dls", dls, _DATA, "train", "valid", "vocab")
         if list(dls.vocab) != list(self._dls.vocab):
             raise ValueError(
                 f"Learner: `dls` must have the labels {list(self._dls.vocab)}, "
@@ -145,6 +152,8 @@ class Learner:
     def remove_cbs(self, cbs):
         """Take callbacks away again."""
         for cb in _as_list(cbs):
+            if not any(cb is own for own in self.cbs):
+                raise ValueError(f"remove_cbs: `cbs` must be of this learner, got {cb!r}")
             self.cbs.remove(cb)
 
     @contextmanager
@@ -219,14 +228,14 @@ class Learner:
         KeyboardInterrupt
             As it came; the model stands at its last whole step.
         """
-        _check_epochs("fit", "n_epoch", n_epoch)
+        n_epoch = check_whole("fit", "n_epoch", n_epoch, at_least=1)
         self._check_can_train()
         if self.opt is None or reset_opt:
             self.create_opt()
         lrs = spread(self.lr if lr is None else lr, len(self.model.groups), "lr", "fit")
         self.opt.set_hypers(lr=lrs, **({} if wd is None else {"wd": wd}))
         with self._with_cbs(cbs):
-            self._fit(int(n_epoch))
+            self._fit(n_epoch)
 
     def fit_one_cycle(self, n_epoch, lr_max=None, div=25.0, div_final=1e5, pct_start=0.25,
                       wd=None, moms=None, cbs=None, reset_opt=False):
@@ -248,7 +257,8 @@ class Learner:
         """
         lrs = spread(self.lr if lr_max is None else lr_max, len(self.model.groups), "lr_max",
                      "fit_one_cycle")
-        schedule = one_cycle(lrs, div, div_final, pct_start, moms or self.moms)
+        schedule = one_cycle(lrs, div, div_final, pct_start,
+                             self.moms if moms is None else moms)
         self.fit(n_epoch, lrs, wd, [schedule, *_as_list(cbs)], reset_opt)
 
     def fine_tune(self, epochs, base_lr=2e-3, freeze_epochs=1, lr_mult=100, pct_start=0.3,
@@ -273,8 +283,8 @@ class Learner:
         **kwargs
             `div_final`, `wd`, `moms` and `cbs` of `fit_one_cycle`, for both stages.
         """
-        _check_epochs("fine_tune", "epochs", epochs)
-        _check_epochs("fine_tune", "freeze_epochs", freeze_epochs)
+        check_whole("fine_tune", "epochs", epochs, at_least=1)
+        check_whole("fine_tune", "freeze_epochs", freeze_epochs, at_least=1)
         if not check_hyper(lr_mult, "lr_mult", "fine_tune"):
             raise ValueError(f"fine_tune: `lr_mult` must be above 0, got {lr_mult}")
         first = check_hyper(base_lr, "base_lr", "fine_tune")
@@ -422,6 +432,8 @@ class Learner:
             (N, L) if asked for; losses float32 (N,) if asked for.
         """
         dl = self._loader(ds_idx, dl)
+        if act is not None:
+            check_function("get_preds", "act", act)
         inputs, logits, targets = self._collect(dl, with_input, self._progress.bar)
         preds = (act or getattr(self.loss_func, "activation", _same))(logits)
         answer = [inputs] if with_input else []
@@ -434,8 +446,8 @@ class Learner:
 
     def _loader(self, ds_idx, dl):
         if dl is not None:
-            return dl
-        if ds_idx not in (0, 1):
+            return check_has("Learner", "dl", dl, _LOADER, "stream", "dataset")
+        if not isinstance(ds_idx, (int, np.integer)) or ds_idx not in (0, 1):
             raise ValueError(f"Learner: `ds_idx` must be 0 or 1, got {ds_idx!r}")
         if ds_idx == 1:
             return self.dls.valid
@@ -520,7 +532,7 @@ class Learner:
         -------
         ndarray of Axes
         """
-        dl = self._loader(ds_idx, dl)
+        dl, max_n = self._loader(ds_idx, dl), check_whole("show_results", "max_n", max_n, 1)
         order = np.arange(dl.n)
         if shuffle:
             order = np.random.default_rng(fresh_seed()).permutation(order)
@@ -564,7 +576,7 @@ class Learner:
         -------
         Path
         """
-        path = self.path / fname
+        path = self.path / check_path("export", "fname", fname)
         write_learner(self, path)
         return path
 
@@ -593,7 +605,7 @@ def load_learner(fname):
     ModelFileError
         The file is damaged, foreign, or of a format that this version does not know.
     """
-    saved = read_learner(fname)
+    saved = read_learner(check_path("load_learner", "fname", fname))
     learn = Learner(saved.dls, saved.model, saved.loss_func, seed=saved.seed)
     learn.epochs_begun = saved.epochs_begun
     return learn
@@ -608,11 +620,6 @@ def add_normalization(dls, transform):
     """Normalize the images of both loaders, unless they are already."""
     if not normalizations(dls):
         dls.add_batch_tfm(transform)
-
-
-def _check_epochs(function, name, n):
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"{function}: `{name}` must be a whole number from 1 on, got {n!r}")
 
 
 def _plain(dl, dataset):

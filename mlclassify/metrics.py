@@ -13,6 +13,7 @@ import numpy as np
 
 from mlclassify import _core
 from mlclassify.arrays import as_array, as_float32, as_matrix, as_uint8_mask, refuse
+from mlclassify.checks import check_function
 from mlclassify.tensor import Tensor, TensorBase
 from mlclassify.thresholds import check_thresh
 
@@ -223,7 +224,7 @@ class AvgMetric(Metric):
     """
 
     def __init__(self, func, name=None):
-        self.func, self._given_name = func, name
+        self.func, self._given_name = check_function("AvgMetric", "func", func), name
         self.reset()
 
     def reset(self):
@@ -278,7 +279,8 @@ class AccumMetric(Metric):
     def __init__(self, func, activation="no", thresh=None, flatten=True, invert_arg=False,
                  name=None, **kwargs):
         _check_choice("AccumMetric", "activation", activation, ("no", "sigmoid"))
-        self.func, self.activation, self.thresh = func, activation, thresh
+        self.func, self.activation = check_function("AccumMetric", "func", func), activation
+        self.thresh = None if thresh is None else _cuts("AccumMetric", thresh, sigmoid=False)
         self.flatten, self.invert_arg, self.kwargs = flatten, invert_arg, kwargs
         self._given_name = name
         self.reset()
@@ -302,7 +304,12 @@ class AccumMetric(Metric):
         if self.activation == "sigmoid":
             _core.sigmoid(preds, preds)
         if self.thresh is not None:
-            preds = preds > as_float32("thresh", "AccumMetric", self.thresh)
+            if self.thresh.shape not in ((), (1,), preds.shape[-1:]):
+                raise ValueError(
+                    f"AccumMetric: `thresh` must be a number or have shape {preds.shape[-1:]}, "
+                    f"got {self.thresh.shape}"
+                )
+            preds = preds > self.thresh
         return preds
 
     def _compute(self, preds, targets):

@@ -7,6 +7,8 @@ stands at t / T, so the end of a schedule itself is never used, as in fastai.
 
 import math
 
+from mlclassify.checks import check_whole
+
 HYPERS = ("lr", "mom", "sqr_mom", "eps", "wd")
 
 
@@ -40,7 +42,7 @@ def combined_cosine(pct_start, start, middle, end):
     >>> lr(0.0), lr(0.25), round(lr(0.625), 6)
     (0.04, 1.0, 0.5)
     """
-    if not 0 < pct_start < 1:
+    if not 0 < check_hyper(pct_start, "pct_start", "fit_one_cycle") < 1:
         raise ValueError(f"fit_one_cycle: `pct_start` must lie in (0, 1), got {pct_start!r}")
 
     def schedule(position):
@@ -106,7 +108,7 @@ def _spread_slice(value, n, name, function):
 def check_hyper(value, name, function="Adam"):
     """Return `value` as a float, or say in the name of `function` which rule it breaks."""
     try:
-        number = float(value)
+        number = float(None if isinstance(value, str) else value)
     except (TypeError, ValueError):
         raise TypeError(f"{function}: `{name}` must be a number, got {value!r}") from None
     if not (math.isfinite(number) and number >= 0):
@@ -136,7 +138,8 @@ class Adam:
     """
 
     def __init__(self, net, n_groups, lr=1e-3, mom=0.9, sqr_mom=0.99, eps=1e-5, wd=0.01):
-        self._net, self.n_groups = net, n_groups
+        self._net = net
+        self.n_groups = check_whole("Adam", "n_groups", n_groups, at_least=1)
         self._values = {}
         self.set_hypers(lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 

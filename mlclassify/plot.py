@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from mlclassify.checks import check_whole
+
 
 def new_axes(ax=None, figsize=None):
     """Return `ax`, or the Axes of a new figure."""
@@ -27,8 +29,8 @@ def grid_shape(n, nrows=None, ncols=None):
     ((3, 3), (2, 4), (2, 3), (4, 2))
     """
     for name, value in (("nrows", nrows), ("ncols", ncols)):
-        if value is not None and value < 1:
-            raise ValueError(f"show_images: `{name}` must be at least 1, got {value}")
+        if value is not None:
+            check_whole("show_images", name, value, at_least=1)
     if nrows is None:
         nrows = math.ceil(n / ncols) if ncols else max(int(math.sqrt(n)), 1)
     return nrows, ncols or max(math.ceil(n / nrows), 1)
@@ -61,14 +63,15 @@ def show_images(images, titles=None, colors=None, nrows=None, ncols=None, figsiz
     Grid of Axes (nrows, ncols)
         An ndarray. Those without a picture are switched off.
     """
+    images = _sequence("images", images)
+    titles = _sequence("titles", titles, [""] * len(images))
+    colors = _sequence("colors", colors, ["black"] * len(images))
     from matplotlib import pyplot
 
     rows, columns = grid_shape(len(images), nrows, ncols)
     figure, axes = pyplot.subplots(
         rows, columns, figsize=figsize or (columns * 3, rows * 3), squeeze=False
     )
-    titles = titles if titles is not None else [""] * len(images)
-    colors = colors if colors is not None else ["black"] * len(images)
     for ax, image, title, color in zip(axes.flat, images, titles, colors):
         ax.imshow(_pixels(image))
         ax.set_title(_plain(title), color=color)
@@ -76,6 +79,20 @@ def show_images(images, titles=None, colors=None, nrows=None, ncols=None, figsiz
         ax.axis("off")
     figure.tight_layout()
     return axes.view(Grid)
+
+
+def _sequence(name, values, default=None):
+    """Return `values` as a list, as long as the `default` that stands for None."""
+    if values is None and default is not None:
+        return default
+    if isinstance(values, str) or not hasattr(values, "__len__"):
+        raise TypeError(f"show_images: `{name}` must be a sequence, got {type(values).__name__}")
+    if default is not None and len(values) != len(default):
+        raise ValueError(
+            f"show_images: `{name}` must be one for each of {len(default)} images, "
+            f"got {len(values)}"
+        )
+    return list(values)
 
 
 def label_title(labels):

@@ -14,6 +14,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlclassify.checks import check_path
+
 _LARGEST_FILE = 4 << 30
 
 
@@ -200,10 +202,11 @@ def pretrained_tensors(arch, weights=None, function="vision_learner"):
     ModelFileError
         What was found is damaged.
     """
-    named = weights if weights is not None else os.environ.get("MLCLASSIFY_WEIGHTS")
-    if named:
+    named = os.environ.get("MLCLASSIFY_WEIGHTS")
+    if weights is not None or named:
         rule = "`weights`" if weights is not None else "MLCLASSIFY_WEIGHTS"
-        path = _file_in(Path(named), arch, f"{function}: {rule}")
+        folder = Path(named) if weights is None else check_path(function, "weights", weights)
+        path = _file_in(folder, arch, f"{function}: {rule}")
         return read_tensors(path, function)[0], path
     if arch not in PINNED:
         raise FileNotFoundError(

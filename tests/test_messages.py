@@ -136,9 +136,9 @@ TABLE = [
      "fit: the loss must be finite, got nan at step 0 of epoch 0: the parameter head.fc2.weight "
      "holds NaN or infinity. The model stands at the step before"),
     (lambda: learner().fit(0), ValueError,
-     "fit: `n_epoch` must be a whole number from 1 on, got 0"),
+     "fit: `n_epoch` must be an integer of at least 1, got 0"),
     (lambda: learner().fine_tune(1, freeze_epochs=1.5), ValueError,
-     "fine_tune: `freeze_epochs` must be a whole number from 1 on, got 1.5"),
+     "fine_tune: `freeze_epochs` must be an integer of at least 1, got 1.5"),
     (lambda: learner().fit(1, lr=-1), ValueError,
      "fit: `lr` must be finite and not negative, got -1.0"),
     (lambda: learner().fit(1, lr=[1, 2]), ValueError,
@@ -223,13 +223,13 @@ TABLE = [
     (lambda: vision_learner(tiny_loaders(), tiny, pretrained=False, ps=1.5), ValueError,
      "vision_learner: `ps` must lie in [0, 1), got 1.5"),
     (lambda: vision_learner(tiny_loaders(), tiny, pretrained=False, n_out=0), ValueError,
-     "vision_learner: `n_out` must be a whole number from 1 on, got 0"),
+     "vision_learner: `n_out` must be an integer of at least 1, got 0"),
     (lambda: learner().model.load_state_dict({}), ValueError,
      "load_state_dict: `state` must have the names of the model, got 'conv1.weight' and "
      f"{len(tiny_layers()) + 15} more missing and none unknown"),
     # pictures
     (lambda: show_images([PHOTO], nrows=0), ValueError,
-     "show_images: `nrows` must be at least 1, got 0"),
+     "show_images: `nrows` must be an integer of at least 1, got 0"),
     (lambda: plot_sweep([1, 2], [1]), ValueError,
      "plot_sweep: `accuracies` must be as long as `thresholds`, got (1,) for (2,)"),
 ]

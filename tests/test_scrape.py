@@ -239,7 +239,7 @@ def test_scrape_again_erases_or_adds(web, tmp_path):
 def test_scrape_needs_a_search(tmp_path):
     with pytest.raises(ValueError, match=r"`search` must be a function \(query, max_images\)"):
         scrape_images(tmp_path, ["a"], "bear")
-    with pytest.raises(ValueError, match="`max_images` must be at least 1"):
+    with pytest.raises(ValueError, match="`max_images` must be an integer of at least 1"):
         scrape_images(tmp_path, ["a"], "bear", max_images=0, search=len)
     assert tmp_path.exists()
 

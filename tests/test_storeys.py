@@ -23,7 +23,7 @@ C_STOREYS = [
 
 PYTHON_STOREYS = [
     {"_core"},
-    {"arrays"},
+    {"arrays", "checks"},
     {"rng", "printing", "promotion"},
     {"ndtensor"},
     {"functional"},

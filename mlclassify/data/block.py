@@ -5,10 +5,12 @@ in the middle of training; photos are decoded each time they are asked for.
 """
 
 import copy
+import operator
 from dataclasses import dataclass
 
 import numpy as np
 
+from mlclassify.checks import check_function
 from mlclassify.data.lists import L, listify
 from mlclassify.data.loader import DataLoader, DataLoaders, describe, make_transforms
 from mlclassify.data.split import RandomSplitter
@@ -21,8 +23,6 @@ from mlclassify.data.transforms import (
 )
 from mlclassify.tensor import TensorMultiCategory
 from mlclassify.vision.image import PILImage, open_image
-
-_SPLITS = ("training", "validation")
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,8 @@ class DataBlock:
                 f"DataBlock: got what it does not know. invalid keyword arguments: {names}"
             )
         self.blocks = _check_blocks(blocks)
-        self.get_items, self.splitter = get_items, splitter or RandomSplitter()
+        self.get_items = _optional("get_items", get_items)
+        self.splitter = _optional("splitter", splitter) or RandomSplitter()
         self.get_x, self.get_y = _getter("get_x", get_x), _getter("get_y", get_y)
         if self.get_y is None:
             raise ValueError(
@@ -444,22 +445,29 @@ def _getter(name, functions):
             f"DataBlock: `{name}` must be one function, got {len(functions)}. If you wanted to "
             "compose several transforms in your getter don't forget to wrap them in a `Pipeline`."
         )
-    return functions[0] if functions else None
+    return _optional(name, functions[0] if functions else None)
+
+
+def _optional(name, function):
+    return None if function is None else check_function("DataBlock", name, function)
 
 
 def _check_splits(splits, n):
-    splits = tuple(L(split, use_list=True).map(int) for split in splits)
+    rule = "must return (training positions, validation positions), two lists of integers"
+    try:
+        splits = tuple(L([operator.index(i) for i in split]) for split in splits)
+    except TypeError:
+        got = describe(splits)
+        raise ValueError(f"DataBlock: `splitter` {rule}, got {got}") from None
     if len(splits) != 2:
-        raise ValueError(
-            "DataBlock: `splitter` must return (training positions, validation positions), "
-            f"got {len(splits)} lists"
-        )
-    for name, split in zip(_SPLITS, splits):
+        raise ValueError(f"DataBlock: `splitter` {rule}, got {len(splits)} lists")
+    train, valid = splits
+    for name, split in (("training", train), ("validation", valid)):
         outside = split.filter(lambda i: not 0 <= i < n)
         if len(outside):
             raise IndexError(
                 f"DataBlock: `splitter` must return {name} positions below {n}, got {outside[0]}"
             )
-    if not len(splits[0]):
+    if not len(train):
         raise ValueError(f"DataBlock: `splitter` must leave items to train on, got none of {n}")
     return splits

@@ -5,8 +5,8 @@ the same split on every machine; fastai leaves the order to the file system.
 """
 
 import os
-from pathlib import Path
 
+from mlclassify.checks import check_path
 from mlclassify.data.lists import L
 
 # What `mlclassify.vision.image.open_image` reads. Fewer than the image types that the operating
@@ -43,10 +43,10 @@ def get_files(path, extensions=None, recurse=True, folders=None, followlinks=Tru
     FileNotFoundError
         If `path` is not a folder.
     """
-    root = Path(path)
+    root = check_path("get_files", "path", path)
     if not root.is_dir():
         raise FileNotFoundError(f"get_files: `path` must be an existing folder, got {root}")
-    wanted = None if extensions is None else {e.lower() for e in L(extensions)}
+    wanted = None if extensions is None else {str(e).lower() for e in L(extensions)}
     found = [
         parts
         for parts in _walk(root, recurse, frozenset(L(folders)), followlinks)
@@ -93,7 +93,7 @@ def parent_label(o):
     >>> parent_label("bears/teddy/1.jpg")
     'teddy'
     """
-    return Path(o).parent.name
+    return check_path("parent_label", "o", o).parent.name
 
 
 def _walk(root, recurse, chosen, followlinks):

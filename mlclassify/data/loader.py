@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlclassify import _core
+from mlclassify.checks import check_path, check_whole
 from mlclassify.data.batch import make_plan, run_plan, undo_normalize
 from mlclassify.data.lists import listify
 from mlclassify.losses import BCEWithLogitsLossFlat
@@ -74,12 +75,12 @@ class DataLoader:
     def __init__(self, dataset, bs=64, shuffle=False, drop_last=False, item_tfms=(), batch_tfms=(),
                  train=False, num_workers=None):  # fmt: skip
         self.dataset, self.shuffle, self.drop_last, self.train = dataset, shuffle, drop_last, train
-        self.bs = _count("bs", bs, at_least=1)
+        self.bs = check_whole("DataLoader", "bs", bs, at_least=1)
         self.item_tfms = make_transforms("item_tfms", item_tfms)
         self.batch_tfms = make_transforms("batch_tfms", batch_tfms)
         if num_workers is None:
             num_workers = min(16, _core.get_num_threads())
-        self.num_workers = _count("num_workers", num_workers, at_least=0)
+        self.num_workers = check_whole("DataLoader", "num_workers", num_workers, at_least=0)
         self._passes = 0
 
     @property
@@ -166,6 +167,7 @@ class DataLoader:
         -------
         ndarray of matplotlib Axes
         """
+        check_whole("show_batch", "max_n", max_n, at_least=1)
         if b is None:
             if not self.n:
                 raise self._no_batch("show_batch")
@@ -173,6 +175,7 @@ class DataLoader:
             order = self._order(*key)
             order = np.repeat(order[:1], max_n) if unique else order[: min(self.bs, max_n)]
             b = _for_user(self._first(order, *key))
+        _check_batch(b)
         x, y = np.asarray(b[0])[:max_n], np.asarray(b[1])[:max_n] if len(b) > 1 else None
         titles = None if y is None else [self._title(row) for row in y]
         images = list(undo_normalize(self._plan(x.shape[2], x.shape[3], range(len(x)), 0, 0), x))
@@ -284,6 +287,14 @@ def _ahead(function, chunks, num_workers):
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _check_batch(b):
+    if not isinstance(b, tuple) or not b or np.ndim(b[0]) != 4 or len(b[0]) == 0:
+        raise TypeError(
+            "show_batch: `b` must be a batch (images, targets), as dls.one_batch() gives, "
+            f"got {describe(b)}"
+        )
+
+
 def _for_user(batch):
     x = np.array(batch.x).view(TensorImage)  # order 'K': still NHWC memory
     return (x,) if batch.y is None else (x, np.array(batch.y).view(TensorMultiCategory))
@@ -347,18 +358,6 @@ def make_transforms(argument, transforms):
     return sorted(by_class.values(), key=operator.attrgetter("order"))
 
 
-def _count(name, value, at_least):
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = at_least - 1
-    if number < at_least:
-        raise ValueError(
-            f"DataLoader: `{name}` must be an integer of at least {at_least}, got {value!r}"
-        )
-    return number
-
-
 def _size(shape):
     return f"{shape[1]} x {shape[0]}"
 
@@ -378,7 +377,8 @@ class DataLoaders:
     """
 
     def __init__(self, train, valid, path="."):
-        self.train, self.valid, self.path = train, valid, Path(path)
+        self.train, self.valid = train, valid
+        self.path = check_path("DataLoaders", "path", path)
 
     def __getitem__(self, i):
         return (self.train, self.valid)[i]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlclassify.checks import check_path, check_whole
 from mlclassify.data.bears import KINDS
 from mlclassify.data.pen import Pen, pick
 from mlclassify.data.scenes import paint_scene
@@ -61,7 +62,7 @@ def drawn_bears(path, n, seed, layout="csv", size=128):
     >>> (path / "labels.csv").read_text().splitlines()[0]
     'fname,labels,is_valid'
     """
-    path = Path(path)
+    path = check_path("drawn_bears", "path", path)
     _check(path, n, layout, size)
     check_seed("drawn_bears", seed)
     write = {"csv": _write_csv, "folders": _write_folders}[layout]
@@ -100,7 +101,7 @@ def draw_picture(seed, index, size=128, kinds=None):
     >>> picture.size, kinds
     ((32, 32), ['teddy'])
     """
-    _check_size("draw_picture", size)
+    check_whole("draw_picture", "size", size, at_least=16)
     rng = KeyedRandom(check_seed("draw_picture", seed), 0, index, DRAWING)
     bears = _draw_kinds(rng)
     if kinds is not None:
@@ -111,21 +112,15 @@ def draw_picture(seed, index, size=128, kinds=None):
 
 
 def _check(path, n, layout, size):
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"drawn_bears: `n` must be an integer of at least 1, got {n!r}")
-    _check_size("drawn_bears", size)
-    if layout not in ("csv", "folders"):
+    check_whole("drawn_bears", "n", n, at_least=1)
+    check_whole("drawn_bears", "size", size, at_least=16)
+    if not isinstance(layout, str) or layout not in ("csv", "folders"):
         raise ValueError(f"drawn_bears: `layout` must be 'csv' or 'folders', got {layout!r}")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(
             f"drawn_bears: `path` must be a new or empty folder, got {str(path)!r}: "
             "remove it or name another"
         )
-
-
-def _check_size(function, size):
-    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 16:
-        raise ValueError(f"{function}: `size` must be an integer of at least 16, got {size!r}")
 
 
 def _checked_kinds(kinds):

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mlclassify.checks import check_path, check_whole
 from mlclassify.data.files import get_image_files
 from mlclassify.data.lists import L
 from mlclassify.vision.image import UnreadableImageError, photo_extension, verify_image
@@ -88,7 +89,7 @@ def scrape_images(path, labels, search_suffix, erase_dir=True, max_images=20, se
     RuntimeError
         If no photo of some label could be had; what was had is kept.
     """
-    path, labels = Path(path), L(labels)
+    path, labels = check_path("scrape_images", "path", path), L(labels)
     _check_scrape(labels, max_images, search)
     if erase_dir:
         erase_downloads(path)
@@ -113,13 +114,18 @@ def _check_scrape(labels, max_images, search):
             "scrape_images: `search` must be a function (query, max_images) -> addresses of "
             f"photos, got {search!r}; pass one that asks the search engine of your choice"
         )
-    if max_images < 1:
-        raise ValueError(f"scrape_images: `max_images` must be at least 1, got {max_images}")
+    check_whole("scrape_images", "max_images", max_images, at_least=1)
     for label in labels:
-        if not label or label.startswith(".") or label != os.path.basename(label) or "\\" in label:
+        if not _is_folder_name(label):
             raise ValueError(
                 f"scrape_images: `labels` must be names that a folder can have, got {label!r}"
             )
+
+
+def _is_folder_name(label):
+    if not isinstance(label, str) or not label or label.startswith("."):
+        return False
+    return label == os.path.basename(label) and "\\" not in label
 
 
 def _first(errors):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlclassify.checks import check_function
 from mlclassify.data.lists import L, listify
 from mlclassify.rng import default_seed
 
@@ -186,8 +187,7 @@ def FuncSplitter(func):
     >>> FuncSplitter(str.isupper)("aBc")
     ([0, 2], [1])
     """
-    if not callable(func):
-        raise TypeError(f"FuncSplitter: `func` must be a function, got {func!r}")
+    check_function("FuncSplitter", "func", func)
     return lambda items: MaskSplitter([bool(func(o)) for o in items])(items)
 
 
@@ -237,7 +237,7 @@ def ColSplitter(col="is_valid", on=None):
     def split(items):
         if not hasattr(items, "iloc"):
             raise TypeError(f"ColSplitter: `items` must be a DataFrame, got {type(items).__name__}")
-        column = (items.iloc[:, col] if isinstance(col, int) else items[col]).tolist()
+        column = _column(items, col)
         if on is not None:
             return MaskSplitter([value in listify(on) for value in column])(items)
         # A column of texts would otherwise be all true, "False" included.
@@ -250,6 +250,17 @@ def ColSplitter(col="is_valid", on=None):
         return MaskSplitter(column)(items)
 
     return split
+
+
+def _column(table, col):
+    """Return a column of a DataFrame, by name or position, as a list."""
+    try:
+        return (table.iloc[:, col] if isinstance(col, int) else table[col]).tolist()
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        names = ", ".join(map(str, table.columns))
+        raise KeyError(
+            f"ColSplitter: `col` must name a column of {names}, or its position, got {col!r}"
+        ) from None
 
 
 def _check_part(function, part):

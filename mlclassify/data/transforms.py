@@ -6,6 +6,7 @@ such a photo teaches what none of the labels looks like.
 
 import numpy as np
 
+from mlclassify.arrays import as_float32
 from mlclassify.data.lists import L, listify
 
 NOTHING = "#na#"  # what stands for unknown labels with add_na, as in fastai
@@ -339,7 +340,7 @@ class EncodedMultiCategorize(Transform):
     def encodes(self, numbers):
         """Target, float32 (number of labels,); ValueError unless that many in [0, 1]."""
         given = numbers if hasattr(numbers, "__array__") else listify(numbers)
-        target = np.asarray(given, np.float32)
+        target = as_float32("get_y", "MultiCategoryBlock", given)
         if target.shape != (len(self.vocab),):
             raise ValueError(
                 f"MultiCategoryBlock: `get_y` must give {len(self.vocab)} numbers with "
@@ -385,8 +386,10 @@ class ColReader:
         self.cols = listify(cols)
         self.pref = pref if isinstance(pref, str) else str(pref) + "/"
         self.suff, self.label_delim = suff, label_delim
-        if label_delim == "":
-            raise ValueError("ColReader: `label_delim` must not be empty, got ''")
+        if label_delim is not None and not (isinstance(label_delim, str) and label_delim):
+            raise ValueError(
+                f"ColReader: `label_delim` must be a text that is not empty, got {label_delim!r}"
+            )
 
     def __call__(self, row):
         values = [self._read(row, col) for col in self.cols]
@@ -401,6 +404,16 @@ class ColReader:
 
 
 def _cell(row, col):
-    if isinstance(col, int):
-        return row.iloc[col] if hasattr(row, "iloc") else row[col]
-    return getattr(row, col) if col in getattr(row, "_fields", ()) else row[col]
+    try:
+        if isinstance(col, int):
+            return row.iloc[col] if hasattr(row, "iloc") else row[col]
+        return getattr(row, col) if col in getattr(row, "_fields", ()) else row[col]
+    except (KeyError, IndexError, TypeError):
+        names = ", ".join(map(str, getattr(row, "_fields", None) or _keys(row)))
+        raise KeyError(
+            f"ColReader: `cols` must name columns{names and ' of ' + names}, got {col!r}"
+        ) from None
+
+
+def _keys(row):
+    return row.keys() if hasattr(row, "keys") else ()

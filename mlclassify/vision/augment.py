@@ -13,6 +13,7 @@ from numbers import Real
 
 import numpy as np
 
+from mlclassify.arrays import as_array
 from mlclassify.rng import BRIGHTNESS, CONTRAST, FLIP, ROTATE, WARP, ZOOM
 from mlclassify.vision.image import (
     crop_resize,
@@ -53,6 +54,10 @@ def _number(name, argument, value, low, high, rule):
 
 def _probability(name, argument, value):
     return _number(name, argument, value, 0, 1, "lie in [0, 1]")
+
+
+def _not_negative(name, argument, value):
+    return _number(name, argument, value, 0, math.inf, "be at least 0, and finite")
 
 
 def _fixed(name, argument, draw):
@@ -145,7 +150,7 @@ class RandomResizedCrop(_Configured):
         self.max_scale = _number(name, "max_scale", max_scale, 1e-6, 1, "lie in (0, 1]")
         rule = f"lie in (0, max_scale = {self.max_scale}]"
         self.min_scale = _number(name, "min_scale", min_scale, 1e-6, self.max_scale, rule)
-        self.val_xtra = _number(name, "val_xtra", val_xtra, 0, math.inf, "be at least 0, and finite")
+        self.val_xtra = _not_negative(name, "val_xtra", val_xtra)
         self.ratio = _ratio(name, ratio)
 
     def apply(self, image, draw, train):
@@ -334,7 +339,7 @@ class Rotate(_Affine):
     _names = ("max_deg", "p", "draw", "batch")
 
     def __init__(self, max_deg=10, p=0.5, draw=None, batch=False):
-        self.max_deg = _number("Rotate", "max_deg", max_deg, 0, math.inf, "be at least 0, and finite")
+        self.max_deg = _not_negative("Rotate", "max_deg", max_deg)
         self.p = _probability("Rotate", "p", p)
         self.draw = _fixed("Rotate", "draw", draw)
         self.batch = bool(batch)
@@ -372,7 +377,8 @@ class Zoom(_Affine):
     def __init__(
         self, min_zoom=1.0, max_zoom=1.1, p=0.5, draw=None, draw_x=None, draw_y=None, batch=False
     ):
-        self.min_zoom = _number("Zoom", "min_zoom", min_zoom, 1e-3, math.inf, "be above 0, and finite")
+        rule = "be above 0, and finite"
+        self.min_zoom = _number("Zoom", "min_zoom", min_zoom, 1e-3, math.inf, rule)
         rule = f"be at least min_zoom = {self.min_zoom}, and finite"
         self.max_zoom = _number("Zoom", "max_zoom", max_zoom, self.min_zoom, math.inf, rule)
         self.p = _probability("Zoom", "p", p)
@@ -648,10 +654,10 @@ class Normalize(_Configured):
 
     @staticmethod
     def _channels(argument, values):
-        values = np.asarray(values, dtype=float)
-        if values.shape != (3,) or not np.isfinite(values).all():
-            raise ValueError(f"Normalize: `{argument}` must be 3 finite numbers, got {values}")
-        return values.tolist()
+        array = as_array(argument, "Normalize", values)
+        if array.shape != (3,) or not np.isfinite(array).all():
+            raise ValueError(f"Normalize: `{argument}` must be 3 finite numbers, got {values!r}")
+        return [float(v) for v in array]
 
     def plan(self, batch):
         """Write the statistics into the plan."""
@@ -724,6 +730,10 @@ def aug_transforms(
     [AffineWarp(parts=[['Rotate', {'max_deg': 10.0, 'p': 0.75, 'draw': None, 'batch': False}]])]
     """
     _refuse_others(others)
+    for name, value in (("mult", mult), ("max_rotate", max_rotate), ("min_zoom", min_zoom),
+                        ("max_zoom", max_zoom), ("max_lighting", max_lighting),
+                        ("max_warp", max_warp)):  # fmt: skip
+        _not_negative("aug_transforms", name, value)
     affine, light = [], []
     if do_flip:
         affine.append((Dihedral if flip_vert else Flip)(p=0.5, batch=batch))
@@ -731,7 +741,7 @@ def aug_transforms(
         affine.append(Warp(max_warp * mult, p=p_affine, batch=batch))
     if max_rotate * mult:
         affine.append(Rotate(max_rotate * mult, p=p_affine, batch=batch))
-    if min_zoom < 1 or max_zoom > 1:
+    if (min_zoom, max_zoom) != (1, 1):
         affine.append(Zoom(min_zoom, max_zoom, p=p_affine, batch=batch))
     if max_lighting * mult:
         light = [t(max_lighting * mult, p=p_lighting, batch=batch) for t in (Brightness, Contrast)]
@@ -742,7 +752,14 @@ def aug_transforms(
 def _extra(xtra_tfms):
     if xtra_tfms is None:
         return []
-    return [xtra_tfms] if hasattr(xtra_tfms, "plan") else list(xtra_tfms)
+    several = list(xtra_tfms) if isinstance(xtra_tfms, (list, tuple)) else [xtra_tfms]
+    for t in several:
+        if not hasattr(t, "plan"):
+            raise TypeError(
+                "aug_transforms: `xtra_tfms` must be a batch transform or a list of them, "
+                f"got {t!r}"
+            )
+    return several
 
 
 def _refuse_others(others):
@@ -753,7 +770,8 @@ def _refuse_others(others):
                 " flip_vert, max_rotate, min_zoom, max_zoom, max_lighting, max_warp, p_affine,"
                 " p_lighting, xtra_tfms, batch"
             )
-        if value != _ONE_VALUE[name]:
+        same = value == _ONE_VALUE[name]
+        if not (isinstance(same, bool) and same):
             raise TypeError(
                 f"aug_transforms: `{name}` must be {_ONE_VALUE[name]!r}, got {value!r}: photos get "
                 "their size in item_tfms (Resize, RandomResizedCrop), and are resampled bilinearly "

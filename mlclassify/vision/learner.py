@@ -1,5 +1,6 @@
 """The factory of learners for photos: a backbone, its weights, a head, normalized data."""
 
+from mlclassify.checks import check_has, check_whole
 from mlclassify.learner import Learner, add_normalization
 from mlclassify.optim import Adam
 from mlclassify.rng import check_seed, default_seed
@@ -47,8 +48,10 @@ def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weigh
         There are no weights; the message says the ways out.
     """
     arch = _architecture(arch)
+    check_has("vision_learner", "dls", dls, "be DataLoaders, as DataBlock(...).dataloaders(source) "
+              "gives", "train", "valid", "c")
     n_out = dls.c if n_out is None else n_out
-    _check("n_out", n_out, "be a whole number from 1 on", lambda n: n >= 1 and n == int(n))
+    n_out = check_whole("vision_learner", "n_out", n_out, at_least=1)
     _check("ps", ps, "lie in [0, 1)", lambda p: 0 <= p < 1)
     if weights is not None and not pretrained:
         raise ValueError(
@@ -56,7 +59,7 @@ def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weigh
         )
     seed = default_seed() if seed is None else check_seed("vision_learner", seed)
     body, source = pretrained_tensors(arch.name, weights) if pretrained else (None, "")
-    model = create_model(arch, int(n_out), ps, seed, body, str(source))
+    model = create_model(arch, n_out, ps, seed, body, str(source))
     if normalize:
         add_normalization(dls, Normalize.from_stats(*imagenet_stats))
     learn = Learner(dls, model, loss_func, opt_func, lr, cbs, metrics, path, wd, wd_bn_bias,
@@ -72,7 +75,7 @@ cnn_learner = vision_learner
 def _architecture(arch):
     if isinstance(arch, Architecture):
         return arch
-    if arch in ARCHS:
+    if isinstance(arch, str) and arch in ARCHS:
         return ARCHS[arch]
     raise ValueError(f"vision_learner: `arch` must be one of {', '.join(ARCHS)}, got {arch!r}")
 

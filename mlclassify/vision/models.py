@@ -12,6 +12,7 @@ import numpy as np
 
 from mlclassify import _core
 from mlclassify.arrays import as_float32, images_to_c
+from mlclassify.checks import check_has
 from mlclassify.rng import HEAD_INIT, uniforms
 from mlclassify.tensor import Tensor
 from mlclassify.weights import ModelFileError
@@ -280,6 +281,7 @@ class Model:
         ValueError
             A shape differs, or `strict` and the names differ.
         """
+        check_has("load_state_dict", "state", state, "be a dict from names to arrays", "items")
         own = {**self.net.parameters(), **self.net.buffers()}
         given = {k: v for k, v in state.items() if not k.endswith(_NOT_KEPT)}
         missing = [k for k in own if k not in given]
@@ -335,9 +337,9 @@ class Model:
         train_bn : bool
             Whether batch norms of the frozen groups go on training, as fastai has it.
         """
-        if not -len(self.groups) <= n < len(self.groups):
+        if not isinstance(n, (int, np.integer)) or not -len(self.groups) <= n < len(self.groups):
             raise ValueError(
-                f"freeze_to: `n` must be one of the {len(self.groups)} groups, got {n}"
+                f"freeze_to: `n` must be one of the {len(self.groups)} groups, got {n!r}"
             )
         first = n % len(self.groups)
         self.trainable = [

@@ -1,0 +1,77 @@
+"""Arguments that are no arrays: what they must be, said in one grammar.
+
+Each check returns the argument as its caller goes on with it, or raises in the name of `function`
+with the argument, the rule and what was given.
+"""
+
+import operator
+import os
+from pathlib import Path
+
+
+def check_whole(function, name, value, at_least):
+    """Return `value` as an int that is not below `at_least`.
+
+    Examples
+    --------
+    >>> check_whole("fit", "n_epoch", 3, at_least=1)
+    3
+    >>> check_whole("fit", "n_epoch", 0, at_least=1)
+    Traceback (most recent call last):
+    ...
+    ValueError: fit: `n_epoch` must be an integer of at least 1, got 0
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = at_least - 1
+    if isinstance(value, bool) or number < at_least:
+        raise ValueError(f"{function}: `{name}` must be an integer of at least {at_least}, "
+                         f"got {value!r}")
+    return number
+
+
+def check_function(function, name, value):
+    """Return `value`, which can be called.
+
+    Examples
+    --------
+    >>> check_function("DataBlock", "get_y", "label")
+    Traceback (most recent call last):
+    ...
+    TypeError: DataBlock: `get_y` must be a function, got 'label'
+    """
+    if not callable(value):
+        raise TypeError(f"{function}: `{name}` must be a function, got {value!r}")
+    return value
+
+
+def check_path(function, name, value):
+    """Return `value` as a Path.
+
+    Examples
+    --------
+    >>> check_path("get_files", "path", None)
+    Traceback (most recent call last):
+    ...
+    TypeError: get_files: `path` must be a path or str, got None
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{function}: `{name}` must be a path or str, got {value!r}")
+    return Path(value)
+
+
+def check_has(function, name, value, rule, *attributes):
+    """Return `value`, which has `attributes`; `rule` says what that is, and how to come by it.
+
+    Examples
+    --------
+    >>> check_has("get_preds", "dl", ["1.jpg"], "be a DataLoader", "stream")
+    Traceback (most recent call last):
+    ...
+    TypeError: get_preds: `dl` must be a DataLoader, got list
+    """
+    if isinstance(value, type) or not all(hasattr(value, a) for a in attributes):
+        got = value.__name__ if isinstance(value, type) else type(value).__name__
+        raise TypeError(f"{function}: `{name}` must {rule}, got {got}")
+    return value
