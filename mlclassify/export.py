@@ -23,6 +23,7 @@ from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
 FORMAT_VERSION = 1
 _VERSION, _LEARNER, _HASH = (f"mlclassify.{k}" for k in ("format_version", "learner", "sha256"))
+_LAST = "head.fc2.weight"  # of every network that `build_model` makes
 _ITEM_TFMS = {t.__name__: t for t in (augment.RandomResizedCrop, augment.Resize)}
 _BATCH_TFMS = {
     t.__name__: t
@@ -51,8 +52,8 @@ def write_learner(learn, path):
     ------
     ValueError
         The file name, the loss or a transform is none that a file can hold.
-    FileNotFoundError
-        The folder does not exist.
+    OSError
+        The folder does not exist (FileNotFoundError), or cannot be written to.
     """
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"export: `fname` must end in .safetensors, got {Path(path).name!r}")
@@ -63,22 +64,39 @@ def write_learner(learn, path):
     text = json.dumps(_described(learn), allow_nan=False, ensure_ascii=False)
     tensors = learn.model.state_dict()
     metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: _digest(tensors, text)}
-    write_tensors(path, tensors, metadata)
+    try:
+        write_tensors(path, tensors, metadata)
+    except OSError as error:
+        raise type(error)(
+            f"export: `fname` must be a place to write to, got {str(path)!r} ({error.strerror})"
+        ) from error
 
 
 def _described(learn):
     """Return all of a learner that is no tensor, as JSON has it."""
     model, train = learn.model, learn.dls.train
+    loss = _described_loss(learn.loss_func)
+    _check_can_be_rebuilt(model)
     return {
         "arch": model.arch.name,
         "ps": float(model.ps),
         "vocab": [str(label) for label in learn.dls.vocab],
-        "loss": _described_loss(learn.loss_func),
+        "loss": loss,
         "item_tfms": _described_transforms(train.item_tfms, _ITEM_TFMS),
         "batch_tfms": _described_transforms(train.batch_tfms, _BATCH_TFMS),
         "seed": learn.seed,
         "epochs_begun": learn.epochs_begun,
     }
+
+
+def _check_can_be_rebuilt(model):
+    """Refuse a network that `build_model` could not make again from a name."""
+    if ARCHS.get(model.arch.name) is not model.arch or _LAST not in model.parameters():
+        raise ValueError(
+            f"export: `model` must be create_model's of {', '.join(ARCHS)}, for a file holds no "
+            f"functions, got {model.arch.name}; mlclassify.weights.write_tensors(path, "
+            "model.state_dict()) saves the weights alone"
+        )
 
 
 def _described_loss(loss):
@@ -221,6 +239,8 @@ def _check_types(config):
     vocab = config["vocab"]
     if not all(isinstance(v, str) for v in vocab) or len(set(vocab)) != len(vocab) or not vocab:
         raise ValueError("its vocab must hold texts, each once")
+    if config["arch"] not in ARCHS:
+        raise ValueError(f"its arch must be one of {', '.join(ARCHS)}, got {config['arch']!r}")
     if not 0 <= config["ps"] < 1:
         raise ValueError(f"its ps must lie in [0, 1), got {config['ps']}")
     if not 0 <= config["epochs_begun"] < 2**32:
@@ -228,7 +248,7 @@ def _check_types(config):
 
 
 def _restored_model(config, tensors):
-    last = tensors.get("head.fc2.weight")
+    last = tensors.get(_LAST)
     # Before a network of that size is built: the file itself must be as large.
     if last is None or last.shape[:1] != (len(config["vocab"]),):
         raise ValueError("its last layer must have an output for each label")

@@ -311,6 +311,12 @@ class Learner:
                 f"{train.n} photos with batch size {train.bs}. This DataLoader does not "
                 "contain any batches"
             )
+        if train.smallest_batch == 1 and self.model.needs_pairs:
+            raise ValueError(
+                "fit: the training loader must give no batch of one photo, which batch norm cannot "
+                f"be trained with, got {train.n} photos with batch size {train.bs}; choose another "
+                "bs, or drop_last=True"
+            )
 
     def _fit(self, n_epoch):
         self.n_epoch, self.training = n_epoch, True

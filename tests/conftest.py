@@ -5,6 +5,7 @@ that MLCLASSIFY_TEST_DATA names, else in ../shared/data beside the project.
 """
 
 import os
+import signal
 from pathlib import Path
 
 import matplotlib
@@ -12,6 +13,10 @@ import numpy as np
 import pytest
 
 matplotlib.use("Agg")
+
+# A shell starts background jobs with Ctrl-C ignored, and their children inherit that: the tests of
+# interrupts must find it as Python sets it up in a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _NAMED = os.environ.get("MLCLASSIFY_TEST_DATA")
 _FOLDER = Path(_NAMED) if _NAMED else Path(__file__).resolve().parents[2] / "shared" / "data"

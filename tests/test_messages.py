@@ -1,24 +1,41 @@
 """What is said of bad input: every message whole, in one grammar, naming the argument or file."""
 
 import numpy as np
+import pandas
 import pytest
-from tiny import first, photos, second, tiny, tiny_layers, tiny_learner, tiny_loaders
+from tiny import first, photos, register, second, tiny, tiny_layers, tiny_learner, tiny_loaders
 
-from mlclassify.data.block import DataBlock
+from mlclassify.callbacks import Callback, ParamScheduler
+from mlclassify.data.block import DataBlock, MultiCategoryBlock
 from mlclassify.data.files import get_image_files, parent_label
-from mlclassify.data.split import EndSplitter
+from mlclassify.data.samples import drawn_bears
+from mlclassify.data.scrape import scrape_images
+from mlclassify.data.split import (
+    ColSplitter,
+    EndSplitter,
+    FuncSplitter,
+    MaskSplitter,
+    RandomSplitter,
+)
+from mlclassify.data.transforms import ColReader
 from mlclassify.functional import F, nn
-from mlclassify.learner import load_learner
+from mlclassify.learner import Learner, load_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
-from mlclassify.metrics import APScoreMulti, accuracy_multi, average_precision_score
+from mlclassify.metrics import (
+    AccumMetric,
+    APScoreMulti,
+    AvgMetric,
+    accuracy_multi,
+    average_precision_score,
+)
+from mlclassify.optim import cosine
 from mlclassify.plot import plot_sweep, show_images
 from mlclassify.rng import set_seed
 from mlclassify.thresholds import best_threshold
-from mlclassify.vision.augment import Resize
+from mlclassify.vision.augment import Normalize, RandomResizedCrop, Resize, aug_transforms
 from mlclassify.vision.learner import vision_learner
 from mlclassify.vision.models import resnet18
 from mlclassify.weights import ModelFileError
-
 
 X = np.zeros((2, 3), np.float32)
 PHOTO = photos(1)[0][0]
@@ -34,10 +51,22 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 this is no photo")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.safetensors").mkdir()
 
 
 def learner(**options):
     return tiny_learner(10, 4, **options)
+
+
+def split_by(splitter):
+    items = [(f"{i}.jpg", ["black"]) for i in range(10)]
+    DataBlock(get_x=first, get_y=second, splitter=splitter).dataloaders(items, bs=4)
+
+
+def export(name):
+    with pytest.MonkeyPatch.context() as patch:
+        register(patch)
+        learner().export(name)
 
 
 def folder_block():
@@ -88,7 +117,59 @@ TABLE = [
      "for 9.jpg (1 such in all); choose another splitter seed, or pass MultiCategoryBlock("
      "vocab=...) with all labels, or add_na=True. Labels 'zebra' were not included in the "
      "training dataset"),
+    (lambda: folder_block().dataloaders(None), TypeError,
+     "get_files: `path` must be a path or str, got None"),
+    (lambda: parent_label(3), TypeError, "parent_label: `o` must be a path or str, got 3"),
+    (lambda: DataBlock(get_y="label"), TypeError,
+     "DataBlock: `get_y` must be a function, got 'label'"),
+    (lambda: DataBlock(get_y=second, splitter=0.2), TypeError,
+     "DataBlock: `splitter` must be a function, got 0.2"),
+    (lambda: split_by(lambda items: 0.2), ValueError,
+     "DataBlock: `splitter` must return (training positions, validation positions), two lists of "
+     "integers, got 0.2"),
+    (lambda: split_by(lambda items: ([0], [1], [2])), ValueError,
+     "DataBlock: `splitter` must return (training positions, validation positions), two lists of "
+     "integers, got 3 lists"),
+    (lambda: split_by(RandomSplitter(1.0)), ValueError,
+     "DataBlock: `splitter` must leave items to train on, got none of 10"),
+    (lambda: RandomSplitter("20%"), TypeError,
+     "RandomSplitter: `valid_pct` must be a number in [0, 1], got '20%'"),
+    (lambda: FuncSplitter("valid"), TypeError,
+     "FuncSplitter: `func` must be a function, got 'valid'"),
+    (lambda: MaskSplitter(None), TypeError,
+     "MaskSplitter: `mask` must be a sequence of bool, got None"),
+    (lambda: ColReader("lables")({"fname": "1.jpg", "labels": "sun"}), KeyError,
+     "ColReader: `cols` must name columns of fname, labels, got 'lables'"),
+    (lambda: ColReader("labels", label_delim=3), ValueError,
+     "ColReader: `label_delim` must be a text that is not empty, got 3"),
+    (lambda: ColSplitter("valid")(pandas.DataFrame({"is_valid": [0, 1]})), KeyError,
+     "ColSplitter: `col` must name a column of is_valid, or its position, got 'valid'"),
+    (lambda: MultiCategoryBlock(encoded=True, vocab=["a", "b"]).categorize()(["a"]), TypeError,
+     "MultiCategoryBlock: `get_y` must hold numbers, got ['a']"),
+    (lambda: drawn_bears("new", 0, 1), ValueError,
+     "drawn_bears: `n` must be an integer of at least 1, got 0"),
+    (lambda: scrape_images("new", [3], "bear", search=print), ValueError,
+     "scrape_images: `labels` must be names that a folder can have, got 3"),
+    (lambda: tiny_loaders(10, 4, path=3), TypeError,
+     "DataLoaders: `path` must be a path or str, got 3"),
+    (lambda: tiny_loaders(10, 4).show_batch([PHOTO]), TypeError,
+     "show_batch: `b` must be a batch (images, targets), as dls.one_batch() gives, got [" +
+     repr(PHOTO)[:96] + "..."),
+    # transforms
+    (lambda: RandomResizedCrop(228, ratio=1), ValueError,
+     "RandomResizedCrop: `ratio` must be (low, high), 0 < low <= high, got 1"),
+    (lambda: RandomResizedCrop(None), ValueError,
+     "RandomResizedCrop: `size` must be a positive integer or (height, width) of such, got None"),
+    (lambda: aug_transforms(max_rotate="10"), TypeError,
+     "aug_transforms: `max_rotate` must be a number, got '10'"),
+    (lambda: aug_transforms(max_zoom=np.nan), ValueError,
+     "aug_transforms: `max_zoom` must be at least 0, and finite, got nan"),
+    (lambda: aug_transforms(xtra_tfms=3), TypeError,
+     "aug_transforms: `xtra_tfms` must be a batch transform or a list of them, got 3"),
+    (lambda: Normalize("a", "b"), TypeError, "Normalize: `mean` must hold numbers, got 'a'"),
     # losses
+    (lambda: BCEWithLogitsLossFlat(thresh=[]), ValueError,
+     "BCEWithLogitsLossFlat: `thresh` must be one number or have shape (L,), got (0,)"),
     (lambda: BCEWithLogitsLossFlat()(X, X + 2), ValueError,
      f"{BCE}: `target` must lie in [0, 1], got 2.0 at index 0"),
     (lambda: F.binary_cross_entropy_with_logits(X, X - 1), ValueError,
@@ -131,7 +212,44 @@ TABLE = [
      "APScoreMulti: `absent` must be 'zero' or 'skip', got 'nan'"),
     (lambda: best_threshold(X, X, [2.0]), ValueError,
      f"best_threshold: `thresholds` {RANGE}, got 2.0 at index 0"),
+    (lambda: accuracy_multi(X, X, thresh=[]), ValueError,
+     "accuracy_multi: `thresh` must be one number or have shape (L,), got (0,)"),
+    (lambda: AvgMetric("accuracy"), TypeError,
+     "AvgMetric: `func` must be a function, got 'accuracy'"),
+    (lambda: AccumMetric(max, thresh=np.nan), ValueError,
+     "AccumMetric: `thresh` must not be NaN, got nan"),
+    (lambda: learner(metrics=AccumMetric(max, thresh=[0, 0])).validate(), ValueError,
+     "AccumMetric: `thresh` must be a number or have shape (3,), got (2,)"),
     # training
+    (lambda: tiny_learner(6, 1).fit(1), ValueError,
+     "fit: the training loader must give no batch of one photo, which batch norm cannot be trained "
+     "with, got 5 photos with batch size 1; choose another bs, or drop_last=True"),
+    (lambda: tiny_learner(dls=tiny_loaders(12, 3, drop_last=False)).fit(1), ValueError,
+     "fit: the training loader must give no batch of one photo, which batch norm cannot be trained "
+     "with, got 10 photos with batch size 3; choose another bs, or drop_last=True"),
+    (lambda: Learner(tiny_loaders(10, 4), tiny), TypeError,
+     "Learner: `model` must be a Model, as create_model(arch, n_out) gives; vision_learner(dls, "
+     "arch) makes both, got Architecture"),
+    (lambda: vision_learner(folder_block(), tiny), TypeError,
+     "vision_learner: `dls` must be DataLoaders, as DataBlock(...).dataloaders(source) gives, got "
+     "DataBlock"),
+    (lambda: learner(opt_func="adam"), TypeError,
+     "Learner: `opt_func` must be a function, got 'adam'"),
+    (lambda: learner().remove_cbs(Callback()), ValueError,
+     "remove_cbs: `cbs` must be of this learner, got Callback"),
+    (lambda: learner().fit(1, lr="0.1"), TypeError, "fit: `lr` must be a number, got '0.1'"),
+    (lambda: learner().fit_one_cycle(1, moms=0.9), ValueError,
+     "fit_one_cycle: `moms` must be 3 numbers, got 0.9"),
+    (lambda: learner().fit_one_cycle(1, div="a"), TypeError,
+     "fit_one_cycle: `div` must be a number, got 'a'"),
+    (lambda: learner().fit_one_cycle(1, pct_start=None), TypeError,
+     "fit_one_cycle: `pct_start` must be a number, got None"),
+    (lambda: ParamScheduler(cosine), TypeError,
+     f"ParamScheduler: `schedules` must be a dict, got {cosine!r}"),
+    (lambda: learner().freeze_to("head"), ValueError,
+     "freeze_to: `n` must be one of the 3 groups, got 'head'"),
+    (lambda: setattr(learner(), "dls", "photos"), TypeError,
+     "Learner: `dls` must be DataLoaders, as DataBlock(...).dataloaders(source) gives, got str"),
     (nan_logits, FloatingPointError,
      "fit: the loss must be finite, got nan at step 0 of epoch 0: the parameter head.fc2.weight "
      "holds NaN or infinity. The model stands at the step before"),
@@ -171,6 +289,12 @@ TABLE = [
     (lambda: learner(seed=-1), ValueError, "Learner: `seed` must lie in [0, 2**64), got -1"),
     (lambda: set_seed("a"), TypeError, "set_seed: `seed` must be an integer, got 'a'"),
     # asking
+    (lambda: learner().get_preds(dl=["1.jpg"]), TypeError,
+     "Learner: `dl` must be a DataLoader, as dls.test_dl(files) gives, got list"),
+    (lambda: learner().get_preds(act=0.5), TypeError,
+     "get_preds: `act` must be a function, got 0.5"),
+    (lambda: learner().show_results(max_n=0), ValueError,
+     "show_results: `max_n` must be an integer of at least 1, got 0"),
     (lambda: learner().model(np.zeros((2, 4, 8, 8))), ValueError,
      "images_to_c: `x` must have shape (N, 3, H, W), got (2, 4, 8, 8)"),
     (lambda: learner().get_preds(ds_idx=2), ValueError,
@@ -197,7 +321,16 @@ TABLE = [
      "load_learner: 'empty' must be a regular file"),
     (lambda: load_learner("missing.safetensors"), FileNotFoundError,
      "load_learner: there is no file 'missing.safetensors'"),
+    (lambda: load_learner(None), TypeError,
+     "load_learner: `fname` must be a path or str, got None"),
+    (lambda: export("empty.safetensors"), IsADirectoryError,
+     "export: `fname` must be a place to write to, got 'empty.safetensors' (Is a directory)"),
+    (lambda: learner().export(), ValueError,
+     "export: `model` must be create_model's of resnet18, for a file holds no functions, got tiny; "
+     "mlclassify.weights.write_tensors(path, model.state_dict()) saves the weights alone"),
     # weights and the factory
+    (lambda: vision_learner(tiny_loaders(), tiny, weights=3), TypeError,
+     "vision_learner: `weights` must be a path or str, got 3"),
     (lambda: vision_learner(tiny_loaders(), resnet18), FileNotFoundError,
      "vision_learner: no pretrained weights of resnet18 here, and no download "
      "(ModuleNotFoundError: import of huggingface_hub halted; None in sys.modules).\n"
@@ -227,7 +360,15 @@ TABLE = [
     (lambda: learner().model.load_state_dict({}), ValueError,
      "load_state_dict: `state` must have the names of the model, got 'conv1.weight' and "
      f"{len(tiny_layers()) + 15} more missing and none unknown"),
+    (lambda: learner().model.load_state_dict(3), TypeError,
+     "load_state_dict: `state` must be a dict from names to arrays, got int"),
     # pictures
+    (lambda: show_images(None), TypeError,
+     "show_images: `images` must be a sequence, got NoneType"),
+    (lambda: show_images([PHOTO], titles=["a", "b"]), ValueError,
+     "show_images: `titles` must be one for each of 1 images, got 2"),
+    (lambda: learner().recorder.plot_loss(skip_start=-1), ValueError,
+     "plot_loss: `skip_start` must be an integer of at least 0, got -1"),
     (lambda: show_images([PHOTO], nrows=0), ValueError,
      "show_images: `nrows` must be an integer of at least 1, got 0"),
     (lambda: plot_sweep([1, 2], [1]), ValueError,

@@ -203,7 +203,7 @@ def test_a_full_disk_is_not_an_error_of_one_link(web, tmp_path, monkeypatch):
 
 
 def test_no_thread_is_left(web, tmp_path):
-    download_images([web + "ok?%d" % i for i in range(20)], tmp_path)
+    download_images([f"{web}ok?{i}" for i in range(20)], tmp_path)
     verify_images(get_image_files(tmp_path))
     assert not [t for t in threading.enumerate() if t.name.startswith("mlclassify-")]
 

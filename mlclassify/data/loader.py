@@ -98,6 +98,12 @@ class DataLoader:
         """Whether the photos have targets."""
         return self.dataset.has_labels
 
+    @property
+    def smallest_batch(self):
+        """Number of photos in the smallest batch of an epoch."""
+        rest = 0 if self.drop_last else self.n % self.bs
+        return rest or min(self.bs, self.n)
+
     def __len__(self):
         return self.n // self.bs if self.drop_last else math.ceil(self.n / self.bs)
 

@@ -371,6 +371,12 @@ class Model:
         return None
 
     @property
+    def needs_pairs(self):
+        """Whether training normalizes over the photos of a batch alone, so that one is too few."""
+        return any(kind == "batchnorm" and not self._in_body(name)
+                   for name, kind in self._kinds.items())
+
+    @property
     def num_parameters(self):
         """How many numbers are learned, frozen ones included."""
         return sum(value.size for value in self.net.parameters().values())
