@@ -3,9 +3,10 @@
     python benchmarks/bears.py BEARS WEIGHTS [--peers PYTHON] [--out FOLDER]
 
 BEARS holds photos in the folders black, grizzly and teddy; the first 100 of each are used, sorted,
-split with seed 0, as in the post: 240 to train on, 60 to validate on. WEIGHTS are ImageNet weights of
-a ResNet-18 under torchvision's names. PYTHON is the interpreter of an environment with fastai: then
-fastai runs the same (benchmarks/peer_fastai.py) in turn with ours, seed by seed, on the same machine.
+split with seed 0, as in the post: 240 to train on, 60 to validate on. WEIGHTS are ImageNet weights
+of a ResNet-18 under torchvision's names. PYTHON is the interpreter of an environment with fastai:
+then fastai runs the same (benchmarks/peer_fastai.py) in turn with ours, seed by seed, on the same
+machine.
 """
 
 import argparse
@@ -160,18 +161,19 @@ def report(ours, theirs, peer):
     lines = ["# The post's run: five seeds, beside fastai", "",
              f"mlclassify {__version__}, {_core.isa()}, {_core.get_num_threads()} threads of "
              f"{os.cpu_count()} ({cpu_name()}); Python {platform.python_version()}; "
-             "`fine_tune(4)`, resnet18, 228 px, batch 64, 240 photos to train on, 60 to validate on.",
+             "`fine_tune(4)`, resnet18, 228 px, batch 64, 240 photos to train on, 60 to validate "
+             "on.",
              "", "Made by `python benchmarks/bears.py BEARS WEIGHTS"
-             f"{' --peers PYTHON' if peer else ''} --out benchmarks/results`. Seconds hold training "
-             "and validation of an epoch.", "", "## mlclassify", "", *table(ours)]
+             f"{' --peers PYTHON' if peer else ''} --out benchmarks/results`. Seconds hold "
+             "training and validation of an epoch.", "", "## mlclassify", "", *table(ours)]
     if theirs:
         r = ratios(ours, theirs)
         lines += ["", f"## {peer}, in turn with the above", "", *table(theirs), "",
                   f"An epoch of fastai takes {statistics.median(r):.2f} times as long as ours "
                   f"(pairs of runs: {r[0]:.2f} to {r[-1]:.2f})."]
     misses = check(ours)
-    lines += ["", "Bounds (each seed: valid loss <= .27, accuracy_multi(.95) >= .94, AP >= .98; means: "
-              "valid loss <= .19, AP >= .990): "
+    lines += ["", "Bounds (each seed: valid loss <= .27, accuracy_multi(.95) >= .94, AP >= .98; "
+              "means: valid loss <= .19, AP >= .990): "
               + ("all reached." if not misses else "NOT reached: " + "; ".join(misses) + ".")]
     return "\n".join(lines) + "\n"
 

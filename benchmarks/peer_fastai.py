@@ -2,7 +2,8 @@
 
     python peer_fastai.py BEARS WEIGHTS SEED
 
-Prints one line of JSON: the peer's versions, and (valid_loss, accuracy, AP, seconds) of every epoch.
+Prints one line of JSON: the peer's versions, and (valid_loss, accuracy, AP, seconds) of every
+epoch.
 """
 
 import json

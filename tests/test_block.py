@@ -481,7 +481,8 @@ def test_col_reader():
     assert ColReader(["n", 0])(row) == [3, "1"]
     named = next(pd.DataFrame({"y": ["a"]}).itertuples())
     assert ColReader("y")(named) == "a" and ColReader(0)(named) == 0
-    with pytest.raises(ValueError, match="ColReader: `label_delim` must be a text that is not empty"):
+    rule = "ColReader: `label_delim` must be a text that is not empty"
+    with pytest.raises(ValueError, match=rule):
         ColReader("y", label_delim="")
 
 

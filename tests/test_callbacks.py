@@ -26,7 +26,6 @@ from mlclassify.callbacks import (
 from mlclassify.metrics import accuracy_multi
 
 
-
 class StandIn(SimpleNamespace):
     """As much of a learner as a callback looks at, and weakly referable as a learner is."""
 
