@@ -95,6 +95,14 @@ struct mlc_layer_class {
     void (*commit)(const mlc_run *run); /* update running statistics after a whole forward */
 };
 
+/* The declare of a layer without parameters that keeps its channels. */
+static inline mlc_status mlc_same_channels(mlc_layer *layer, mlc_error *error)
+{
+    (void)error;
+    layer->out_channels = layer->in_channels;
+    return MLC_OK;
+}
+
 #define LAYER(kind) extern const mlc_layer_class mlc_layer_##kind;
 #include "layers.def"
 #undef LAYER

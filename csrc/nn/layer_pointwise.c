@@ -1,13 +1,6 @@
 /* ReLU and dropout, where they are not part of a batch norm. A task is one row of one image. */
 #include "layer.h"
 
-static mlc_status same_channels(mlc_layer *layer, mlc_error *error)
-{
-    (void)error;
-    layer->out_channels = layer->in_channels;
-    return MLC_OK;
-}
-
 static mlc_status same_shape(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
                              mlc_tensor *out, mlc_error *error)
 {
@@ -57,7 +50,7 @@ const mlc_layer_class mlc_layer_relu = {
     .kind = "relu",
     .min_inputs = 1,
     .max_inputs = 1,
-    .declare = same_channels,
+    .declare = mlc_same_channels,
     .shape = same_shape,
     .plan = relu_plan,
     .forward = relu_forward,
@@ -71,7 +64,7 @@ static mlc_status dropout_declare(mlc_layer *layer, mlc_error *error)
     if (!(layer->options.p >= 0 && layer->options.p < 1))
         return mlc_fail(error, MLC_VALUE, "Net: layer %zu (dropout) must have p in [0, 1), got %g",
                         layer->index, layer->options.p);
-    return same_channels(layer, error);
+    return mlc_same_channels(layer, error);
 }
 
 static bool dropout_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,

@@ -5,13 +5,6 @@
 
 enum { MAX_TAPS = 255 };
 
-static mlc_status same_channels(mlc_layer *layer, mlc_error *error)
-{
-    (void)error;
-    layer->out_channels = layer->in_channels;
-    return MLC_OK;
-}
-
 /* --- maxpool --------------------------------------------------------------------------------- */
 
 static mlc_status max_declare(mlc_layer *layer, mlc_error *error)
@@ -24,7 +17,7 @@ static mlc_status max_declare(mlc_layer *layer, mlc_error *error)
             "Net: layer %zu (maxpool) must have kernel 1 to 15, stride >= 1 and padding "
             "of at most half the kernel, got kernel %zu, stride %zu, padding %zu",
             layer->index, o->kernel, o->stride, o->padding);
-    return same_channels(layer, error);
+    return mlc_same_channels(layer, error);
 }
 
 static mlc_status max_shape(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
@@ -200,7 +193,7 @@ const mlc_layer_class mlc_layer_avgpool = {
     .kind = "avgpool",
     .min_inputs = 1,
     .max_inputs = 1,
-    .declare = same_channels,
+    .declare = mlc_same_channels,
     .shape = image_shape,
     .plan = image_plan,
     .forward = image_forward,
