@@ -22,7 +22,7 @@ typedef struct {
     mlc_task *task;
     void *context;
     size_t n;
-    atomic_size_t next;
+    atomic_size_t next, seat;
     atomic_bool stop;
 } job;
 
@@ -38,6 +38,7 @@ static struct {
           .done = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local bool inside; /* this thread is running a task */
+static _Thread_local size_t seat; /* and its number among those of the region */
 static _Thread_local struct {
     mlc_poll *poll;
     void *context;
@@ -150,6 +151,7 @@ static bool poll_now(void)
 static void run_tasks(job *j, bool caller)
 {
     bool outer = inside;
+    if (!outer) seat = atomic_fetch_add(&j->seat, 1);
     inside = true;
     while (!atomic_load_explicit(&j->stop, memory_order_relaxed)) {
         size_t i = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed);
@@ -249,12 +251,20 @@ static void retire(job *j)
     pthread_mutex_unlock(&pool.mutex);
 }
 
+size_t mlc_worker(void) { return inside ? seat : 0; }
+
 bool mlc_parallel_for(size_t n, mlc_task *task, void *context)
+{
+    return mlc_parallel_limit(n, MAX_THREADS, task, context);
+}
+
+bool mlc_parallel_limit(size_t n, size_t limit, mlc_task *task, void *context)
 {
     if (polling.stopped) return false;
     job j = {.task = task, .context = context, .n = n};
     int threads = inside || n < 2 ? 1 : mlc_threads_get();
     if ((size_t)threads > n) threads = (int)n;
+    if ((size_t)threads > limit) threads = (int)limit;
     bool shared = threads > 1 && publish(&j, threads - 1);
     run_tasks(&j, true);
     if (shared) retire(&j);

@@ -18,6 +18,13 @@ typedef void mlc_task(void *context, size_t index);
  * thread. False if the caller's poll function asked to stop: then some tasks did not run. */
 bool mlc_parallel_for(size_t n, mlc_task *task, void *context);
 
+/* As above on at most `limit` threads. */
+bool mlc_parallel_limit(size_t n, size_t limit, mlc_task *task, void *context);
+
+/* Which of a region's threads runs the current task, from 0 on: scratch memory goes by it, results
+ * never do. */
+size_t mlc_worker(void);
+
 /* Threads a region may use, the caller included; at least 1. At first MLCLASSIFY_NUM_THREADS,
  * else what affinity and the cgroup's CPU quota leave. */
 int mlc_threads_get(void);

@@ -62,6 +62,16 @@ typedef struct {
     bool keeps_input, keeps_output; /* read again by backward */
 } mlc_needs;
 
+/* What a convolution does with its output while that is in the cache: the moments of every channel
+ * (of y as computed), then y = max(0, scale y + shift + residual), as far as asked for. */
+typedef struct {
+    double *mean, *variance;    /* out_channels numbers each, over all pixels; NULL: not wanted */
+    const float *scale, *shift; /* a stride of floats each; NULL: y stays as it is */
+    const float *residual;      /* a tensor of shape `like`; NULL: none; only with a scale */
+    const mlc_tensor *like;
+    bool relu; /* only with a scale */
+} mlc_epilogue;
+
 typedef struct {
     mlc_layer *layer;
     const mlc_tensor *in[MLC_MAX_INPUTS], *out;
@@ -70,6 +80,7 @@ typedef struct {
     void *saved, *scratch;
     bool train;
     mlc_key key;
+    const mlc_epilogue *epilogue; /* of a convolution's forward; NULL: none */
     /* backward only; shapes of gradients differ from those of values in their halo */
     const mlc_tensor *din[MLC_MAX_INPUTS], *dout;
     float *dx[MLC_MAX_INPUTS]; /* NULL: nobody needs it */
