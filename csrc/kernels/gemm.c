@@ -39,24 +39,28 @@ static inline __attribute__((always_inline)) void tile_store(vf sum[TILE_ROWS][T
 
 /* Sums are written out every SEGMENT steps: a float sum of a few thousand terms in a row loses
  * twice the digits of one of sums of a few hundred, for 1 % of the time. */
-enum { SEGMENT = 256 };
+enum { SEGMENT = 256, LINE = 64 };
 
 static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile, size_t rows)
 {
     vf sum[TILE_ROWS][TILE_VECTORS];
     const float *w = tile->weights;
     bool accumulate = tile->accumulate;
+    const char *later = (const char *)(tile->later ? tile->later : w);
     size_t left = SEGMENT;
     tile_zero(sum, rows);
     for (size_t t = 0; t < tile->taps; t++) {
         const float *in[TILE_ROWS];
         UNROLL
         for (size_t i = 0; i < rows; i++) in[i] = tile->in[i] + tile->offset[t];
+        const char *ahead = (const char *)(in[0] + tile->ahead);
         for (size_t k = 0; k < tile->run;) {
             size_t end = tile->run - k < left ? tile->run : k + left;
             left -= end - k;
-            for (; k < end; k++, w += TILE_VECTORS * VN) {
+            for (; k < end; k++, w += TILE_VECTORS * VN, ahead += LINE, later += LINE) {
                 vf b[TILE_VECTORS];
+                __builtin_prefetch(ahead, 0, 3);
+                __builtin_prefetch(later, 0, 2);
                 UNROLL
                 for (size_t j = 0; j < TILE_VECTORS; j++) b[j] = v_load(w + j * VN);
                 UNROLL
@@ -96,11 +100,13 @@ static void gemm_tile(const mlc_tile *tile)
 static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o, size_t rows)
 {
     vf sum[TILE_ROWS][TILE_VECTORS];
+    const char *later = (const char *)(o->later ? o->later : o->b[0]);
     tile_zero(sum, rows);
     for (size_t s = 0; s < o->segments; s++) {
         const float *a = o->a[s], *b = o->b[s];
-        for (size_t p = 0; p < o->pixels; p++, a += o->a_step, b += o->b_step) {
+        for (size_t p = 0; p < o->pixels; p++, a += o->a_step, b += o->b_step, later += LINE) {
             vf v[TILE_VECTORS];
+            __builtin_prefetch(later, 0, 2);
             UNROLL
             for (size_t j = 0; j < TILE_VECTORS; j++) v[j] = v_load(b + j * VN);
             UNROLL

@@ -32,7 +32,9 @@ typedef struct {
     const ptrdiff_t *offset;
     size_t taps, run;
     const float *weights;
-    bool accumulate; /* add to out instead of writing it */
+    bool accumulate;    /* add to out instead of writing it */
+    size_t ahead;       /* the next call's rows: floats from in[0]; fetched into the L1 cache */
+    const float *later; /* what a later call reads, fetched into the L2 cache; NULL: nothing */
 } mlc_tile;
 
 /* out[i][0..columns) (+)= sum over segments s, pixels p of
@@ -45,7 +47,37 @@ typedef struct {
     float *out;
     size_t out_step;
     bool accumulate;
+    const float *later; /* as of mlc_tile */
 } mlc_outer;
+
+/* Winograd's transforms; see kernels/winograd.c. Channels of transformed tiles come in blocks. */
+enum { MLC_WINO_POINTS = 36, MLC_WINO_BLOCK = 64 };
+
+/* One tile into 36 points: channel c of point p to v[p * point + c / width * block + c % width]. */
+typedef struct {
+    const float *const *pixel; /* (6 i + j): the tile's pixels, a line of 6 addresses a row */
+    size_t rows, cols;         /* points: 5 or 6 along each axis */
+    size_t channels, width;    /* width divides channels and is a multiple of MLC_LANES */
+    float *v;
+    size_t point, block;
+} mlc_wino_in;
+
+/* What becomes of the outputs: stored, added to y, stored and summed, normalized and stored. */
+enum { MLC_WINO_STORE, MLC_WINO_ADD, MLC_WINO_SUMS, MLC_WINO_NORM };
+
+/* 36 points of one tile into rows - 2 by cols - 2 pixels; blocks are of MLC_WINO_BLOCK channels. */
+typedef struct {
+    const float *m;
+    size_t point, block, rows, cols, channels;
+    float *y;
+    size_t row, pixel; /* steps of y in floats */
+    int then;
+    float *origin, *sum, *square;          /* SUMS: sums of y - origin and its square; */
+    bool first;                            /* the first tile makes its first pixel the origin */
+    const float *scale, *shift, *residual; /* NORM: y scale + shift + residual, or without */
+    size_t residual_row, residual_pixel;
+    bool relu;
+} mlc_wino_out;
 
 /* One Adam update; see kernels/optim.c. */
 typedef struct {

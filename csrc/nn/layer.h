@@ -52,6 +52,7 @@ typedef struct {
     mlc_buffer *mean, *variance; /* running statistics; NULL: none */
     float *packed, *packed_back; /* weights as the kernels read them; see conv */
     bool stale, stale_back;      /* the packed form is older than the weights */
+    bool exact;                  /* no algorithm that rounds more than a direct sum */
 } mlc_layer;
 
 /* What a layer asks of a plan. */
@@ -60,6 +61,7 @@ typedef struct {
     size_t saved;                   /* bytes from forward to backward */
     size_t scratch, scratch_back;   /* bytes within one call */
     bool keeps_input, keeps_output; /* read again by backward */
+    size_t workers;                 /* threads that the scratch is for; 0: it does not matter */
 } mlc_needs;
 
 /* What a convolution does with its output while that is in the cache: the moments of every channel
@@ -78,6 +80,7 @@ typedef struct {
     const float *x[MLC_MAX_INPUTS];
     float *y;
     void *saved, *scratch;
+    size_t workers; /* as in the needs */
     bool train;
     mlc_key key;
     const mlc_epilogue *epilogue; /* of a convolution's forward; NULL: none */

@@ -13,6 +13,7 @@
  *                of their own, added in order: enough tasks for many threads, the same bits for
  *                any. */
 #include "product.h"
+#include "winograd.h"
 
 enum {
     MAX_KERNEL = 15,
@@ -106,10 +107,31 @@ static size_t reach(const mlc_options *o, size_t in, size_t out)
     return (size_t)halo;
 }
 
+static bool uses_winograd(const mlc_layer *layer, const mlc_tensor *in, const mlc_tensor *out)
+{
+    const mlc_options *o = &layer->options;
+    return !layer->exact && o->kernel == 3 && o->stride == 1 && o->padding == 1 &&
+           mlc_winograd_pays(in, out);
+}
+
+static bool winograd_plan(const mlc_tensor *in, const mlc_tensor *out, mlc_needs *needs)
+{
+    size_t data, weights, workers = (size_t)mlc_threads_get();
+    if (!mlc_winograd_scratch(in, out, workers, &needs->scratch) ||
+        !mlc_winograd_scratch(out, in, workers, &data) ||
+        !mlc_winograd_weights_scratch(in, out, workers, &weights))
+        return false;
+    needs->scratch_back = data > weights ? data : weights;
+    needs->keeps_input = true;
+    needs->workers = workers;
+    return true;
+}
+
 static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
                       mlc_needs *needs)
 {
     const mlc_options *o = &layer->options;
+    if (uses_winograd(layer, in[0], out)) return winograd_plan(in[0], out, needs);
     size_t high = reach(o, in[0]->h, out->h), wide = reach(o, in[0]->w, out->w), bytes;
     needs->halo_in = o->padding;
     needs->halo_dy = high > wide ? high : wide;
@@ -204,7 +226,7 @@ static mlc_steps steps_of(const mlc_tensor *t, size_t stride)
     return (mlc_steps){tensor_image(t), stride * tensor_row(t), stride * t->stride};
 }
 
-static bool conv_forward(const mlc_run *run)
+static bool direct_forward(const mlc_run *run)
 {
     const mlc_options *o = &run->layer->options;
     const mlc_tensor *in = run->in[0], *out = run->out;
@@ -226,6 +248,25 @@ static bool conv_forward(const mlc_run *run)
         .weights = run->layer->packed,
     };
     return mlc_product_run(&product);
+}
+
+static bool winograd_forward(const mlc_run *run)
+{
+    mlc_winograd job = {.in = run->in[0],
+                        .out = run->out,
+                        .x = run->x[0],
+                        .y = run->y,
+                        .weight = run->layer->weight,
+                        .epilogue = run->epilogue,
+                        .scratch = run->scratch,
+                        .workers = run->workers};
+    return mlc_winograd_run(&job);
+}
+
+static bool conv_forward(const mlc_run *run)
+{
+    bool winograd = uses_winograd(run->layer, run->in[0], run->out);
+    return winograd ? winograd_forward(run) : direct_forward(run);
 }
 
 /* --- backward: data -------------------------------------------------------------------------- */
@@ -359,8 +400,32 @@ static bool backward_weights(const mlc_run *run)
            mlc_parallel_for(mlc_padded(run->layer->out_channels) / MLC_LANES, reduce_task, &job);
 }
 
+static bool winograd_backward(const mlc_run *run)
+{
+    mlc_winograd_weights weights = {.in = run->in[0],
+                                    .dout = run->dout,
+                                    .x = run->x[0],
+                                    .dy = run->dy,
+                                    .dweight = run->layer->weight->grad,
+                                    .accumulate = run->accumulate_params,
+                                    .scratch = run->scratch,
+                                    .workers = run->workers};
+    mlc_winograd data = {.in = run->dout,
+                         .out = run->din[0],
+                         .x = run->dy,
+                         .y = run->dx[0],
+                         .weight = run->layer->weight,
+                         .turned = true,
+                         .accumulate = run->accumulate[0],
+                         .scratch = run->scratch,
+                         .workers = run->workers};
+    return (!run->layer->weight->trainable || mlc_winograd_weights_run(&weights)) &&
+           (!run->dx[0] || mlc_winograd_run(&data));
+}
+
 static bool conv_backward(const mlc_run *run)
 {
+    if (uses_winograd(run->layer, run->in[0], run->out)) return winograd_backward(run);
     if (run->layer->weight->trainable && !backward_weights(run)) return false;
     return !run->dx[0] || backward_data(run);
 }

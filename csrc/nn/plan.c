@@ -223,6 +223,7 @@ static mlc_run run_of(const mlc_net *net, const mlc_plan *plan, size_t i)
     }
     run.saved = block_at(plan, plan->saved[i]);
     run.scratch = block_at(plan, plan->scratch[i]);
+    run.workers = plan->needs[i].workers;
     return run;
 }
 

@@ -44,9 +44,15 @@ static void product_block(void *context, size_t index)
     for (size_t column = 0; column < p->columns; column += panel) {
         size_t columns = p->columns - column < panel ? p->columns - column : panel;
         for (size_t i = 0; i < count; i += rows) {
-            mlc_tile tile = {in + i,  out + i,   count - i < rows ? count - i : rows,
-                             columns, p->offset, p->taps,
-                             p->run,  weights,   p->accumulate};
+            mlc_tile tile = {.in = in + i,
+                             .out = out + i,
+                             .rows = count - i < rows ? count - i : rows,
+                             .columns = columns,
+                             .offset = p->offset,
+                             .taps = p->taps,
+                             .run = p->run,
+                             .weights = weights,
+                             .accumulate = p->accumulate};
             mlc_kernel->gemm_tile(&tile);
         }
         for (size_t i = 0; i < count; i++) out[i] += panel;

@@ -1,0 +1,617 @@
+#include "winograd.h"
+
+enum {
+    POINTS = MLC_WINO_POINTS,
+    BLOCK = MLC_WINO_BLOCK,
+    PAD = 16,        /* floats between points: without them all 36 fall into one cache set */
+    MAX_TILES = 256, /* of a block */
+    MAX_PARTS = 8,   /* partial sums of the weights' gradient */
+    MAX_CHANNELS = 4096
+};
+
+/* --- tiles ----------------------------------------------------------------------------------- */
+
+typedef struct {
+    size_t n, y, x, rows, cols; /* first pixel; points along each axis */
+} tile;
+
+/* A block: tiles sorted so that at each point those that have it are one range. */
+typedef struct {
+    tile tile[MAX_TILES];
+    size_t count, wide_from, wide_to, high_to;
+} block;
+
+static bool can_cut(size_t size) { return size >= 3 && size != 5; }
+static size_t threes(size_t size) { return (4 - size % 4) % 4; }
+static size_t cuts(size_t size) { return (size - 3 * threes(size)) / 4 + threes(size); }
+static size_t tile_count(const mlc_tensor *t) { return t->n * cuts(t->h) * cuts(t->w); }
+
+/* Cut i of an axis: its first pixel and its points, fours first. */
+static void cut(size_t size, size_t i, size_t *first, size_t *points)
+{
+    size_t fours = cuts(size) - threes(size);
+    *first = i < fours ? 4 * i : 4 * fours + 3 * (i - fours);
+    *points = i < fours ? 6 : 5;
+}
+
+static tile tile_at(const mlc_tensor *t, size_t index)
+{
+    size_t wide = cuts(t->w), high = cuts(t->h);
+    tile at = {.n = index / wide / high};
+    cut(t->h, index / wide % high, &at.y, &at.rows);
+    cut(t->w, index % wide, &at.x, &at.cols);
+    return at;
+}
+
+/* Order: 6 x 5 points, 6 x 6, 5 x 6, 5 x 5. Then column 5 exists for the second and third kind, row
+ * 5 for the first two. */
+static size_t kind(const tile *t) { return t->rows == 6 ? t->cols == 6 : 2 + (t->cols == 5); }
+
+static void make_block(const mlc_tensor *t, size_t first, size_t count, block *b)
+{
+    size_t at[5] = {0};
+    for (size_t i = 0; i < count; i++) {
+        tile one = tile_at(t, first + i);
+        at[kind(&one) + 1]++;
+    }
+    for (size_t k = 1; k < 5; k++) at[k] += at[k - 1];
+    b->count = count, b->wide_from = at[1], b->high_to = at[2], b->wide_to = at[3];
+    for (size_t i = 0; i < count; i++) {
+        tile one = tile_at(t, first + i);
+        b->tile[at[kind(&one)]++] = one;
+    }
+}
+
+/* The tiles of the block that have point p. */
+static void range(const block *b, size_t p, size_t *from, size_t *to)
+{
+    bool last_row = p / 6 == 5, last_col = p % 6 == 5;
+    *from = last_col ? b->wide_from : 0;
+    *to = last_row ? b->high_to : last_col ? b->wide_to : b->count;
+}
+
+/* --- shapes ---------------------------------------------------------------------------------- */
+
+/* The channels of a block of V: the widest that divides them. */
+static size_t block_width(size_t channels)
+{
+    size_t width = BLOCK;
+    while (channels % width) width -= MLC_LANES;
+    return width;
+}
+
+static size_t blocks_of(size_t channels) { return (channels + BLOCK - 1) / BLOCK; }
+
+/* Tiles of a forward block: U, V and M of a point stay in the L2 cache, and few enough for 16
+ * blocks where that leaves a block the rows of a register tile or two. */
+static size_t forward_tiles(const mlc_tensor *in, const mlc_tensor *out)
+{
+    size_t depth = in->stride < out->stride ? out->stride : in->stride, tiles = tile_count(in);
+    size_t most = depth <= 64 ? 14 : depth <= 128 ? 28 : depth <= 256 ? 32 : 64;
+    size_t fair = tiles / 4 < 14 ? 14 : tiles / 4;
+    return fair < most ? fair : most;
+}
+
+/* Blocks of output channels whose M is there at once. */
+static size_t forward_group(const mlc_tensor *in, const mlc_tensor *out)
+{
+    size_t all = blocks_of(out->stride);
+    return in->stride <= 256 ? 1 : all < 4 ? all : 4;
+}
+
+static size_t panels_of(size_t columns)
+{
+    return (columns + mlc_kernel->tile_columns - 1) / mlc_kernel->tile_columns;
+}
+
+/* Floats from a point to the next of U, V and M. */
+static size_t u_point(size_t depth, size_t columns)
+{
+    return panels_of(columns) * depth * mlc_kernel->tile_columns + PAD;
+}
+static size_t v_point(size_t tiles, size_t channels) { return tiles * channels + PAD; }
+static size_t m_point(size_t tiles, size_t blocks) { return tiles * blocks * BLOCK + PAD; }
+
+/* Fewer multiplications, but transforms and four times the weights: worth it for enough channels
+ * to spread the transforms over, and enough tiles to spread the weights over. */
+bool mlc_winograd_pays(const mlc_tensor *in, const mlc_tensor *out)
+{
+    return can_cut(in->h) && can_cut(in->w) && in->stride >= 32 && out->stride >= 32 &&
+           in->stride <= MAX_CHANNELS && out->stride <= MAX_CHANNELS && tile_count(in) >= 12;
+}
+
+/* --- weights --------------------------------------------------------------------------------- */
+
+typedef struct {
+    const mlc_winograd *job;
+    float *u;
+    size_t depth, columns; /* input and output channels as this product has them */
+} weights_job;
+
+/* A task: one input channel of the product, all its output channels, into U[p][panel][c][column].
+ */
+static void weights_task(void *context, size_t d)
+{
+    const weights_job *w = context;
+    const mlc_param *weight = w->job->weight;
+    bool turned = w->job->turned;
+    size_t outs = weight->dims[0], ins = weight->dims[1], panel = mlc_kernel->tile_columns;
+    size_t real = turned ? outs : ins, width = turned ? ins : outs;
+    size_t point = u_point(w->depth, w->columns);
+    for (size_t k0 = 0; k0 < w->columns; k0 += MLC_LANES) {
+        float g[9][MLC_LANES] = {{0}}, u[POINTS][MLC_LANES];
+        for (size_t l = 0; l < MLC_LANES && k0 + l < width && d < real; l++) {
+            size_t k = turned ? d : k0 + l, c = turned ? k0 + l : d;
+            const float *from = weight->value + (k * ins + c) * 9;
+            for (size_t t = 0; t < 9; t++) g[t][l] = from[turned ? 8 - t : t];
+        }
+        mlc_kernel->wino_weights(g[0], u[0], MLC_LANES);
+        size_t part = panel < MLC_LANES ? panel : MLC_LANES;
+        for (size_t l = 0; l < MLC_LANES; l += part) {
+            float *to = w->u + ((k0 + l) / panel * w->depth + d) * panel + (k0 + l) % panel;
+            for (size_t p = 0; p < POINTS; p++)
+                memcpy(to + p * point, u[p] + l, part * sizeof(float));
+        }
+    }
+}
+
+/* --- forward --------------------------------------------------------------------------------- */
+
+typedef struct {
+    const mlc_winograd *job;
+    float *u, *zero, *work, *sums;
+    size_t tiles, group, in_width, v_point, m_point, u_point, work_floats;
+} forward_job;
+
+/* Addresses of the pixels that a tile reads; zeros stand for those outside. */
+static void input_pixels(const mlc_tensor *t, const float *x, const float *zero, const tile *at,
+                         const float **pixel)
+{
+    for (size_t i = 0; i < at->rows; i++)
+        for (size_t j = 0; j < at->cols; j++) {
+            size_t y = at->y + i, u = at->x + j; /* one too many */
+            bool outside = !y || !u || y > t->h || u > t->w;
+            pixel[6 * i + j] = outside ? zero : x + tensor_at(t, at->n, y - 1, u - 1);
+        }
+}
+
+static void transform_inputs(const mlc_tensor *t, const float *x, const float *zero, const block *b,
+                             size_t from, size_t to, float *v, size_t tiles)
+{
+    const float *pixel[POINTS];
+    size_t width = block_width(t->stride);
+    for (size_t i = from; i < to; i++) {
+        input_pixels(t, x, zero, &b->tile[i], pixel);
+        mlc_wino_in in = {.pixel = pixel,
+                          .rows = b->tile[i].rows,
+                          .cols = b->tile[i].cols,
+                          .channels = t->stride,
+                          .width = width,
+                          .v = v + i * width,
+                          .point = v_point(tiles, t->stride),
+                          .block = tiles * width};
+        mlc_kernel->wino_input(&in);
+    }
+}
+
+/* What the products of a block may fetch ahead, spread over them. */
+typedef struct {
+    const float *at, *end;
+    size_t step, credit; /* floats that each product has earned, and that are not used yet */
+} later;
+
+static const float *fetch_later(later *l, size_t steps)
+{
+    size_t floats = steps * 16;
+    l->credit += l->step;
+    if (l->at >= l->end || l->credit < floats) return NULL;
+    const float *at = l->at;
+    l->at += floats;
+    l->credit -= floats;
+    return at;
+}
+
+/* M = V U for one point and one panel of output channels, tiles [from, to). */
+static void multiply(const forward_job *f, const float *v, const float *u, float *m, size_t from,
+                     size_t to, size_t columns, const ptrdiff_t *offset, const float *next,
+                     later *rest)
+{
+    size_t depth = f->job->in->stride, width = f->in_width, rows = mlc_kernel->tile_rows;
+    size_t groups = (to - from + rows - 1) / rows;
+    const float *in[8], *stop = next ? next + depth * mlc_kernel->tile_columns : NULL;
+    float *out[8];
+    for (size_t g = 0, r = from; g < groups; g++) {
+        size_t count = (to - r) / (groups - g);
+        for (size_t i = 0; i < count; i++)
+            in[i] = v + (r + i) * width, out[i] = m + (r + i) * BLOCK;
+        mlc_tile tile = {.in = in,
+                         .out = out,
+                         .rows = count,
+                         .columns = columns,
+                         .offset = offset,
+                         .taps = depth / width,
+                         .run = width,
+                         .weights = u,
+                         .ahead = count * width,
+                         .later = next < stop ? next : fetch_later(rest, depth)};
+        mlc_kernel->gemm_tile(&tile);
+        if (next < stop) next += depth * 16;
+        r += count;
+    }
+}
+
+/* Products of all points for the output blocks [first, last). */
+static void multiply_group(const forward_job *f, const block *b, const float *v, float *m,
+                           size_t first, size_t last, later *rest)
+{
+    size_t depth = f->job->in->stride, columns = f->job->out->stride;
+    size_t panel = mlc_kernel->tile_columns, from, to;
+    ptrdiff_t offset[MAX_CHANNELS / MLC_LANES];
+    bool streamed = depth * columns > 128 * 128; /* U of a point does not stay in the L2 cache */
+    for (size_t t = 0; t < depth / f->in_width; t++)
+        offset[t] = (ptrdiff_t)(t * f->tiles * f->in_width);
+    size_t end = last * BLOCK < columns ? last * BLOCK : columns;
+    for (size_t p = 0; p < POINTS; p++) {
+        range(b, p, &from, &to);
+        if (from == to) continue;
+        for (size_t k = first * BLOCK; k < end; k += panel) {
+            const float *u = f->u + p * f->u_point + k / panel * depth * panel;
+            const float *next = k + panel < end ? u + depth * panel
+                                : p + 1 < POINTS
+                                    ? f->u + (p + 1) * f->u_point + first * BLOCK * depth
+                                    : NULL;
+            float *to_m = m + p * f->m_point + (k / BLOCK - first) * f->tiles * BLOCK + k % BLOCK;
+            multiply(f, v + p * f->v_point, u, to_m, from, to, end - k < panel ? end - k : panel,
+                     offset, streamed ? next : NULL, rest);
+        }
+    }
+}
+
+static int output_then(const mlc_winograd *job)
+{
+    if (job->accumulate) return MLC_WINO_ADD;
+    if (!job->epilogue) return MLC_WINO_STORE;
+    return job->epilogue->scale ? MLC_WINO_NORM : MLC_WINO_SUMS;
+}
+
+static float *sums_of(const forward_job *f, size_t index)
+{
+    return f->sums + index * 3 * f->job->out->stride;
+}
+
+static void transform_outputs(const forward_job *f, const block *b, size_t index, const float *m,
+                              size_t first, size_t last)
+{
+    const mlc_winograd *job = f->job;
+    const mlc_tensor *t = job->out;
+    size_t k = first * BLOCK, end = last * BLOCK < t->stride ? last * BLOCK : t->stride;
+    mlc_wino_out out = {.point = f->m_point,
+                        .block = f->tiles * BLOCK,
+                        .channels = end - k,
+                        .row = tensor_row(t),
+                        .pixel = t->stride,
+                        .then = output_then(job)};
+    const mlc_epilogue *e = job->epilogue;
+    if (out.then == MLC_WINO_SUMS) {
+        out.origin = sums_of(f, index) + k;
+        out.sum = out.origin + t->stride, out.square = out.sum + t->stride;
+        memset(out.sum, 0, (end - k) * sizeof(float));
+        memset(out.square, 0, (end - k) * sizeof(float));
+    } else if (out.then == MLC_WINO_NORM) {
+        out.scale = e->scale + k, out.shift = e->shift + k, out.relu = e->relu;
+        if (e->residual)
+            out.residual_row = tensor_row(e->like), out.residual_pixel = e->like->stride;
+    }
+    for (size_t i = 0; i < b->count; i++) {
+        const tile *at = &b->tile[i];
+        out.m = m + i * BLOCK;
+        out.rows = at->rows, out.cols = at->cols;
+        out.y = job->y + tensor_at(t, at->n, at->y, at->x) + k;
+        out.first = i == 0;
+        if (out.residual_row)
+            out.residual = e->residual + tensor_at(e->like, at->n, at->y, at->x) + k;
+        mlc_kernel->wino_output(&out);
+    }
+}
+
+/* The pixels that a later block reads for the first time, as an even share of the image. */
+static later inputs_of(const forward_job *f, size_t index, size_t products)
+{
+    const mlc_tensor *t = f->job->in;
+    size_t blocks = (tile_count(t) + f->tiles - 1) / f->tiles, all = t->n * tensor_image(t);
+    if (index >= blocks) return (later){0};
+    size_t from = all / blocks * index, floats = all / blocks;
+    return (later){f->job->x + from, f->job->x + from + floats, floats / products + 16, 0};
+}
+
+static void forward_task(void *context, size_t index)
+{
+    const forward_job *f = context;
+    const mlc_winograd *job = f->job;
+    size_t first = index * f->tiles, all = tile_count(job->in), outs = blocks_of(job->out->stride);
+    float *v = f->work + mlc_worker() * f->work_floats, *m = v + POINTS * f->v_point;
+    block b;
+    make_block(job->in, first, all - first < f->tiles ? all - first : f->tiles, &b);
+    transform_inputs(job->in, job->x, f->zero, &b, 0, b.count, v, f->tiles);
+    size_t rows = (b.count + mlc_kernel->tile_rows - 1) / mlc_kernel->tile_rows;
+    later rest = inputs_of(f, index + 1, POINTS * rows * panels_of(job->out->stride));
+    for (size_t k = 0; k < outs; k += f->group) {
+        size_t end = k + f->group < outs ? k + f->group : outs;
+        multiply_group(f, &b, v, m, k, end, &rest);
+        transform_outputs(f, &b, index, m, k, end);
+    }
+}
+
+static size_t block_pixels(const mlc_tensor *t, size_t first, size_t last)
+{
+    size_t pixels = 0;
+    for (size_t k = first; k < last; k++) {
+        tile one = tile_at(t, k);
+        pixels += (one.rows - 2) * (one.cols - 2);
+    }
+    return pixels;
+}
+
+/* The moments of each channel from the sums of the blocks, in their order, by Chan's formula;
+ * `variance` holds the sum of squares meanwhile. */
+static void merge_moments(const forward_job *f)
+{
+    const mlc_tensor *t = f->job->out;
+    double *mean = f->job->epilogue->mean, *squares = f->job->epilogue->variance, count = 0;
+    size_t tiles = tile_count(t);
+    memset(mean, 0, t->c * sizeof *mean);
+    memset(squares, 0, t->c * sizeof *squares);
+    for (size_t i = 0; i * f->tiles < tiles; i++) {
+        size_t last = (i + 1) * f->tiles < tiles ? (i + 1) * f->tiles : tiles;
+        double n = (double)block_pixels(t, i * f->tiles, last), total = count + n;
+        for (size_t c = 0; c < t->c; c++) {
+            const float *origin = sums_of(f, i) + c;
+            double s = origin[t->stride], q = origin[2 * t->stride];
+            double delta = *origin + s / n - mean[c];
+            squares[c] += q - s * s / n + delta * delta * count * n / total;
+            mean[c] += delta * n / total;
+        }
+        count = total;
+    }
+    for (size_t c = 0; c < t->c; c++)
+        squares[c] = squares[c] > 0 || squares[c] != squares[c] ? squares[c] / count : 0;
+}
+
+static void forward_layout(const mlc_tensor *in, const mlc_tensor *out, forward_job *f)
+{
+    f->tiles = forward_tiles(in, out);
+    f->group = forward_group(in, out);
+    f->in_width = block_width(in->stride);
+    f->u_point = u_point(in->stride, out->stride);
+    f->v_point = v_point(f->tiles, in->stride);
+    f->m_point = m_point(f->tiles, f->group);
+    f->work_floats = POINTS * (f->v_point + f->m_point);
+}
+
+static size_t forward_blocks(const mlc_tensor *in, const forward_job *f)
+{
+    return (tile_count(in) + f->tiles - 1) / f->tiles;
+}
+
+bool mlc_winograd_scratch(const mlc_tensor *in, const mlc_tensor *out, size_t workers,
+                          size_t *bytes)
+{
+    forward_job f;
+    size_t work;
+    forward_layout(in, out, &f);
+    size_t rest = POINTS * f.u_point + in->stride + forward_blocks(in, &f) * 3 * out->stride;
+    return mlc_mul(workers, f.work_floats, &work) && mlc_add(work, rest, &work) &&
+           mlc_mul(work, sizeof(float), bytes);
+}
+
+bool mlc_winograd_run(const mlc_winograd *job)
+{
+    forward_job f = {.job = job, .u = job->scratch};
+    forward_layout(job->in, job->out, &f);
+    f.zero = f.u + POINTS * f.u_point;
+    f.sums = f.zero + job->in->stride;
+    size_t blocks = forward_blocks(job->in, &f);
+    f.work = f.sums + blocks * 3 * job->out->stride;
+    memset(f.zero, 0, job->in->stride * sizeof(float));
+    weights_job w = {job, f.u, job->in->stride, job->out->stride};
+    if (!mlc_parallel_for(w.depth, weights_task, &w) ||
+        !mlc_parallel_limit(blocks, job->workers, forward_task, &f))
+        return false;
+    if (output_then(job) == MLC_WINO_SUMS) merge_moments(&f);
+    return true;
+}
+
+/* --- backward: weights ----------------------------------------------------------------------- */
+
+/* Few channels: blocks of tiles in a fixed number of parts, each with its own sum of dU, so that a
+ * part is a task. Many: dU is too large to have twice. All transform a block of tiles, then a task
+ * owns 64 x 64 channels of dU. */
+typedef struct {
+    const mlc_winograd_weights *job;
+    float *zero, *v, *m, *du;
+    size_t tiles, blocks, parts, in_width, v_point, m_point, items, index;
+    block *shared;
+} gradient_job;
+
+static size_t du_item(void) { return POINTS * BLOCK * BLOCK; }
+
+static void gradient_layout(const mlc_tensor *in, const mlc_tensor *out, gradient_job *g)
+{
+    size_t depth = in->stride < out->stride ? out->stride : in->stride, all = tile_count(in);
+    bool own = depth <= 128;
+    size_t most = own ? 28 : depth <= 256 ? 128 : MAX_TILES;
+    g->tiles = all < most ? all : most;
+    g->blocks = (all + g->tiles - 1) / g->tiles;
+    g->parts = own ? (g->blocks < MAX_PARTS ? g->blocks : MAX_PARTS) : 1;
+    g->in_width = block_width(in->stride);
+    g->v_point = v_point(g->tiles, in->stride);
+    g->m_point = m_point(g->tiles, blocks_of(out->stride));
+    g->items = in->stride / g->in_width * blocks_of(out->stride);
+}
+
+static void transform_gradients(const gradient_job *g, const block *b, size_t from, size_t to,
+                                float *m)
+{
+    const mlc_tensor *t = g->job->dout;
+    const float *pixel[POINTS];
+    size_t whole = t->stride / BLOCK * BLOCK, rest = t->stride - whole;
+    for (size_t i = from; i < to; i++) {
+        const tile *at = &b->tile[i];
+        for (size_t y = 0; y + 2 < at->rows; y++)
+            for (size_t x = 0; x + 2 < at->cols; x++)
+                pixel[6 * y + x] = g->job->dy + tensor_at(t, at->n, at->y + y, at->x + x);
+        mlc_wino_in in = {.pixel = pixel,
+                          .rows = at->rows,
+                          .cols = at->cols,
+                          .channels = whole,
+                          .width = BLOCK,
+                          .v = m + i * BLOCK,
+                          .point = g->m_point,
+                          .block = g->tiles * BLOCK};
+        if (whole) mlc_kernel->wino_gradient(&in);
+        if (!rest) continue;
+        for (size_t p = 0; p < POINTS; p++)
+            if (p / 6 + 2 < at->rows && p % 6 + 2 < at->cols) pixel[p] += whole;
+        in.channels = in.width = rest;
+        in.v += whole / BLOCK * in.block;
+        mlc_kernel->wino_gradient(&in);
+    }
+}
+
+/* dU of item (64 input, 64 output channels) and one block of tiles, at every point. */
+static void outer_products(const gradient_job *g, const block *b, const float *v, const float *m,
+                           size_t item, float *du, bool accumulate)
+{
+    size_t outs = blocks_of(g->job->dout->stride), c = item / outs, k = item % outs, from, to;
+    size_t left = g->job->dout->stride - k * BLOCK, columns = left < BLOCK ? left : BLOCK;
+    size_t panel = mlc_kernel->tile_columns < BLOCK ? mlc_kernel->tile_columns : BLOCK;
+    size_t rows = mlc_kernel->tile_rows, groups = (g->in_width + rows - 1) / rows;
+    for (size_t p = 0; p < POINTS; p++) {
+        range(b, p, &from, &to);
+        const float *a = v + p * g->v_point + (c * g->tiles + from) * g->in_width;
+        const float *d = m + p * g->m_point + (k * g->tiles + from) * BLOCK;
+        for (size_t q = 0; q < columns; q += panel)
+            for (size_t i = 0, r = 0; i < groups; i++) {
+                size_t count = (g->in_width - r) / (groups - i);
+                const float *at = a + r, *bt = d + q;
+                const float *next = i < 4 ? a + g->v_point + i * g->tiles * 16
+                                          : d + g->m_point + (i - 4) * g->tiles * 16;
+                mlc_outer outer = {.a = &at,
+                                   .b = &bt,
+                                   .segments = 1,
+                                   .pixels = to - from,
+                                   .a_step = g->in_width,
+                                   .b_step = BLOCK,
+                                   .rows = count,
+                                   .columns = columns - q < panel ? columns - q : panel,
+                                   .out = du + (p * BLOCK + r) * BLOCK + q,
+                                   .out_step = BLOCK,
+                                   .accumulate = accumulate,
+                                   .later = q == 0 && i < 8 ? next : NULL};
+                mlc_kernel->gemm_outer(&outer);
+                r += count;
+            }
+    }
+}
+
+static void gradient_block(const gradient_job *g, size_t index, block *b)
+{
+    size_t all = tile_count(g->job->in), first = index * g->tiles;
+    make_block(g->job->in, first, all - first < g->tiles ? all - first : g->tiles, b);
+}
+
+/* A task: one part of the blocks, all channels. */
+static void part_task(void *context, size_t part)
+{
+    const gradient_job *g = context;
+    const mlc_winograd_weights *job = g->job;
+    float *v = g->v + mlc_worker() * POINTS * g->v_point;
+    float *m = g->m + mlc_worker() * POINTS * g->m_point;
+    float *du = g->du + part * g->items * du_item();
+    size_t first = part * g->blocks / g->parts, last = (part + 1) * g->blocks / g->parts;
+    block b;
+    for (size_t i = first; i < last; i++) {
+        gradient_block(g, i, &b);
+        transform_inputs(job->in, job->x, g->zero, &b, 0, b.count, v, g->tiles);
+        transform_gradients(g, &b, 0, b.count, m);
+        for (size_t item = 0; item < g->items; item++)
+            outer_products(g, &b, v, m, item, du + item * du_item(), i > first);
+    }
+}
+
+enum { SLICE = 8 };
+
+/* Tasks of one block that all share: its tiles in slices, then the items. */
+static void slice_task(void *context, size_t slice)
+{
+    const gradient_job *g = context;
+    const block *b = g->shared;
+    size_t from = slice * SLICE, to = from + SLICE < b->count ? from + SLICE : b->count;
+    transform_inputs(g->job->in, g->job->x, g->zero, b, from, to, g->v, g->tiles);
+    transform_gradients(g, b, from, to, g->m);
+}
+
+static void item_task(void *context, size_t item)
+{
+    const gradient_job *g = context;
+    outer_products(g, g->shared, g->v, g->m, item, g->du + item * du_item(), g->index > 0);
+}
+
+/* A task: the weights of 64 x 64 channels, from the sum of the parts. */
+static void finish_task(void *context, size_t task)
+{
+    const gradient_job *g = context;
+    const mlc_winograd_weights *job = g->job;
+    size_t outs = blocks_of(job->dout->stride), width = g->in_width, item = task / width;
+    size_t c = item / outs * width + task % width, k0 = item % outs * BLOCK;
+    if (c >= job->in->c) return;
+    const float *du = g->du + item * du_item() + task % width * BLOCK;
+    for (size_t k = 0; k < BLOCK && k0 + k < job->dout->c; k += MLC_LANES) {
+        float dg[9][MLC_LANES];
+        mlc_kernel->wino_weights_backward(du + k, BLOCK * BLOCK, g->parts, g->items * du_item(),
+                                          dg[0]);
+        for (size_t l = 0; l < MLC_LANES && k0 + k + l < job->dout->c; l++) {
+            float *to = job->dweight + ((k0 + k + l) * job->in->c + c) * 9;
+            for (size_t t = 0; t < 9; t++) to[t] = job->accumulate ? to[t] + dg[t][l] : dg[t][l];
+        }
+    }
+}
+
+static size_t gradient_copies(const gradient_job *g, size_t workers)
+{
+    return g->parts > 1 ? workers : 1;
+}
+
+bool mlc_winograd_weights_scratch(const mlc_tensor *in, const mlc_tensor *out, size_t workers,
+                                  size_t *bytes)
+{
+    gradient_job g;
+    size_t work;
+    gradient_layout(in, out, &g);
+    size_t rest = in->stride + g.parts * g.items * du_item();
+    return mlc_mul(gradient_copies(&g, workers), POINTS * (g.v_point + g.m_point), &work) &&
+           mlc_add(work, rest, &work) && mlc_mul(work, sizeof(float), bytes);
+}
+
+bool mlc_winograd_weights_run(const mlc_winograd_weights *job)
+{
+    block b;
+    gradient_job g = {.job = job, .zero = job->scratch, .shared = &b};
+    gradient_layout(job->in, job->dout, &g);
+    size_t copies = gradient_copies(&g, job->workers);
+    g.v = g.zero + job->in->stride;
+    g.m = g.v + copies * POINTS * g.v_point;
+    g.du = g.m + copies * POINTS * g.m_point;
+    memset(g.zero, 0, job->in->stride * sizeof(float));
+    if (g.parts > 1) {
+        if (!mlc_parallel_limit(g.parts, job->workers, part_task, &g)) return false;
+    } else {
+        for (g.index = 0; g.index < g.blocks; g.index++) {
+            gradient_block(&g, g.index, &b);
+            if (!mlc_parallel_for((b.count + SLICE - 1) / SLICE, slice_task, &g) ||
+                !mlc_parallel_for(g.items, item_task, &g))
+                return false;
+        }
+    }
+    return mlc_parallel_for(g.items * g.in_width, finish_task, &g);
+}
