@@ -658,3 +658,21 @@ def test_a_broadcast_batch_is_refused(rng):
     net, _ = make(small_resnet(), rng)
     with pytest.raises(ValueError, match="must be a transposed view of contiguous"):
         net.forward(np.broadcast_to(np.zeros((1, 3, 1, 1), np.float32), (4, 3, 9, 9)))
+
+
+# --- times
+
+
+def test_times_are_of_the_last_training_pass(rng):
+    net, _ = make(small_resnet(), rng)
+    spec = [(name, kind) for kind, name, *_ in small_resnet()]
+    assert [t[:2] for t in net.times()] == spec
+    assert not any(forward or backward for *_, forward, backward in net.times())
+    x = images(rng)
+    y = net.forward(x, train=True)
+    assert all(forward > 0 and backward == 0 for *_, forward, backward in net.times())
+    net.backward(y)
+    passed = net.times()
+    assert all(forward > 0 and backward > 0 for *_, forward, backward in passed)
+    net.forward(x)
+    assert net.times() == passed

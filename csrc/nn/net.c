@@ -171,8 +171,10 @@ mlc_status mlc_net_new(const mlc_layer_spec *specs, size_t count, size_t channel
     net->layers = calloc(count, sizeof *net->layers);
     net->params = calloc(2 * count, sizeof *net->params);
     net->buffers = calloc(2 * count, sizeof *net->buffers);
+    net->seconds = calloc(2 * count, sizeof *net->seconds);
     mlc_status status = MLC_OK;
-    if (!net->layers || !net->params || !net->buffers) status = no_memory(error, "net");
+    if (!net->layers || !net->params || !net->buffers || !net->seconds)
+        status = no_memory(error, "net");
     for (size_t i = 0; i < count && !status; i++) status = add_layer(net, &specs[i], error);
     if (status) {
         mlc_net_free(net);
@@ -203,6 +205,7 @@ void mlc_net_free(mlc_net *net)
     free(net->layers);
     free(net->params);
     free(net->buffers);
+    free(net->seconds);
     mlc_lock_done(&net->lock);
     mlc_lock_done(&net->pool_lock);
     free(net);
@@ -343,6 +346,11 @@ static void copy_statistics(mlc_net *net, bool back)
     }
 }
 
+static void keep_times(mlc_net *net, const mlc_plan *plan)
+{
+    memcpy(net->seconds, plan->seconds, 2 * net->layer_count * sizeof *net->seconds);
+}
+
 static mlc_status train_forward(mlc_net *net, const float *x, size_t n, size_t h, size_t w,
                                 mlc_key key, float *out, mlc_error *error)
 {
@@ -361,6 +369,7 @@ static mlc_status train_forward(mlc_net *net, const float *x, size_t n, size_t h
     if (!net->can_undo) copy_statistics(net, false); /* else: a step over several batches */
     mlc_plan_commit(net, plan);
     net->can_undo = true;
+    keep_times(net, plan);
     net->training = plan;
     return MLC_OK;
 }
@@ -432,6 +441,7 @@ mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t sh
         mlc_plan_put(net->training, &net->training->grad[net->layer_count], gradient);
         if (pack_stale(net, true) && mlc_plan_backward(net, net->training, accumulate)) {
             net->can_step = true;
+            keep_times(net, net->training);
             give_plan(net, net->training);
             net->training = NULL;
         } else {

@@ -25,6 +25,7 @@ typedef struct mlc_net {
     mlc_lock lock, pool_lock;
     mlc_plan *plans;    /* a list, newest first; under pool_lock */
     mlc_plan *training; /* holds the forward pass that backward may follow */
+    double *seconds;    /* as mlc_plan's, of the last whole training pass */
     bool can_step, can_undo;
 } mlc_net;
 

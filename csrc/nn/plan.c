@@ -3,6 +3,7 @@
 #include "plan.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "net.h"
 
@@ -125,7 +126,10 @@ static bool plan_arrays(const mlc_net *net, mlc_plan *plan)
     plan->needs = calloc(layers, sizeof *plan->needs);
     plan->saved = calloc(3 * layers, sizeof *plan->saved);
     plan->wanted = calloc(2 * tensors, sizeof *plan->wanted);
-    if (!plan->value || !plan->grad || !plan->needs || !plan->saved || !plan->wanted) return false;
+    plan->seconds = calloc(2 * layers, sizeof *plan->seconds);
+    if (!plan->value || !plan->grad || !plan->needs || !plan->saved || !plan->wanted ||
+        !plan->seconds)
+        return false;
     plan->scratch = plan->saved + layers;
     plan->scratch_back = plan->scratch + layers;
     plan->written = plan->wanted + tensors;
@@ -173,6 +177,7 @@ void mlc_plan_free(mlc_plan *plan)
     free(plan->needs);
     free(plan->saved);
     free(plan->wanted);
+    free(plan->seconds);
     free(plan);
 }
 
@@ -227,12 +232,24 @@ static mlc_run run_of(const mlc_net *net, const mlc_plan *plan, size_t i)
     return run;
 }
 
+/* call(run), timed. */
+static bool timed(bool (*call)(const mlc_run *), const mlc_run *run, double *seconds)
+{
+    struct timespec from, to;
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    bool done = call(run);
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    *seconds = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+    return done;
+}
+
 bool mlc_plan_forward(const mlc_net *net, mlc_plan *plan)
 {
+    memset(plan->seconds, 0, 2 * net->layer_count * sizeof *plan->seconds);
     for (size_t i = 0; i < net->layer_count; i++) {
         mlc_run run = run_of(net, plan, i);
         clear_halo(plan, &plan->value[i + 1]);
-        if (!run.layer->class->forward(&run)) return false;
+        if (!timed(run.layer->class->forward, &run, &plan->seconds[i])) return false;
     }
     return true;
 }
@@ -287,7 +304,8 @@ bool mlc_plan_backward(const mlc_net *net, mlc_plan *plan, bool accumulate)
         mlc_run run = run_of(net, plan, i);
         add_gradients(plan, &run, i);
         run.accumulate_params = accumulate;
-        if (!run.layer->class->backward(&run)) return false;
+        double *seconds = &plan->seconds[net->layer_count + i];
+        if (!timed(run.layer->class->backward, &run, seconds)) return false;
     }
     return true;
 }

@@ -21,6 +21,7 @@ typedef struct mlc_plan {
     size_t *saved, *scratch, *scratch_back;
     bool *wanted, *written; /* during backward: of each tensor's gradient */
     mlc_key key;            /* of the last forward */
+    double *seconds;        /* of each layer's last forward, then of each one's backward */
     mlc_layout layout;
     mlc_arena arena;
     struct mlc_plan *next;

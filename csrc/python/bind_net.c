@@ -287,6 +287,23 @@ static PyObject *net_rollback(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static PyObject *net_times(PyObject *self, PyObject *unused)
+{
+    mlc_net *net = net_of(self);
+    PyObject *list = PyList_New(0);
+    (void)unused;
+    lock_net(net);
+    for (size_t i = 0; list && i < net->layer_count; i++) {
+        const mlc_layer *layer = &net->layers[i];
+        PyObject *item = Py_BuildValue("(ssdd)", layer->name, layer->class->kind, net->seconds[i],
+                                       net->seconds[net->layer_count + i]);
+        if (!item || PyList_Append(list, item) < 0) Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    mlc_unlock(&net->lock);
+    return list;
+}
+
 /* --- the optimizer --------------------------------------------------------------------------- */
 
 static int hyper_get(const char *name, PyObject *object, size_t groups, double *values)
@@ -596,6 +613,9 @@ static PyMethodDef net_methods[] = {
     METHOD(rollback, METH_NOARGS,
            "rollback($self)\n--\n\n"
            "Undo the running statistics of a training forward that was not stepped."),
+    METHOD(times, METH_NOARGS,
+           "times($self)\n--\n\n"
+           "(name, kind, forward, backward) of each layer: seconds of the last training pass."),
     METHOD(adam_step, METH_VARARGS | METH_KEYWORDS,
            "adam_step($self, lr, mom, sqr_mom, eps, wd)\n--\n\n"
            "One Adam step, a number a group; consumes and zeroes the gradients."),
