@@ -39,7 +39,9 @@ static inline __attribute__((always_inline)) void tile_store(vf sum[TILE_ROWS][T
 
 /* Sums are written out every SEGMENT steps: a float sum of a few thousand terms in a row loses
  * twice the digits of one of sums of a few hundred, for 1 % of the time. */
-enum { SEGMENT = 256, LINE = 64 };
+enum { SEGMENT = 256 };
+
+enum { LINE = 64 }; /* bytes of a cache line: how much a step fetches for later */
 
 static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile, size_t rows)
 {
@@ -57,7 +59,7 @@ static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile
         for (size_t k = 0; k < tile->run;) {
             size_t end = tile->run - k < left ? tile->run : k + left;
             left -= end - k;
-            for (; k < end; k++, w += TILE_VECTORS * VN, ahead += LINE, later += LINE) {
+            for (; k < end; k++, w += TILE_VECTORS * VN, ahead += LINE / 2, later += LINE) {
                 vf b[TILE_VECTORS];
                 __builtin_prefetch(ahead, 0, 3);
                 __builtin_prefetch(later, 0, 2);

@@ -71,6 +71,7 @@ typedef struct {
     size_t point, block, rows, cols, channels;
     float *y;
     size_t row, pixel; /* steps of y in floats */
+    bool stream;       /* y need not stay in the cache; it is aligned to MLC_LANES floats */
     int then;
     float *origin, *sum, *square;          /* SUMS: sums of y - origin and its square; */
     bool first;                            /* the first tile makes its first pixel the origin */

@@ -178,6 +178,16 @@ static void wino_gradient(const mlc_wino_in *tile) { WINO_BY_SIZE(gradient_body,
 
 /* --- output: y = At M A ---------------------------------------------------------------------- */
 
+/* A tensor larger than the cache is stored past it: nobody reads it soon, and a plain store would
+ * first fetch what it overwrites. (The locked instructions between tasks order these stores.) */
+INLINE void store_output(const mlc_wino_out *t, float *to, vf y)
+{
+    if (t->stream)
+        v_stream(to, y);
+    else
+        v_store(to, y);
+}
+
 /* What happens to one vector of outputs at (i, j): an enum's case is chosen when compiling. */
 INLINE void put_output(const mlc_wino_out *t, int then, size_t i, size_t j, size_t c, vf y, vf *sum)
 {
@@ -194,7 +204,7 @@ INLINE void put_output(const mlc_wino_out *t, int then, size_t i, size_t j, size
             y = v_add(y, v_load(t->residual + i * t->residual_row + j * t->residual_pixel + c));
         if (t->relu) y = v_max(v_set(0.0f), y);
     }
-    v_store(to, y);
+    store_output(t, to, y);
 }
 
 INLINE void output_body(const mlc_wino_out *t, size_t rows, size_t cols, int then)

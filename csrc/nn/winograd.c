@@ -6,7 +6,8 @@ enum {
     PAD = 16,        /* floats between points: without them all 36 fall into one cache set */
     MAX_TILES = 256, /* of a block */
     MAX_PARTS = 8,   /* partial sums of the weights' gradient */
-    MAX_CHANNELS = 4096
+    MAX_CHANNELS = 4096,
+    CACHE_FLOATS = 8 << 20 /* a tensor of more does not stay in the cache */
 };
 
 /* --- tiles ----------------------------------------------------------------------------------- */
@@ -128,30 +129,46 @@ typedef struct {
     size_t depth, columns; /* input and output channels as this product has them */
 } weights_job;
 
-/* A task: one input channel of the product, all its output channels, into U[p][panel][c][column].
- */
-static void weights_task(void *context, size_t d)
+/* The taps of MLC_LANES input channels from d0 and as many output channels from k0 on, of the
+ * product: g[channel][tap][output]; zeros beyond the real ones. */
+static void load_taps(const weights_job *w, size_t d0, size_t k0, float g[][9][MLC_LANES])
 {
-    const weights_job *w = context;
     const mlc_param *weight = w->job->weight;
     bool turned = w->job->turned;
-    size_t outs = weight->dims[0], ins = weight->dims[1], panel = mlc_kernel->tile_columns;
-    size_t real = turned ? outs : ins, width = turned ? ins : outs;
-    size_t point = u_point(w->depth, w->columns);
-    for (size_t k0 = 0; k0 < w->columns; k0 += MLC_LANES) {
-        float g[9][MLC_LANES] = {{0}}, u[POINTS][MLC_LANES];
-        for (size_t l = 0; l < MLC_LANES && k0 + l < width && d < real; l++) {
-            size_t k = turned ? d : k0 + l, c = turned ? k0 + l : d;
+    size_t outs = weight->dims[0], ins = weight->dims[1];
+    size_t lanes[2] = {turned ? outs : ins, turned ? ins : outs};
+    memset(g, 0, MLC_LANES * sizeof *g);
+    for (size_t l = 0; l < MLC_LANES && k0 + l < lanes[1]; l++)
+        for (size_t d = 0; d < MLC_LANES && d0 + d < lanes[0]; d++) {
+            size_t k = turned ? d0 + d : k0 + l, c = turned ? k0 + l : d0 + d;
             const float *from = weight->value + (k * ins + c) * 9;
-            for (size_t t = 0; t < 9; t++) g[t][l] = from[turned ? 8 - t : t];
+            for (size_t t = 0; t < 9; t++) g[d][t][l] = from[turned ? 8 - t : t];
         }
-        mlc_kernel->wino_weights(g[0], u[0], MLC_LANES);
-        size_t part = panel < MLC_LANES ? panel : MLC_LANES;
-        for (size_t l = 0; l < MLC_LANES; l += part) {
-            float *to = w->u + ((k0 + l) / panel * w->depth + d) * panel + (k0 + l) % panel;
-            for (size_t p = 0; p < POINTS; p++)
-                memcpy(to + p * point, u[p] + l, part * sizeof(float));
-        }
+}
+
+/* Transformed taps of one input channel to U[p][panel][d][column], columns from k0 on. */
+static void put_weights(const weights_job *w, size_t d, size_t k0, const float *g)
+{
+    size_t panel = mlc_kernel->tile_columns, point = u_point(w->depth, w->columns);
+    float *to = w->u + (k0 / panel * w->depth + d) * panel + k0 % panel;
+    if (panel >= MLC_LANES) {
+        mlc_kernel->wino_weights(g, to, point);
+        return;
+    }
+    float u[POINTS][MLC_LANES];
+    mlc_kernel->wino_weights(g, u[0], MLC_LANES);
+    for (size_t l = 0; l < MLC_LANES; l += panel, to += w->depth * panel)
+        for (size_t p = 0; p < POINTS; p++) memcpy(to + p * point, u[p] + l, panel * sizeof(float));
+}
+
+/* A task: MLC_LANES input channels of the product, all its output channels. */
+static void weights_task(void *context, size_t task)
+{
+    const weights_job *w = context;
+    float g[MLC_LANES][9][MLC_LANES];
+    for (size_t k0 = 0; k0 < w->columns; k0 += MLC_LANES) {
+        load_taps(w, task * MLC_LANES, k0, g);
+        for (size_t d = 0; d < MLC_LANES; d++) put_weights(w, task * MLC_LANES + d, k0, g[d][0]);
     }
 }
 
@@ -194,21 +211,32 @@ static void transform_inputs(const mlc_tensor *t, const float *x, const float *z
     }
 }
 
-/* What the products of a block may fetch ahead, spread over them. */
+/* What the products of a block fetch ahead for the next one, spread over them: two runs of memory,
+ * one after the other. */
 typedef struct {
-    const float *at, *end;
+    const float *at, *end, *then, *then_end;
     size_t step, credit; /* floats that each product has earned, and that are not used yet */
 } later;
 
 static const float *fetch_later(later *l, size_t steps)
 {
     size_t floats = steps * 16;
+    if (l->at >= l->end) l->at = l->then, l->end = l->then_end, l->then = l->then_end = NULL;
     l->credit += l->step;
     if (l->at >= l->end || l->credit < floats) return NULL;
     const float *at = l->at;
     l->at += floats;
     l->credit -= floats;
     return at;
+}
+
+/* Share `index` of `parts` of a tensor: about what block `index` reads. */
+static void share(const mlc_tensor *t, const float *x, size_t index, size_t parts, const float **at,
+                  const float **end)
+{
+    size_t all = t->n * tensor_image(t);
+    *at = x + all / parts * index;
+    *end = index + 1 < parts ? *at + all / parts : x + all;
 }
 
 /* M = V U for one point and one panel of output channels, tiles [from, to). */
@@ -290,7 +318,8 @@ static void transform_outputs(const forward_job *f, const block *b, size_t index
                         .channels = end - k,
                         .row = tensor_row(t),
                         .pixel = t->stride,
-                        .then = output_then(job)};
+                        .then = output_then(job),
+                        .stream = t->n * tensor_image(t) > CACHE_FLOATS};
     const mlc_epilogue *e = job->epilogue;
     if (out.then == MLC_WINO_SUMS) {
         out.origin = sums_of(f, index) + k;
@@ -314,14 +343,18 @@ static void transform_outputs(const forward_job *f, const block *b, size_t index
     }
 }
 
-/* The pixels that a later block reads for the first time, as an even share of the image. */
-static later inputs_of(const forward_job *f, size_t index, size_t products)
+static size_t forward_blocks(const mlc_tensor *in, const forward_job *f)
 {
-    const mlc_tensor *t = f->job->in;
-    size_t blocks = (tile_count(t) + f->tiles - 1) / f->tiles, all = t->n * tensor_image(t);
-    if (index >= blocks) return (later){0};
-    size_t from = all / blocks * index, floats = all / blocks;
-    return (later){f->job->x + from, f->job->x + from + floats, floats / products + 16, 0};
+    return (tile_count(in) + f->tiles - 1) / f->tiles;
+}
+
+static later next_inputs(const forward_job *f, size_t index, size_t products)
+{
+    later l = {0};
+    size_t blocks = forward_blocks(f->job->in, f);
+    if (index + 1 < blocks) share(f->job->in, f->job->x, index + 1, blocks, &l.at, &l.end);
+    l.step = (size_t)(l.end - l.at) / products + 16;
+    return l;
 }
 
 static void forward_task(void *context, size_t index)
@@ -334,7 +367,7 @@ static void forward_task(void *context, size_t index)
     make_block(job->in, first, all - first < f->tiles ? all - first : f->tiles, &b);
     transform_inputs(job->in, job->x, f->zero, &b, 0, b.count, v, f->tiles);
     size_t rows = (b.count + mlc_kernel->tile_rows - 1) / mlc_kernel->tile_rows;
-    later rest = inputs_of(f, index + 1, POINTS * rows * panels_of(job->out->stride));
+    later rest = next_inputs(f, index, POINTS * rows * panels_of(job->out->stride));
     for (size_t k = 0; k < outs; k += f->group) {
         size_t end = k + f->group < outs ? k + f->group : outs;
         multiply_group(f, &b, v, m, k, end, &rest);
@@ -388,11 +421,6 @@ static void forward_layout(const mlc_tensor *in, const mlc_tensor *out, forward_
     f->work_floats = POINTS * (f->v_point + f->m_point);
 }
 
-static size_t forward_blocks(const mlc_tensor *in, const forward_job *f)
-{
-    return (tile_count(in) + f->tiles - 1) / f->tiles;
-}
-
 bool mlc_winograd_scratch(const mlc_tensor *in, const mlc_tensor *out, size_t workers,
                           size_t *bytes)
 {
@@ -414,7 +442,7 @@ bool mlc_winograd_run(const mlc_winograd *job)
     f.work = f.sums + blocks * 3 * job->out->stride;
     memset(f.zero, 0, job->in->stride * sizeof(float));
     weights_job w = {job, f.u, job->in->stride, job->out->stride};
-    if (!mlc_parallel_for(w.depth, weights_task, &w) ||
+    if (!mlc_parallel_for(w.depth / MLC_LANES, weights_task, &w) ||
         !mlc_parallel_limit(blocks, job->workers, forward_task, &f))
         return false;
     if (output_then(job) == MLC_WINO_SUMS) merge_moments(&f);
@@ -480,7 +508,7 @@ static void transform_gradients(const gradient_job *g, const block *b, size_t fr
 
 /* dU of item (64 input, 64 output channels) and one block of tiles, at every point. */
 static void outer_products(const gradient_job *g, const block *b, const float *v, const float *m,
-                           size_t item, float *du, bool accumulate)
+                           size_t item, float *du, bool accumulate, later *rest)
 {
     size_t outs = blocks_of(g->job->dout->stride), c = item / outs, k = item % outs, from, to;
     size_t left = g->job->dout->stride - k * BLOCK, columns = left < BLOCK ? left : BLOCK;
@@ -507,7 +535,7 @@ static void outer_products(const gradient_job *g, const block *b, const float *v
                                    .out = du + (p * BLOCK + r) * BLOCK + q,
                                    .out_step = BLOCK,
                                    .accumulate = accumulate,
-                                   .later = q == 0 && i < 8 ? next : NULL};
+                                   .later = q == 0 && i < 8 ? next : fetch_later(rest, to - from)};
                 mlc_kernel->gemm_outer(&outer);
                 r += count;
             }
@@ -518,6 +546,19 @@ static void gradient_block(const gradient_job *g, size_t index, block *b)
 {
     size_t all = tile_count(g->job->in), first = index * g->tiles;
     make_block(g->job->in, first, all - first < g->tiles ? all - first : g->tiles, b);
+}
+
+/* The input and the gradient of the next block of a part. */
+static later next_tiles(const gradient_job *g, size_t index, size_t last)
+{
+    later l = {0};
+    if (index + 1 == last) return l;
+    share(g->job->in, g->job->x, index + 1, g->blocks, &l.at, &l.end);
+    share(g->job->dout, g->job->dy, index + 1, g->blocks, &l.then, &l.then_end);
+    size_t rows = mlc_kernel->tile_rows, products = (g->in_width + rows - 1) / rows;
+    size_t floats = (size_t)(l.end - l.at) + (size_t)(l.then_end - l.then);
+    l.step = floats / (POINTS * g->items * products) + 16;
+    return l;
 }
 
 /* A task: one part of the blocks, all channels. */
@@ -531,11 +572,12 @@ static void part_task(void *context, size_t part)
     size_t first = part * g->blocks / g->parts, last = (part + 1) * g->blocks / g->parts;
     block b;
     for (size_t i = first; i < last; i++) {
+        later rest = next_tiles(g, i, last);
         gradient_block(g, i, &b);
         transform_inputs(job->in, job->x, g->zero, &b, 0, b.count, v, g->tiles);
         transform_gradients(g, &b, 0, b.count, m);
         for (size_t item = 0; item < g->items; item++)
-            outer_products(g, &b, v, m, item, du + item * du_item(), i > first);
+            outer_products(g, &b, v, m, item, du + item * du_item(), i > first, &rest);
     }
 }
 
@@ -554,26 +596,41 @@ static void slice_task(void *context, size_t slice)
 static void item_task(void *context, size_t item)
 {
     const gradient_job *g = context;
-    outer_products(g, g->shared, g->v, g->m, item, g->du + item * du_item(), g->index > 0);
+    later none = {0};
+    outer_products(g, g->shared, g->v, g->m, item, g->du + item * du_item(), g->index > 0, &none);
 }
 
-/* A task: the weights of 64 x 64 channels, from the sum of the parts. */
+/* Gradients of MLC_LANES input channels from c0 and as many output channels from k0 on:
+ * dg[output][input][tap] to its place in (K, C, 3, 3). */
+static void put_gradients(const mlc_winograd_weights *job, size_t c0, size_t k0,
+                          float dg[][MLC_LANES][9])
+{
+    size_t ins = job->in->c - c0 < MLC_LANES ? job->in->c - c0 : MLC_LANES;
+    for (size_t k = 0; k < MLC_LANES && k0 + k < job->dout->c; k++) {
+        float *to = job->dweight + ((k0 + k) * job->in->c + c0) * 9;
+        for (size_t i = 0; i < 9 * ins; i++)
+            to[i] = job->accumulate ? to[i] + dg[k][0][i] : dg[k][0][i];
+    }
+}
+
+/* A task: MLC_LANES input channels of an item, all its output channels. */
 static void finish_task(void *context, size_t task)
 {
     const gradient_job *g = context;
     const mlc_winograd_weights *job = g->job;
-    size_t outs = blocks_of(job->dout->stride), width = g->in_width, item = task / width;
-    size_t c = item / outs * width + task % width, k0 = item % outs * BLOCK;
-    if (c >= job->in->c) return;
-    const float *du = g->du + item * du_item() + task % width * BLOCK;
-    for (size_t k = 0; k < BLOCK && k0 + k < job->dout->c; k += MLC_LANES) {
-        float dg[9][MLC_LANES];
-        mlc_kernel->wino_weights_backward(du + k, BLOCK * BLOCK, g->parts, g->items * du_item(),
-                                          dg[0]);
-        for (size_t l = 0; l < MLC_LANES && k0 + k + l < job->dout->c; l++) {
-            float *to = job->dweight + ((k0 + k + l) * job->in->c + c) * 9;
-            for (size_t t = 0; t < 9; t++) to[t] = job->accumulate ? to[t] + dg[t][l] : dg[t][l];
+    size_t slices = g->in_width / MLC_LANES, item = task / slices, c = task % slices * MLC_LANES;
+    size_t outs = blocks_of(job->dout->stride), k0 = item % outs * BLOCK;
+    size_t c0 = item / outs * g->in_width + c;
+    const float *du = g->du + item * du_item() + c * BLOCK;
+    for (size_t k = 0; k < BLOCK && k0 + k < job->dout->c && c0 < job->in->c; k += MLC_LANES) {
+        float dg[MLC_LANES][MLC_LANES][9], one[9][MLC_LANES];
+        for (size_t i = 0; i < MLC_LANES; i++) {
+            mlc_kernel->wino_weights_backward(du + i * BLOCK + k, BLOCK * BLOCK, g->parts,
+                                              g->items * du_item(), one[0]);
+            for (size_t l = 0; l < MLC_LANES; l++)
+                for (size_t t = 0; t < 9; t++) dg[l][i][t] = one[t][l];
         }
+        put_gradients(job, c0, k0 + k, dg);
     }
 }
 
@@ -613,5 +670,5 @@ bool mlc_winograd_weights_run(const mlc_winograd_weights *job)
                 return false;
         }
     }
-    return mlc_parallel_for(g.items * g.in_width, finish_task, &g);
+    return mlc_parallel_for(g.items * (g.in_width / MLC_LANES), finish_task, &g);
 }

@@ -1,5 +1,6 @@
 /* The v_* vocabulary on one lane: the definition of what each word means.
  *
+ *   v_stream                   a store to aligned memory that need not pass through the caches
  *   v_max(a, b), v_min(a, b)   a > b ? a : b and a < b ? a : b, so b where either is NaN
  *   v_fma(a, b, c)             a * b + c, rounded once
  *   v_round                    to the nearest integer, halves to even
@@ -21,6 +22,7 @@ typedef int vmask;
 
 static inline vf v_load(const float *p) { return *p; }
 static inline void v_store(float *p, vf a) { *p = a; }
+static inline void v_stream(float *p, vf a) { *p = a; }
 static inline vf v_set(float a) { return a; }
 static inline vf v_add(vf a, vf b) { return a + b; }
 static inline vf v_sub(vf a, vf b) { return a - b; }
