@@ -3,9 +3,10 @@
 enum {
     POINTS = MLC_WINO_POINTS,
     BLOCK = MLC_WINO_BLOCK,
-    PAD = 16,        /* floats between points: without them all 36 fall into one cache set */
-    MAX_TILES = 256, /* of a block */
-    MAX_PARTS = 8,   /* partial sums of the weights' gradient */
+    PAD = 16,              /* floats between points: without them all 36 fall into one cache set */
+    MAX_TILES = 256,       /* of a block */
+    MAX_PARTS = 16,        /* partial sums of the weights' gradient, */
+    PART_FLOATS = 5 << 19, /* and of all of them together: 10 MB */
     MAX_CHANNELS = 4096,
     CACHE_FLOATS = 8 << 20 /* a tensor of more does not stay in the cache */
 };
@@ -461,7 +462,7 @@ typedef struct {
     block *shared;
 } gradient_job;
 
-static size_t du_item(void) { return POINTS * BLOCK * BLOCK; }
+enum { DU_POINT = BLOCK * BLOCK + PAD, DU_ITEM = POINTS * DU_POINT };
 
 static void gradient_layout(const mlc_tensor *in, const mlc_tensor *out, gradient_job *g)
 {
@@ -470,11 +471,13 @@ static void gradient_layout(const mlc_tensor *in, const mlc_tensor *out, gradien
     size_t most = own ? 28 : depth <= 256 ? 128 : MAX_TILES;
     g->tiles = all < most ? all : most;
     g->blocks = (all + g->tiles - 1) / g->tiles;
-    g->parts = own ? (g->blocks < MAX_PARTS ? g->blocks : MAX_PARTS) : 1;
     g->in_width = block_width(in->stride);
     g->v_point = v_point(g->tiles, in->stride);
     g->m_point = m_point(g->tiles, blocks_of(out->stride));
     g->items = in->stride / g->in_width * blocks_of(out->stride);
+    size_t parts = PART_FLOATS / (g->items * DU_ITEM);
+    if (parts > MAX_PARTS) parts = MAX_PARTS;
+    g->parts = !own ? 1 : g->blocks < parts ? g->blocks : parts;
 }
 
 static void transform_gradients(const gradient_job *g, const block *b, size_t from, size_t to,
@@ -506,6 +509,17 @@ static void transform_gradients(const gradient_job *g, const block *b, size_t fr
     }
 }
 
+/* Register tiles over the input channels of an item. One row less than there is room for: here both
+ * operands come from memory, and the address of the second takes the last register. */
+static size_t outer_groups(const gradient_job *g)
+{
+    size_t rows = mlc_kernel->tile_rows - 1;
+    return (g->in_width + rows - 1) / rows;
+}
+
+/* How many of them fetch the V and M of the next point: all that does not stay in the L2 cache. */
+static size_t fetching(const gradient_job *g) { return g->items > 1 ? 8 : 0; }
+
 /* dU of item (64 input, 64 output channels) and one block of tiles, at every point. */
 static void outer_products(const gradient_job *g, const block *b, const float *v, const float *m,
                            size_t item, float *du, bool accumulate, later *rest)
@@ -513,7 +527,7 @@ static void outer_products(const gradient_job *g, const block *b, const float *v
     size_t outs = blocks_of(g->job->dout->stride), c = item / outs, k = item % outs, from, to;
     size_t left = g->job->dout->stride - k * BLOCK, columns = left < BLOCK ? left : BLOCK;
     size_t panel = mlc_kernel->tile_columns < BLOCK ? mlc_kernel->tile_columns : BLOCK;
-    size_t rows = mlc_kernel->tile_rows, groups = (g->in_width + rows - 1) / rows;
+    size_t groups = outer_groups(g);
     for (size_t p = 0; p < POINTS; p++) {
         range(b, p, &from, &to);
         const float *a = v + p * g->v_point + (c * g->tiles + from) * g->in_width;
@@ -524,18 +538,19 @@ static void outer_products(const gradient_job *g, const block *b, const float *v
                 const float *at = a + r, *bt = d + q;
                 const float *next = i < 4 ? a + g->v_point + i * g->tiles * 16
                                           : d + g->m_point + (i - 4) * g->tiles * 16;
-                mlc_outer outer = {.a = &at,
-                                   .b = &bt,
-                                   .segments = 1,
-                                   .pixels = to - from,
-                                   .a_step = g->in_width,
-                                   .b_step = BLOCK,
-                                   .rows = count,
-                                   .columns = columns - q < panel ? columns - q : panel,
-                                   .out = du + (p * BLOCK + r) * BLOCK + q,
-                                   .out_step = BLOCK,
-                                   .accumulate = accumulate,
-                                   .later = q == 0 && i < 8 ? next : fetch_later(rest, to - from)};
+                mlc_outer outer = {
+                    .a = &at,
+                    .b = &bt,
+                    .segments = 1,
+                    .pixels = to - from,
+                    .a_step = g->in_width,
+                    .b_step = BLOCK,
+                    .rows = count,
+                    .columns = columns - q < panel ? columns - q : panel,
+                    .out = du + p * DU_POINT + r * BLOCK + q,
+                    .out_step = BLOCK,
+                    .accumulate = accumulate,
+                    .later = q == 0 && i < fetching(g) ? next : fetch_later(rest, to - from)};
                 mlc_kernel->gemm_outer(&outer);
                 r += count;
             }
@@ -548,6 +563,37 @@ static void gradient_block(const gradient_job *g, size_t index, block *b)
     make_block(g->job->in, first, all - first < g->tiles ? all - first : g->tiles, b);
 }
 
+/* Gradients of MLC_LANES input channels from c0 and as many output channels from k0 on:
+ * dg[output][input][tap] to its place in (K, C, 3, 3). */
+static void put_gradients(const mlc_winograd_weights *job, size_t c0, size_t k0,
+                          float dg[][MLC_LANES][9])
+{
+    size_t ins = job->in->c - c0 < MLC_LANES ? job->in->c - c0 : MLC_LANES;
+    for (size_t k = 0; k < MLC_LANES && k0 + k < job->dout->c; k++) {
+        float *to = job->dweight + ((k0 + k) * job->in->c + c0) * 9;
+        for (size_t i = 0; i < 9 * ins; i++)
+            to[i] = job->accumulate ? to[i] + dg[k][0][i] : dg[k][0][i];
+    }
+}
+
+/* The weights of an item's input channels [c, c + MLC_LANES), from the sum of the parts at `du`. */
+static void finish_slice(const gradient_job *g, const float *du, size_t item, size_t c)
+{
+    const mlc_winograd_weights *job = g->job;
+    size_t outs = blocks_of(job->dout->stride), k0 = item % outs * BLOCK;
+    size_t c0 = item / outs * g->in_width + c;
+    for (size_t k = 0; k < BLOCK && k0 + k < job->dout->c && c0 < job->in->c; k += MLC_LANES) {
+        float dg[MLC_LANES][MLC_LANES][9], one[9][MLC_LANES];
+        for (size_t i = 0; i < MLC_LANES; i++) {
+            mlc_kernel->wino_weights_backward(du + (c + i) * BLOCK + k, DU_POINT, g->parts,
+                                              g->items * DU_ITEM, one[0]);
+            for (size_t l = 0; l < MLC_LANES; l++)
+                for (size_t t = 0; t < 9; t++) dg[l][i][t] = one[t][l];
+        }
+        put_gradients(job, c0, k0 + k, dg);
+    }
+}
+
 /* The input and the gradient of the next block of a part. */
 static later next_tiles(const gradient_job *g, size_t index, size_t last)
 {
@@ -555,8 +601,8 @@ static later next_tiles(const gradient_job *g, size_t index, size_t last)
     if (index + 1 == last) return l;
     share(g->job->in, g->job->x, index + 1, g->blocks, &l.at, &l.end);
     share(g->job->dout, g->job->dy, index + 1, g->blocks, &l.then, &l.then_end);
-    size_t rows = mlc_kernel->tile_rows, products = (g->in_width + rows - 1) / rows;
     size_t floats = (size_t)(l.end - l.at) + (size_t)(l.then_end - l.then);
+    size_t groups = outer_groups(g), products = groups > fetching(g) ? groups - fetching(g) : 1;
     l.step = floats / (POINTS * g->items * products) + 16;
     return l;
 }
@@ -568,7 +614,7 @@ static void part_task(void *context, size_t part)
     const mlc_winograd_weights *job = g->job;
     float *v = g->v + mlc_worker() * POINTS * g->v_point;
     float *m = g->m + mlc_worker() * POINTS * g->m_point;
-    float *du = g->du + part * g->items * du_item();
+    float *du = g->du + part * g->items * DU_ITEM;
     size_t first = part * g->blocks / g->parts, last = (part + 1) * g->blocks / g->parts;
     block b;
     for (size_t i = first; i < last; i++) {
@@ -577,7 +623,7 @@ static void part_task(void *context, size_t part)
         transform_inputs(job->in, job->x, g->zero, &b, 0, b.count, v, g->tiles);
         transform_gradients(g, &b, 0, b.count, m);
         for (size_t item = 0; item < g->items; item++)
-            outer_products(g, &b, v, m, item, du + item * du_item(), i > first, &rest);
+            outer_products(g, &b, v, m, item, du + item * DU_ITEM, i > first, &rest);
     }
 }
 
@@ -596,42 +642,19 @@ static void slice_task(void *context, size_t slice)
 static void item_task(void *context, size_t item)
 {
     const gradient_job *g = context;
+    float *du = g->du + (g->blocks > 1 ? item : mlc_worker()) * DU_ITEM;
     later none = {0};
-    outer_products(g, g->shared, g->v, g->m, item, g->du + item * du_item(), g->index > 0, &none);
+    outer_products(g, g->shared, g->v, g->m, item, du, g->index > 0, &none);
+    if (g->index + 1 < g->blocks) return;
+    for (size_t c = 0; c < g->in_width; c += MLC_LANES) finish_slice(g, du, item, c);
 }
 
-/* Gradients of MLC_LANES input channels from c0 and as many output channels from k0 on:
- * dg[output][input][tap] to its place in (K, C, 3, 3). */
-static void put_gradients(const mlc_winograd_weights *job, size_t c0, size_t k0,
-                          float dg[][MLC_LANES][9])
-{
-    size_t ins = job->in->c - c0 < MLC_LANES ? job->in->c - c0 : MLC_LANES;
-    for (size_t k = 0; k < MLC_LANES && k0 + k < job->dout->c; k++) {
-        float *to = job->dweight + ((k0 + k) * job->in->c + c0) * 9;
-        for (size_t i = 0; i < 9 * ins; i++)
-            to[i] = job->accumulate ? to[i] + dg[k][0][i] : dg[k][0][i];
-    }
-}
-
-/* A task: MLC_LANES input channels of an item, all its output channels. */
+/* A task of the last step where there are parts: MLC_LANES input channels of an item. */
 static void finish_task(void *context, size_t task)
 {
     const gradient_job *g = context;
-    const mlc_winograd_weights *job = g->job;
-    size_t slices = g->in_width / MLC_LANES, item = task / slices, c = task % slices * MLC_LANES;
-    size_t outs = blocks_of(job->dout->stride), k0 = item % outs * BLOCK;
-    size_t c0 = item / outs * g->in_width + c;
-    const float *du = g->du + item * du_item() + c * BLOCK;
-    for (size_t k = 0; k < BLOCK && k0 + k < job->dout->c && c0 < job->in->c; k += MLC_LANES) {
-        float dg[MLC_LANES][MLC_LANES][9], one[9][MLC_LANES];
-        for (size_t i = 0; i < MLC_LANES; i++) {
-            mlc_kernel->wino_weights_backward(du + i * BLOCK + k, BLOCK * BLOCK, g->parts,
-                                              g->items * du_item(), one[0]);
-            for (size_t l = 0; l < MLC_LANES; l++)
-                for (size_t t = 0; t < 9; t++) dg[l][i][t] = one[t][l];
-        }
-        put_gradients(job, c0, k0 + k, dg);
-    }
+    size_t slices = g->in_width / MLC_LANES, item = task / slices;
+    finish_slice(g, g->du + item * DU_ITEM, item, task % slices * MLC_LANES);
 }
 
 static size_t gradient_copies(const gradient_job *g, size_t workers)
@@ -645,7 +668,8 @@ bool mlc_winograd_weights_scratch(const mlc_tensor *in, const mlc_tensor *out, s
     gradient_job g;
     size_t work;
     gradient_layout(in, out, &g);
-    size_t rest = in->stride + g.parts * g.items * du_item();
+    bool single = g.parts == 1 && g.blocks == 1; /* then dU is finished where it is made */
+    size_t rest = in->stride + (single ? workers : g.parts * g.items) * DU_ITEM;
     return mlc_mul(gradient_copies(&g, workers), POINTS * (g.v_point + g.m_point), &work) &&
            mlc_add(work, rest, &work) && mlc_mul(work, sizeof(float), bytes);
 }
@@ -660,15 +684,14 @@ bool mlc_winograd_weights_run(const mlc_winograd_weights *job)
     g.m = g.v + copies * POINTS * g.v_point;
     g.du = g.m + copies * POINTS * g.m_point;
     memset(g.zero, 0, job->in->stride * sizeof(float));
-    if (g.parts > 1) {
-        if (!mlc_parallel_limit(g.parts, job->workers, part_task, &g)) return false;
-    } else {
-        for (g.index = 0; g.index < g.blocks; g.index++) {
-            gradient_block(&g, g.index, &b);
-            if (!mlc_parallel_for((b.count + SLICE - 1) / SLICE, slice_task, &g) ||
-                !mlc_parallel_for(g.items, item_task, &g))
-                return false;
-        }
+    if (g.parts > 1)
+        return mlc_parallel_limit(g.parts, job->workers, part_task, &g) &&
+               mlc_parallel_for(g.items * (g.in_width / MLC_LANES), finish_task, &g);
+    for (g.index = 0; g.index < g.blocks; g.index++) {
+        gradient_block(&g, g.index, &b);
+        if (!mlc_parallel_for((b.count + SLICE - 1) / SLICE, slice_task, &g) ||
+            !mlc_parallel_limit(g.items, job->workers, item_task, &g))
+            return false;
     }
-    return mlc_parallel_for(g.items * (g.in_width / MLC_LANES), finish_task, &g);
+    return true;
 }
