@@ -152,6 +152,67 @@ def gemm_outer(a, b):
     return np.asarray(a, np.float64).T @ np.asarray(b, np.float64)
 
 
+# --- Winograd's transforms, (points, points or pixels, channels)
+
+WINOGRAD_POINTS = (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, np.inf, -(2**0.5))
+
+
+def winograd_matrices(n):
+    """(Bt, G, At) of the first n points, by their definition as values of polynomials.
+
+    With fewer than six, Bt is multiplied by what that takes from G, so that G is that of six.
+    """
+    points = WINOGRAD_POINTS[:n]
+    bt, at = np.zeros((n, n)), np.zeros((n - 2, n))
+    for j, point in enumerate(points):
+        others = [q for k, q in enumerate(points) if k != j and np.isfinite(q)]
+        product = np.poly(others)[::-1]
+        bt[j, : len(product)] = product
+        at[:, j] = np.eye(n - 2)[-1] if np.isinf(point) else point ** np.arange(n - 2)
+        if np.isfinite(point):
+            bt[j] *= np.prod([point - q for q in WINOGRAD_POINTS[n:]])
+    g = np.zeros((6, 3))
+    for j, point in enumerate(WINOGRAD_POINTS):
+        others = [q for k, q in enumerate(WINOGRAD_POINTS) if k != j and np.isfinite(q)]
+        scale = np.prod(point - np.array(others))
+        g[j] = (0, 0, 1) if np.isinf(point) else point ** np.arange(3) / scale
+    return bt, g, at
+
+
+def _both_axes(rows, cols, x):
+    return np.einsum("ip,jq,pqc->ijc", rows, cols, np.asarray(x, np.float64))
+
+
+@kernel
+def wino_input(pixels):
+    rows, cols, _ = pixels.shape
+    return _both_axes(winograd_matrices(rows)[0], winograd_matrices(cols)[0], pixels)
+
+
+@kernel
+def wino_output(points):
+    rows, cols, _ = points.shape
+    return _both_axes(winograd_matrices(rows)[2], winograd_matrices(cols)[2], points)
+
+
+@kernel
+def wino_gradient(pixels):
+    rows, cols, _ = pixels.shape
+    return _both_axes(winograd_matrices(rows + 2)[2].T, winograd_matrices(cols + 2)[2].T, pixels)
+
+
+@kernel
+def wino_weights(taps):
+    g = winograd_matrices(6)[1]
+    return _both_axes(g, g, taps)
+
+
+@kernel
+def wino_weights_backward(points):
+    g = winograd_matrices(6)[1]
+    return _both_axes(g.T, g.T, points)
+
+
 # --- batch norm, on (pixels, channels)
 
 @kernel

@@ -38,9 +38,14 @@ Key = struct("Key", seed=C.c_uint64, epoch=C.c_uint32, position=C.c_uint32, oper
 Bce = struct("Bce", logits=P, targets=P, weight=P, pos_weight=P, labels=Z, weight_stride=Z,
              pos_weight_stride=Z, scale=F, loss=P, grad=P)
 Tile = struct("Tile", rows_in=P, out=P, rows=Z, columns=Z, offset=P, taps=Z, run=Z, weights=P,
-              accumulate=C.c_bool)
+              segment=Z, accumulate=C.c_bool, ahead=Z, later=P)
 Outer = struct("Outer", a=P, b=P, segments=Z, pixels=Z, a_step=Z, b_step=Z, rows=Z, columns=Z,
-               out=P, out_step=Z, accumulate=C.c_bool)
+               out=P, out_step=Z, accumulate=C.c_bool, later=P)
+WinoIn = struct("WinoIn", pixel=P, rows=Z, cols=Z, channels=Z, width=Z, v=P, point=Z, block=Z)
+WinoOut = struct("WinoOut", m=P, point=Z, block=Z, rows=Z, cols=Z, channels=Z, y=P, row=Z, pixel=Z,
+                 stream=C.c_bool, then=C.c_int, origin=P, sum=P, square=P, first=C.c_bool, scale=P,
+                 shift=P, residual=P, residual_row=Z, residual_pixel=Z, relu=C.c_bool)
+STORE, ADD, SUMS, NORM = range(4)  # what follows wino_output
 Adam = struct("Adam", keep=F, mom=F, sqr_mom=F, eps=F, rate=F, debias=F)
 
 PROTOTYPES = {
@@ -54,6 +59,11 @@ PROTOTYPES = {
     "sort_descending": (P, P, Z),
     "gemm_tile": (C.POINTER(Tile),),
     "gemm_outer": (C.POINTER(Outer),),
+    "wino_input": (C.POINTER(WinoIn),),
+    "wino_gradient": (C.POINTER(WinoIn),),
+    "wino_output": (C.POINTER(WinoOut),),
+    "wino_weights": (P, P, Z),
+    "wino_weights_backward": (P, Z, Z, Z, P),
     "norm_sums": (P, Z, Z, P, P, P),
     "norm_apply": (P, P, Z, Z, P, P, C.c_int, P),
     "norm_backward_sums": (P, P, P, Z, Z, P, P, P, P),
@@ -469,7 +479,7 @@ def run_tile(isa, guarded, case, accumulate):
     out, source, held = [guarded(row) for row in there], guarded(image), guarded(weights)
     places, results = pointers([row[13:] for row in source[:rows]]), pointers(out)
     call(isa, "gemm_tile", Tile(address(places), address(results), rows, columns, address(offset),
-                                taps, run, address(held), accumulate))
+                                taps, run, address(held), 100, accumulate))
     flat, at = source.ravel(), [13 + 700 * i for i in range(rows)]
     starts = [flat[i - 13 :] for i in at]
     want = reference.gemm_tile(starts, offset + 13, run, weights)
@@ -505,6 +515,121 @@ def test_gemm_outer_sums_outer_products(isa, accumulate, guarded):
             want = reference.gemm_outer(x, y) + (there[:, :columns] if accumulate else 0)
             close(out[:, :columns], want, 0, 4 * ULP * (reference.gemm_outer(abs(x), abs(y)) + 1))
             assert bits(out[:, columns:]) == bits(there[:, columns:])
+
+
+# --- Winograd
+
+each_tile = pytest.mark.parametrize("rows, cols", [(6, 6), (6, 5), (5, 6), (5, 5)])
+
+
+@pytest.mark.parametrize("rows, cols", [(6, 6), (6, 5), (5, 6), (5, 5)])
+def test_the_definitions_of_the_transforms_make_a_convolution(rows, cols, rng):
+    """And their transposes its gradient: closes the chain behind the kernels' definitions."""
+    d, g = rng.normal(size=(rows, cols, 1)), rng.normal(size=(3, 3, 1))
+    u, v = reference.wino_weights(g)[:rows, :cols], reference.wino_input(d)
+    windows = np.lib.stride_tricks.sliding_window_view(d[..., 0], (3, 3))
+    want = np.einsum("ijrs,rs->ij", windows, g[..., 0])
+    np.testing.assert_allclose(reference.wino_output(u * v)[..., 0], want, atol=1e-13)
+    dy, du = rng.normal(size=want.shape), np.zeros((6, 6, 1))
+    du[:rows, :cols] = v * reference.wino_gradient(dy[..., None])
+    got = reference.wino_weights_backward(du)[..., 0]
+    np.testing.assert_allclose(got, np.einsum("ijrs,ij->rs", windows, dy), atol=1e-13)
+
+
+def transform(run, guarded, high, wide, rows, cols, channels, width):
+    """One tile of high x wide pixels through wino_input or wino_gradient."""
+    pixels = draw("random", (6, 6, channels), "tile")
+    held = guarded(pixels)
+    tiles, block = 3, 3 * width
+    v = guarded(np.full(36 * (channels // width * block + 5), np.nan))
+    point = channels // width * block + 5
+    at = pointers([held[i, j] if i < high and j < wide else held[0, 0]
+                   for i in range(6) for j in range(6)])
+    run(WinoIn(address(at), rows, cols, channels, width, address(v) + 4 * width, point, block))
+    points = v.reshape(36, point)[:, : point - 5].reshape(36, channels // width, tiles, width)
+    assert np.isnan(points[:, :, [0, 2]]).all(), "another tile was written"
+    got = points[:, :, 1].reshape(6, 6, channels)
+    assert np.isnan(got[rows:]).all() and np.isnan(got[:, cols:]).all()
+    return got[:rows, :cols], pixels[:high, :wide]
+
+
+@each_isa
+@each_tile
+@pytest.mark.parametrize("channels, width", [(16, 16), (96, 48), (128, 64)])
+def test_wino_input(isa, rows, cols, channels, width, guarded):
+    got, pixels = transform(lambda tile: call(isa, "wino_input", tile), guarded, rows, cols, rows,
+                            cols, channels, width)
+    close(got, reference.wino_input(pixels), 0, 30 * ULP * abs(pixels).max())
+
+
+@each_isa
+@each_tile
+@pytest.mark.parametrize("channels, width", [(16, 16), (96, 48), (128, 64)])
+def test_wino_gradient(isa, rows, cols, channels, width, guarded):
+    got, pixels = transform(lambda tile: call(isa, "wino_gradient", tile), guarded, rows - 2,
+                            cols - 2, rows, cols, channels, width)
+    close(got, reference.wino_gradient(pixels), 0, 60 * ULP * abs(pixels).max())
+
+
+@each_isa
+@each_tile
+@pytest.mark.parametrize("then", [STORE, ADD, SUMS, NORM])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+def test_wino_output(isa, rows, cols, then, relu, residual, guarded):
+    channels, tiles = 96, 2  # a block and a half
+    m = draw("random", (6, 6, 2, tiles, 64), "m")
+    there = draw("random", (4, 5, channels), "there")
+    scale, shift = draw("random", (2, channels), "scale")
+    other = draw("random", (4, 4, channels), "residual")
+    y, held, sums = guarded(there), guarded(m), guarded(draw("random", (3, channels), "sums"))
+    before, s, o = sums.copy(), guarded(np.stack([scale, shift])), guarded(other)
+    call(isa, "wino_output", WinoOut(
+        address(held) + 4 * 64, 2 * tiles * 64, tiles * 64, rows, cols, channels, address(y),
+        5 * channels, channels, False, then, address(sums), address(sums[1]), address(sums[2]), True,
+        address(s), address(s[1]), address(o) if residual else None, 4 * channels, channels, relu))
+    points = m[:rows, :cols, :, 1].reshape(rows, cols, 128)[..., :channels]
+    want, part = reference.wino_output(points), np.s_[: rows - 2, : cols - 2]
+    error = 60 * ULP * abs(points).max()
+    if then == ADD:
+        want = want + there[part]
+    elif then == NORM:
+        want = want * scale + shift + (other[part] if residual else 0)
+        want, error = np.maximum(want, 0) if relu else want, error * (1 + abs(scale).max())
+    close(y[part], want, 0, error)
+    outside = np.ones(there.shape, bool)
+    outside[part] = False
+    assert bits(y[outside]) == bits(there[outside])
+    if then != SUMS:
+        assert bits(sums) == bits(before)
+        return
+    assert bits(sums[0]) == bits(y[0, 0])
+    shifted = y[part].astype(float).reshape(-1, channels) - y[0, 0]
+    close(sums[1] - before[1], shifted.sum(0), 0, 1e-4)
+    close(sums[2] - before[2], (shifted**2).sum(0), 1e-4, 1e-3)
+
+
+@each_isa
+def test_wino_output_streams_to_aligned_memory(isa):
+    m = draw("random", (6, 6, 64), "m")
+    memory = np.zeros(16 * 64 + 16, np.float32)
+    y = memory[-address(memory) % 64 // 4:][: 16 * 64].reshape(4, 4, 64)
+    call(isa, "wino_output", WinoOut(address(m), 64, 64, 6, 6, 64, address(y), 4 * 64, 64, True))
+    close(y, reference.wino_output(m), 0, 60 * ULP * abs(m).max())
+
+
+@each_isa
+def test_wino_weights_and_their_backward(isa, guarded):
+    g = draw("random", (3, 3, 16), "g")
+    held, u = guarded(g), guarded(np.full((6, 6, 21), np.nan))
+    call(isa, "wino_weights", held, u, 21)
+    close(u[..., :16], reference.wino_weights(g), 0, 8 * ULP * abs(g).max())
+    assert np.isnan(u[..., 16:]).all()
+    parts = draw("random", (3, 6, 6, 16), "du")
+    du, out = guarded(parts), guarded(np.zeros((3, 3, 16)))
+    call(isa, "wino_weights_backward", du, 16, 3, 36 * 16, out)
+    want = reference.wino_weights_backward(parts.astype(float).sum(0))
+    close(out, want, 0, 60 * ULP * abs(parts).max())
 
 
 # --- batch norm

@@ -37,10 +37,8 @@ static inline __attribute__((always_inline)) void tile_store(vf sum[TILE_ROWS][T
     }
 }
 
-/* Sums are written out every SEGMENT steps: a float sum of a few thousand terms in a row loses
+/* Sums are written out every `segment` steps: a float sum of a few thousand terms in a row loses
  * twice the digits of one of sums of a few hundred, for 1 % of the time. */
-enum { SEGMENT = 256 };
-
 enum { LINE = 64 }; /* bytes of a cache line: how much a step fetches for later */
 
 static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile, size_t rows)
@@ -49,7 +47,7 @@ static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile
     const float *w = tile->weights;
     bool accumulate = tile->accumulate;
     const char *later = (const char *)(tile->later ? tile->later : w);
-    size_t left = SEGMENT;
+    size_t left = tile->segment;
     tile_zero(sum, rows);
     for (size_t t = 0; t < tile->taps; t++) {
         const float *in[TILE_ROWS];
@@ -76,10 +74,11 @@ static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile
             tile_store(sum, rows, tile->out, tile->columns, accumulate);
             tile_zero(sum, rows);
             accumulate = true;
-            left = SEGMENT;
+            left = tile->segment;
         }
     }
-    if (left < SEGMENT || !accumulate) tile_store(sum, rows, tile->out, tile->columns, accumulate);
+    if (left < tile->segment || !accumulate)
+        tile_store(sum, rows, tile->out, tile->columns, accumulate);
 }
 
 static void gemm_tile(const mlc_tile *tile)

@@ -32,6 +32,7 @@ typedef struct {
     const ptrdiff_t *offset;
     size_t taps, run;
     const float *weights;
+    size_t segment;     /* steps between two stores of the sums, at least 1 */
     bool accumulate;    /* add to out instead of writing it */
     size_t ahead;       /* the next call's rows: floats from in[0]; fetched into the L1 cache */
     const float *later; /* what a later call reads, fetched into the L2 cache; NULL: nothing */

@@ -153,8 +153,8 @@ static mlc_status add_layer(mlc_net *net, const mlc_layer_spec *spec, mlc_error 
     return status;
 }
 
-mlc_status mlc_net_new(const mlc_layer_spec *specs, size_t count, size_t channels, mlc_net **out,
-                       mlc_error *error)
+mlc_status mlc_net_new(const mlc_layer_spec *specs, size_t count, size_t channels, bool exact,
+                       mlc_net **out, mlc_error *error)
 {
     if (count < 1 || count > 4096 || channels < 1 || channels > 4096)
         return mlc_fail(error, MLC_VALUE,
@@ -180,6 +180,7 @@ mlc_status mlc_net_new(const mlc_layer_spec *specs, size_t count, size_t channel
         mlc_net_free(net);
         return status;
     }
+    for (size_t i = 0; i < count; i++) net->layers[i].exact = exact;
     mlc_net_refresh(net);
     *out = net;
     return MLC_OK;

@@ -29,11 +29,11 @@ typedef struct mlc_net {
     bool can_step, can_undo;
 } mlc_net;
 
-/* Layer i reads the tensors it names (0 is the image batch of `channels` channels) and writes
- * tensor i + 1. Weights start at 0, except for batch norm's, which start at 1; running variances
- * at 1. */
-mlc_status mlc_net_new(const mlc_layer_spec *specs, size_t count, size_t channels, mlc_net **net,
-                       mlc_error *error);
+/* `exact`: convolutions by direct sums only. Layer i reads the tensors it names (0 is the image
+ * batch of `channels` channels) and writes tensor i + 1. Weights start at 0, except for batch
+ * norm's, which start at 1; running variances at 1. */
+mlc_status mlc_net_new(const mlc_layer_spec *specs, size_t count, size_t channels, bool exact,
+                       mlc_net **net, mlc_error *error);
 void mlc_net_free(mlc_net *net);
 
 /* (h, w, c) of the last layer's output. */

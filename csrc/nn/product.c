@@ -1,6 +1,6 @@
 #include "product.h"
 
-enum { BLOCK_TILES = 16, MAX_ROWS = 8 };
+enum { BLOCK_TILES = 16, MAX_ROWS = 8, SEGMENT = 256 };
 
 typedef struct {
     const mlc_product *product;
@@ -52,6 +52,7 @@ static void product_block(void *context, size_t index)
                              .taps = p->taps,
                              .run = p->run,
                              .weights = weights,
+                             .segment = SEGMENT,
                              .accumulate = p->accumulate};
             mlc_kernel->gemm_tile(&tile);
         }

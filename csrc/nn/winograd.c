@@ -8,6 +8,7 @@ enum {
     MAX_PARTS = 16,        /* partial sums of the weights' gradient, */
     PART_FLOATS = 5 << 19, /* and of all of them together: 10 MB */
     MAX_CHANNELS = 4096,
+    SEGMENT = 32,          /* of the sums over channels, where nearly all of the rounding is */
     CACHE_FLOATS = 8 << 20 /* a tensor of more does not stay in the cache */
 };
 
@@ -118,7 +119,8 @@ static size_t m_point(size_t tiles, size_t blocks) { return tiles * blocks * BLO
  * to spread the transforms over, and enough tiles to spread the weights over. */
 bool mlc_winograd_pays(const mlc_tensor *in, const mlc_tensor *out)
 {
-    return can_cut(in->h) && can_cut(in->w) && in->stride >= 32 && out->stride >= 32 &&
+    bool padded = in->stride % MLC_LANES == 0 && out->stride % MLC_LANES == 0;
+    return padded && can_cut(in->h) && can_cut(in->w) && in->stride >= 32 && out->stride >= 32 &&
            in->stride <= MAX_CHANNELS && out->stride <= MAX_CHANNELS && tile_count(in) >= 12;
 }
 
@@ -261,6 +263,7 @@ static void multiply(const forward_job *f, const float *v, const float *u, float
                          .taps = depth / width,
                          .run = width,
                          .weights = u,
+                         .segment = SEGMENT,
                          .ahead = count * width,
                          .later = next < stop ? next : fetch_later(rest, depth)};
         mlc_kernel->gemm_tile(&tile);

@@ -116,13 +116,15 @@ static mlc_layer_spec *parse_spec(PyObject *list, size_t *count)
 
 static PyObject *net_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"spec", "channels", NULL};
+    static char *names[] = {"spec", "channels", "exact", NULL};
     PyObject *list, *channels_object = NULL;
+    int exact = false;
     uint64_t channels = 3;
     size_t count;
     mlc_error error;
     mlc_status status;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:Net", names, &list, &channels_object) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|Op:Net", names, &list, &channels_object,
+                                     &exact) ||
         (channels_object && uint_get("Net", "channels", channels_object, 4096, &channels) < 0))
         return NULL;
     mlc_layer_spec *specs = parse_spec(list, &count);
@@ -134,7 +136,7 @@ static PyObject *net_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS
-        status = mlc_net_new(specs, count, (size_t)channels, &self->net, &error);
+        status = mlc_net_new(specs, count, (size_t)channels, exact, &self->net, &error);
     Py_END_ALLOW_THREADS
     free(specs);
     if (status) {
@@ -637,7 +639,7 @@ static PyType_Slot net_slots[] = {
     {Py_tp_new, net_new},
     {Py_tp_dealloc, net_dealloc},
     {Py_tp_methods, net_methods},
-    {Py_tp_doc, PyDoc_STR("Net(spec, channels=3)\n--\n\n"
+    {Py_tp_doc, PyDoc_STR("Net(spec, channels=3, exact=False)\n--\n\n"
                           "A network from a list of (kind, name, inputs, options).")},
     {0, NULL},
 };
