@@ -6,9 +6,11 @@
  * the batch norm's place and writes its output, and the tensor between them does not exist. */
 #include "plan.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "../base/memory.h"
 #include "net.h"
 
 /* --- making ---------------------------------------------------------------------------------- */
@@ -228,14 +230,15 @@ static bool plan_arrays(const mlc_net *net, mlc_plan *plan)
     return true;
 }
 
-mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool train,
-                        mlc_plan **out, mlc_error *error)
+/* A plan without its arena. */
+static mlc_status plan_layout(const mlc_net *net, size_t n, size_t h, size_t w, bool train,
+                              mlc_plan **out, mlc_error *error)
 {
     mlc_plan *plan = calloc(1, sizeof *plan);
-    mlc_status status = MLC_MEMORY;
+    mlc_status status;
     if (!plan || !plan_arrays(net, plan)) {
-        mlc_fail(error, MLC_MEMORY, "Net.forward: no memory for a plan of %zu layers",
-                 net->layer_count);
+        status = mlc_fail(error, MLC_MEMORY, "Net.forward: no memory for a plan of %zu layers",
+                          net->layer_count);
         goto failed;
     }
     plan->n = n, plan->h = h, plan->w = w, plan->train = train;
@@ -247,17 +250,73 @@ mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool t
     find_fusions(net, plan);
     find_again(net, plan);
     if ((status = plan_blocks(net, plan, error))) goto failed;
-    if ((status = mlc_arena_new(&plan->arena, plan->layout.total, error))) {
-        mlc_fail(error, status,
-                 "Net.forward: no memory for a batch of %zu images of %zu x %zu, which "
-                 "needs %zu MB; use a smaller batch or smaller images",
-                 n, h, w, plan->layout.total >> 20);
-        goto failed;
-    }
     *out = plan;
     return MLC_OK;
 failed:
     mlc_plan_free(plan);
+    return status;
+}
+
+/* What the next training step will touch first of what is allocated: gradients and moments. */
+static size_t untouched_bytes(const mlc_net *net, bool train)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; train && i < net->param_count; i++)
+        if (net->params[i].trainable && !net->params[i].step)
+            bytes += 3 * net->params[i].size * sizeof(float);
+    return bytes;
+}
+
+static bool batch_fits(const mlc_net *net, const mlc_plan *plan, size_t n, size_t bytes)
+{
+    mlc_plan *smaller;
+    mlc_error unused;
+    if (plan_layout(net, n, plan->h, plan->w, plan->train, &smaller, &unused)) return false;
+    bool fits = smaller->layout.total <= bytes;
+    mlc_plan_free(smaller);
+    return fits;
+}
+
+/* The sentence says what would help. */
+static mlc_status too_large(const mlc_net *net, const mlc_plan *plan, size_t free_bytes,
+                            mlc_error *error)
+{
+    char need[32], have[32], help[64];
+    size_t rest = untouched_bytes(net, plan->train), fits = 0, fails = plan->n;
+    size_t bytes = free_bytes > rest ? free_bytes - rest : 0;
+    while (fails - fits > 1) {
+        size_t middle = fits + (fails - fits) / 2;
+        if (batch_fits(net, plan, middle, bytes))
+            fits = middle;
+        else
+            fails = middle;
+    }
+    if (fits)
+        snprintf(help, sizeof help, "a batch of %zu would fit", fits);
+    else
+        snprintf(help, sizeof help, "use smaller images");
+    return mlc_fail(error, MLC_MEMORY,
+                    "Net.forward: a batch of %zu images of %zu x %zu needs %s and %s are free; %s",
+                    plan->n, plan->h, plan->w, mlc_memory_text(plan->layout.total + rest, need),
+                    mlc_memory_text(free_bytes, have), help);
+}
+
+mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool train,
+                        mlc_plan **out, mlc_error *error)
+{
+    mlc_plan *plan;
+    mlc_status status = plan_layout(net, n, h, w, train, &plan, error);
+    if (status) return status;
+    size_t free_bytes = mlc_memory_available(), bytes = plan->layout.total;
+    if (bytes > free_bytes || untouched_bytes(net, train) > free_bytes - bytes)
+        status = too_large(net, plan, free_bytes, error);
+    else if ((status = mlc_arena_new(&plan->arena, bytes, error)))
+        mlc_fail(error, status, "Net.forward: no memory for a batch of %zu images of %zu x %zu", n,
+                 h, w);
+    if (status)
+        mlc_plan_free(plan);
+    else
+        *out = plan;
     return status;
 }
 
