@@ -230,15 +230,17 @@ def norm_apply(x, residual, scale, shift, rectify):
 
 
 @kernel
-def norm_backward_sums(y, x, dy, mean, inverse):
-    """(dz, sum dz, sum dz xhat), with dz = dy where the output y was positive."""
-    dz = np.asarray(dy, np.float64) if y is None else np.where(y > 0, dy, 0.0).astype(np.float64)
-    return dz, dz.sum(0), (dz * ((np.asarray(x, np.float64) - mean) * inverse)).sum(0)
+def norm_backward_sums(passed, x, dy, mean, inverse):
+    """(sum dz, sum dz xhat), with dz = dy where the ReLU let the output pass."""
+    dz = np.where(passed, dy, 0.0).astype(np.float64)
+    return dz.sum(0), (dz * ((np.asarray(x, np.float64) - mean) * inverse)).sum(0)
 
 
 @kernel
-def norm_backward(dy, x, a, b, c):
-    return np.asarray(a, np.float64) * dy + np.asarray(b, np.float64) * x + c
+def norm_backward(passed, dy, x, a, b, c):
+    """(dx, dz): the gradients of the input and of the residual."""
+    dz = np.where(passed, dy, 0.0).astype(np.float64)
+    return np.asarray(a, np.float64) * dz + np.asarray(b, np.float64) * x + c, dz
 
 
 # --- pooling, on (taps or pixels, channels)

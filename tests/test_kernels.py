@@ -47,6 +47,8 @@ WinoOut = struct("WinoOut", m=P, point=Z, block=Z, rows=Z, cols=Z, channels=Z, y
                  shift=P, residual=P, residual_row=Z, residual_pixel=Z, relu=C.c_bool)
 STORE, ADD, SUMS, NORM = range(4)  # what follows wino_output
 Adam = struct("Adam", keep=F, mom=F, sqr_mom=F, eps=F, rate=F, debias=F)
+Norm = struct("Norm", x=P, dy=P, y=P, scale=P, shift=P, pixels=Z, channels=Z, mean=P, inverse=P,
+              a=P, b=P, c=P, dx=P, residual=P, add=C.c_int, add_residual=C.c_int)
 
 PROTOTYPES = {
     "sigmoid": (P, P, Z),
@@ -66,8 +68,8 @@ PROTOTYPES = {
     "wino_weights_backward": (P, Z, Z, Z, P),
     "norm_sums": (P, Z, Z, P, P, P),
     "norm_apply": (P, P, Z, Z, P, P, C.c_int, P),
-    "norm_backward_sums": (P, P, P, Z, Z, P, P, P, P),
-    "norm_backward": (P, P, Z, Z, P, P, P, P),
+    "norm_backward_sums": (C.POINTER(Norm), P, P),
+    "norm_backward": (C.POINTER(Norm),),
     "max_window": (P, Z, Z, P, P),
     "max_window_backward": (P, P, Z, Z, P),
     "sum_and_max": (P, Z, Z, C.c_uint32, P, P, P),
@@ -679,45 +681,77 @@ def test_norm_apply(shape, edge, rectify, residual, place, guarded):
     assert len(set(results)) == 1
 
 
+def norm_job(guarded, relu, arrays, **outputs):
+    """What the backward kernels read, and where the ReLU let the output pass."""
+    x, scale, shift = arrays["x"], arrays["scale"], arrays["shift"]
+    given = {name: address(guarded(arrays[name]))
+             for name in ("x", "dy", "mean", "inverse", "a", "b", "c")}
+    passed = np.ones(x.shape, bool)
+    if relu == "of y":
+        passed, given["y"] = arrays["y"] > 0, address(guarded(arrays["y"]))
+    elif relu == "of x":
+        passed = x * scale.astype(float) + shift > 0
+        given |= {"scale": address(guarded(scale)), "shift": address(guarded(shift))}
+    return Norm(pixels=x.shape[0], channels=x.shape[1], **given, **outputs), passed
+
+
+def norm_arrays(shape, edge):
+    rows = {name: draw("random", shape, name) for name in ("x", "y")} | {"dy": draw(edge, shape)}
+    return rows | {name: draw("random", shape[1], name)
+                   for name in ("mean", "inverse", "scale", "shift", "a", "b", "c")}
+
+
+each_relu = pytest.mark.parametrize("relu", ["none", "of y", "of x"])
+
+
 @each_shape
 @each_edge
-@pytest.mark.parametrize("rectified", [False, True])
-def test_norm_backward_sums(shape, edge, rectified, guarded):
-    x, dy = draw("random", shape, "x"), draw(edge, shape)
-    y = draw("random", shape, "y") if rectified else None
-    mean, inverse = draw("random", shape[1], "m"), draw("random", shape[1], "i")
+@each_relu
+def test_norm_backward_sums(shape, edge, relu, guarded):
+    v = norm_arrays(shape, edge)
     results = []
     for isa in ISAS:
-        dz, sums, dots = guarded(dy), guarded(np.zeros(shape[1])), guarded(np.zeros(shape[1]))
-        call(isa, "norm_backward_sums", guarded(y) if rectified else None, guarded(x), dz, *shape,
-             guarded(mean), guarded(inverse), sums, dots)
-        results.append(bits(dz) + bits(sums) + bits(dots))
-        want_dz, want_sum, want_dot = reference.norm_backward_sums(y, x, dy, mean, inverse)
-        close(dz, want_dz, 0)
+        job, passed = norm_job(guarded, relu, v)
+        sums, dots = guarded(np.zeros(shape[1])), guarded(np.zeros(shape[1]))
+        call(isa, "norm_backward_sums", job, sums, dots)
+        results.append(bits(sums) + bits(dots))
         if edge == "large":
             continue
-        size, factor = abs(want_dz), abs((x.astype(float) - mean) * inverse)
-        steps = (len(x) + 3) * ULP
+        names = ("x", "dy", "mean", "inverse")
+        want_sum, want_dot = reference.norm_backward_sums(passed, *(v[name] for name in names))
+        size = np.where(passed, abs(v["dy"]), 0)
+        factor = abs((v["x"].astype(float) - v["mean"]) * v["inverse"])
+        steps = (shape[0] + 3) * ULP
         close(sums, want_sum, 0, steps * size.sum(0))
-        close(dots, want_dot, 0, steps * (size * factor).sum(0) + len(x) * TINY)
+        close(dots, want_dot, 0, steps * (size * factor).sum(0) + shape[0] * TINY)
     assert len(set(results)) == 1
 
 
 @each_shape
 @each_edge
-@pytest.mark.parametrize("in_place", [False, True])
-def test_norm_backward(shape, edge, in_place, guarded):
-    dy, x = draw(edge, shape), draw("random", shape, "x")
-    a, b, c = (draw("random", shape[1], name) for name in "abc")
+@each_relu
+@pytest.mark.parametrize("outputs, add", [
+    (("dx",), False), (("dx", "residual"), False), (("residual",), True),
+    (("dx", "residual"), True)])
+def test_norm_backward(shape, edge, relu, outputs, add, guarded):
+    v, there = norm_arrays(shape, edge), draw("random", shape, "there")
     results = []
     for isa in ISAS:
-        held = guarded(dy)
-        dx = held if in_place else guarded(np.zeros_like(dy))
-        call(isa, "norm_backward", held, guarded(x), *shape, guarded(a), guarded(b), guarded(c), dx)
-        results.append(bits(dx))
-        if edge != "large":
-            size = abs(a * dy.astype(float)) + abs(b * x.astype(float)) + abs(c)
-            close(dx, reference.norm_backward(dy, x, a, b, c), 0, 2 * ULP * size)
+        held = {name: guarded(there) for name in outputs}
+        job, passed = norm_job(guarded, relu, v, add=add, add_residual=add,
+                               **{name: address(array) for name, array in held.items()})
+        call(isa, "norm_backward", job)
+        results.append(b"".join(bits(array) for array in held.values()))
+        if edge == "large":
+            continue
+        coefficients = [v[name].astype(float) for name in "abc"]
+        wants = reference.norm_backward(passed, v["dy"], v["x"], *coefficients)
+        sizes = reference.norm_backward(passed, abs(v["dy"]), abs(v["x"]),
+                                        *(abs(a) for a in coefficients))
+        for name, want, size in zip(("dx", "residual"), wants, sizes):
+            if name in held:
+                start = there if add else 0
+                close(held[name], want + start, 0, 4 * ULP * (size + abs(there)))
     assert len(set(results)) == 1
 
 

@@ -1,6 +1,9 @@
 """What a ``_core.Net`` does: shapes, modes, statistics, freezing, steps, state, order of calls."""
 
 import gc
+import re
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -648,10 +651,62 @@ def test_a_batch_too_large_for_memory_says_so():
     """268 TB: more than a process can address, so nothing is touched."""
     spec = [("conv", "c", (0,), {"out": 2**20, "kernel": 1}), ("avgpool", "", (1,), {})]
     net = _core.Net(spec, 1)
-    with pytest.raises(MemoryError, match=r"^Net.forward: no memory for a batch of 1 images of "
-                       r"8000 x 8000, which needs \d+ MB; use a smaller batch or smaller images$"):
+    with pytest.raises(MemoryError, match=r"^Net.forward: a batch of 1 images of 8000 x 8000 needs "
+                       r"\d+.\d GB and \d+.\d GB are free; use smaller images$"):
         net.forward(np.zeros((1, 8000, 8000, 1), np.float32).transpose(0, 3, 1, 2))
     assert net.forward(np.zeros((1, 1, 1, 1), np.float32)).shape == (1, 2**20)
+
+
+LIMITED = """
+import re, resource, sys
+import numpy as np
+from mlclassify import _core
+net = _core.Net([("conv", "c", (0,), {"out": 256, "kernel": 1}), ("relu", "", (1,), {}),
+                 ("avgpool", "", (2,), {})], 1)
+x = np.zeros((400, 40, 40, 1), np.float32).transpose(0, 3, 1, 2)
+net.forward(x[:1])
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (300 << 20),) * 2)
+try:
+    net.forward(x, train=True)
+except MemoryError as error:
+    print(error)
+    fits = int(re.search(r"batch of (\\d+) would fit", str(error))[1])
+    print(net.forward(x[: fits * 9 // 10], train=True).shape[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS")
+def test_the_largest_batch_that_fits_is_named():
+    ran = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True,
+                         check=True, timeout=60)
+    message, outputs = ran.stdout.splitlines()
+    assert re.fullmatch(r"Net.forward: a batch of 400 images of 40 x 40 needs \d.\d GB and \d+ MB "
+                        r"are free; a batch of \d+ would fit", message)
+    assert outputs == "256"
+
+
+def test_a_tensor_that_backward_writes_again(rng):
+    """Batch norms in a row, read by several layers; frozen, the first reader runs no backward."""
+    conv = {"out": 19, "kernel": 3, "padding": 1}
+    spec = [("conv", "a", (0,), conv), ("batchnorm", "a1", (1,), {"relu": True}),
+            ("batchnorm", "a2", (2,), {"relu": True}), ("batchnorm", "a3", (1,), {}),
+            ("conv", "b", (3,), conv), ("conv", "c", (3,), conv),
+            ("batchnorm", "c1", (6, 4), {"relu": True}), ("batchnorm", "sum", (5, 7), {}),
+            ("avgpool", "", (8,), {}), ("linear", "fc", (9,), {"out": 3})]
+    net, network = make(spec, rng)
+    x = images(rng, side=9)
+    assert relative(net.forward(x), network.forward(x, train=False)) < 2e-5
+    for trained in (list(net.parameters()), ["b.weight", "fc.weight"], ["a2.bias"]):
+        net.set_trainable(trained)
+        y, want = net.forward(x, train=True), network.forward(x, train=True)
+        assert relative(y, want) < 2e-5
+        g = rng.normal(size=y.shape).astype(np.float32)
+        net.backward(g)
+        grads = network.backward(g)
+        for name, got in net.gradients().items():
+            assert relative(got, grads[name]) < 2e-5, name
 
 
 def test_a_broadcast_batch_is_refused(rng):

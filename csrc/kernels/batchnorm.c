@@ -1,21 +1,41 @@
 /* Batch norm over rows of pixels; `channels` is a multiple of MLC_LANES, pixels are `channels`
  * floats apart. */
 
+/* A pass over pixels takes this many vectors of channels together: whole cache lines one after
+ * another, and enough sums at a time to hide the latency of an addition. */
+enum { NORM_GROUP = 4 };
+
+static inline void norm_sums_group(const float *x, size_t pixels, size_t channels,
+                                   const float *shift, float *sum, float *square, const int group)
+{
+    vf s[NORM_GROUP], q[NORM_GROUP], origin[NORM_GROUP];
+    for (int v = 0; v < group; v++) {
+        s[v] = v_load(sum + v * VN);
+        q[v] = v_load(square + v * VN);
+        origin[v] = v_load(shift + v * VN);
+    }
+    for (size_t p = 0; p < pixels; p++, x += channels)
+        for (int v = 0; v < group; v++) {
+            vf d = v_sub(v_load(x + v * VN), origin[v]);
+            s[v] = v_add(s[v], d);
+            q[v] = v_fma(d, d, q[v]);
+        }
+    for (int v = 0; v < group; v++) {
+        v_store(sum + v * VN, s[v]);
+        v_store(square + v * VN, q[v]);
+    }
+}
+
 /* sum[c] += x - shift[c] and square[c] += (x - shift[c])^2 over the pixels. A shift near the mean
  * keeps the squares small, so that float sums of a few hundred pixels lose nothing. */
 static void norm_sums(const float *x, size_t pixels, size_t channels, const float *shift,
                       float *sum, float *square)
 {
-    for (size_t c = 0; c < channels; c += VN) {
-        vf s = v_load(sum + c), q = v_load(square + c), origin = v_load(shift + c);
-        for (size_t p = 0; p < pixels; p++) {
-            vf d = v_sub(v_load(x + p * channels + c), origin);
-            s = v_add(s, d);
-            q = v_fma(d, d, q);
-        }
-        v_store(sum + c, s);
-        v_store(square + c, q);
-    }
+    size_t c = 0, step = NORM_GROUP * VN;
+    for (; c + step <= channels; c += step)
+        norm_sums_group(x + c, pixels, channels, shift + c, sum + c, square + c, NORM_GROUP);
+    for (; c < channels; c += VN)
+        norm_sums_group(x + c, pixels, channels, shift + c, sum + c, square + c, 1);
 }
 
 /* y = x * scale + shift (+ residual), then max(0, .) if relu. y may be x or residual. */
@@ -33,39 +53,59 @@ static void norm_apply(const float *x, const float *residual, size_t pixels, siz
     }
 }
 
-/* In the forward pass this was y = max(0, w (x - mean) inverse + b (+ residual)). If y is given, dy
- * becomes 0 where y <= 0; then sum[c] += dy and dot[c] += dy (x - mean[c]) inverse[c]: the
- * gradients of b and w. */
-static void norm_backward_sums(const float *y, const float *x, float *dy, size_t pixels,
-                               size_t channels, const float *mean, const float *inverse, float *sum,
-                               float *dot)
+/* The gradient that the ReLU let through, at float `at` of the row, of channels from c on. */
+static inline vf norm_dz(const mlc_norm_backward *j, size_t at, size_t c)
 {
-    vf zero = v_set(0.0f);
-    for (size_t c = 0; c < channels; c += VN) {
-        vf s = v_load(sum + c), t = v_load(dot + c), m = v_load(mean + c), i = v_load(inverse + c);
-        for (size_t p = 0; p < pixels; p++) {
-            size_t at = p * channels + c;
-            vf d = v_load(dy + at);
-            if (y) {
-                d = v_select(v_gt(v_load(y + at), zero), d, zero);
-                v_store(dy + at, d);
-            }
-            s = v_add(s, d);
-            t = v_fma(d, v_mul(v_sub(v_load(x + at), m), i), t);
+    vf zero = v_set(0.0f), d = v_load(j->dy + at);
+    if (j->y) return v_select(v_gt(v_load(j->y + at), zero), d, zero);
+    if (!j->scale) return d;
+    vf y = v_fma(v_load(j->x + at), v_load(j->scale + c), v_load(j->shift + c));
+    return v_select(v_gt(y, zero), d, zero);
+}
+
+static inline void norm_backward_sums_group(const mlc_norm_backward *j, size_t c, float *sum,
+                                            float *dot, const int group)
+{
+    vf s[NORM_GROUP], t[NORM_GROUP], m[NORM_GROUP], inverse[NORM_GROUP];
+    for (int v = 0; v < group; v++) {
+        size_t k = c + (size_t)v * VN;
+        s[v] = v_load(sum + k), t[v] = v_load(dot + k);
+        m[v] = v_load(j->mean + k), inverse[v] = v_load(j->inverse + k);
+    }
+    for (size_t p = 0; p < j->pixels; p++)
+        for (int v = 0; v < group; v++) {
+            size_t k = c + (size_t)v * VN, at = p * j->channels + k;
+            vf d = norm_dz(j, at, k);
+            s[v] = v_add(s[v], d);
+            t[v] = v_fma(d, v_mul(v_sub(v_load(j->x + at), m[v]), inverse[v]), t[v]);
         }
-        v_store(sum + c, s);
-        v_store(dot + c, t);
+    for (int v = 0; v < group; v++) {
+        v_store(sum + c + (size_t)v * VN, s[v]);
+        v_store(dot + c + (size_t)v * VN, t[v]);
     }
 }
 
-/* dx = a dy + b x + c, the whole backward pass once its three sums are known. dx may be dy. */
-static void norm_backward(const float *dy, const float *x, size_t pixels, size_t channels,
-                          const float *a, const float *b, const float *c, float *dx)
+/* sum[c] += dz and dot[c] += dz (x - mean[c]) inverse[c]: the gradients of b and w where forward
+ * was y = max(0, w (x - mean) inverse + b (+ residual)). */
+static void norm_backward_sums(const mlc_norm_backward *j, float *sum, float *dot)
 {
-    for (size_t p = 0; p < pixels; p++, x += channels, dy += channels, dx += channels) {
-        for (size_t k = 0; k < channels; k += VN) {
-            vf r = v_fma(v_load(x + k), v_load(b + k), v_load(c + k));
-            v_store(dx + k, v_fma(v_load(dy + k), v_load(a + k), r));
+    size_t c = 0, step = NORM_GROUP * VN;
+    for (; c + step <= j->channels; c += step) norm_backward_sums_group(j, c, sum, dot, NORM_GROUP);
+    for (; c < j->channels; c += VN) norm_backward_sums_group(j, c, sum, dot, 1);
+}
+
+/* residual = dz, then dx = a dz + b x + c. They may be one array. */
+static void norm_backward(const mlc_norm_backward *j)
+{
+    for (size_t p = 0; p < j->pixels; p++)
+        for (size_t c = 0; c < j->channels; c += VN) {
+            size_t at = p * j->channels + c;
+            vf dz = norm_dz(j, at, c), r = dz;
+            if (j->residual && j->add_residual) r = v_add(v_load(j->residual + at), dz);
+            if (j->residual) v_store(j->residual + at, r);
+            if (!j->dx) continue;
+            r = v_fma(v_load(j->x + at), v_load(j->b + c), v_load(j->c + c));
+            r = v_fma(dz, v_load(j->a + c), r);
+            v_store(j->dx + at, j->add ? v_add(v_load(j->dx + at), r) : r);
         }
-    }
 }

@@ -81,6 +81,18 @@ typedef struct {
     bool relu;
 } mlc_wino_out;
 
+/* Batch norm backward over a row of pixels; see kernels/batchnorm.c. dz is dy where the ReLU let
+ * through: where y > 0 if y is given, else where scale x + shift > 0 if scale is, else everywhere.
+ */
+typedef struct {
+    const float *x, *dy, *y, *scale, *shift;
+    size_t pixels, channels;
+    const float *mean, *inverse; /* for the sums */
+    const float *a, *b, *c;      /* for the rest */
+    float *dx, *residual;        /* NULL: not wanted */
+    int add, add_residual;       /* add to dx, to residual, instead of writing it */
+} mlc_norm_backward;
+
 /* One Adam update; see kernels/optim.c. */
 typedef struct {
     float keep; /* 1 - lr * wd, or 1 */

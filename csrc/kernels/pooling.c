@@ -5,20 +5,18 @@
 static void max_window(const float *const *window, size_t taps, size_t channels, float *y,
                        uint8_t *tap)
 {
-    for (size_t c = 0; c < channels; c += MLC_LANES) {
-        float best[MLC_LANES];
-        uint32_t from[MLC_LANES] = {0};
-        memcpy(best, window[0] + c, sizeof best);
+    for (size_t c = 0; c < channels; c += VN) {
+        vf best = v_load(window[0] + c), from = v_set(0.0f);
         for (size_t t = 1; t < taps; t++) {
-            const float *x = window[t] + c;
-            for (int l = 0; l < MLC_LANES; l++) {
-                int wins = (x[l] > best[l]) | ((x[l] != x[l]) & (best[l] == best[l]));
-                best[l] = wins ? x[l] : best[l];
-                from[l] = wins ? (uint32_t)t : from[l];
-            }
+            vf x = v_load(window[t] + c);
+            vmask wins = v_beats(x, best);
+            best = v_select(wins, x, best);
+            from = v_select(wins, v_set((float)t), from);
         }
-        memcpy(y + c, best, sizeof best);
-        for (int l = 0; l < MLC_LANES; l++) tap[c + l] = (uint8_t)from[l];
+        float index[VN];
+        v_store(y + c, best);
+        v_store(index, from);
+        for (size_t l = 0; l < VN; l++) tap[c + l] = (uint8_t)index[l];
     }
 }
 

@@ -62,6 +62,7 @@ typedef struct {
     size_t scratch, scratch_back;   /* bytes within one call */
     bool keeps_input, keeps_output; /* read again by backward */
     size_t workers;                 /* threads that the scratch is for; 0: it does not matter */
+    bool rewrites;                  /* the output can be written again in backward */
 } mlc_needs;
 
 /* What a convolution does with its output while that is in the cache: the moments of every channel
@@ -83,7 +84,8 @@ typedef struct {
     size_t workers; /* as in the needs */
     bool train;
     mlc_key key;
-    const mlc_epilogue *epilogue; /* of a convolution's forward; NULL: none */
+    const mlc_epilogue *epilogue;  /* of a convolution's forward; NULL: none */
+    const double *mean, *variance; /* of x[0], where its writer has measured them; else NULL */
     /* backward only; shapes of gradients differ from those of values in their halo */
     const mlc_tensor *din[MLC_MAX_INPUTS], *dout;
     float *dx[MLC_MAX_INPUTS]; /* NULL: nobody needs it */
@@ -94,7 +96,7 @@ typedef struct {
 struct mlc_layer_class {
     const char *kind;
     size_t min_inputs, max_inputs;
-    bool weight, statistics;
+    bool weight, statistics, epilogue; /* epilogue: forward does run->epilogue */
     /* out_channels, and the dims of weight and bias, from in_channels and the options */
     mlc_status (*declare)(mlc_layer *layer, mlc_error *error);
     mlc_status (*shape)(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
@@ -107,6 +109,9 @@ struct mlc_layer_class {
     size_t (*packed_floats)(const mlc_layer *layer, bool back);
     bool (*pack)(mlc_layer *layer, bool back);
     void (*commit)(const mlc_run *run); /* update running statistics after a whole forward */
+    void (*fold)(const mlc_run *run, mlc_epilogue *epilogue); /* forward, if not training, as an
+                                                                 epilogue of what writes x[0] */
+    bool (*rewrite)(const mlc_run *run); /* y once more, from x[0] and saved, during backward */
 };
 
 /* The declare of a layer without parameters that keeps its channels. */

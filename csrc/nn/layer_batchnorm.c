@@ -4,11 +4,14 @@
  *
  * over the pixels of each channel (Ioffe and Szegedy, "Batch normalization", 2015). Training uses
  * the batch's mean and biased variance; the running statistics take the unbiased variance, as in
- * torch. Means are merged from chunks of rows in double by Chan's formula ("Updating formulae and a
- * pairwise algorithm for computing sample variances", 1979), in the order of the chunks. */
+ * torch. A convolution before it measures them in its epilogue, and in a prediction does all of
+ * this.
+ *
+ * Without a residual y is not kept for backward, neither for the ReLU's mask, which is as cheap to
+ * compute again, nor for the layers that read it: rewrite makes it once more. */
 #include <math.h>
 
-#include "layer.h"
+#include "epilogue.h"
 
 enum { CHUNK_PIXELS = 256 }; /* float sums of this many shifted values lose nothing that matters */
 
@@ -72,57 +75,53 @@ static bool norm_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
                       mlc_needs *needs)
 {
     needs->keeps_input = true;
-    needs->keeps_output = layer->options.relu;
+    needs->keeps_output = layer->options.relu && layer->input_count > 1;
+    needs->rewrites = layer->input_count == 1;
     needs->saved = 5 * out->stride * sizeof(float);
-    needs->scratch = 2 * chunk_count(in[0]) * out->stride * sizeof(float);
-    needs->scratch_back = needs->scratch + 3 * out->stride * sizeof(float);
-    return true;
+    needs->scratch_back = (2 * chunk_count(in[0]) + 3) * out->stride * sizeof(float);
+    return mlc_moments_bytes(chunk_count(in[0]), out->stride, &needs->scratch) &&
+           mlc_add(needs->scratch, 2 * out->stride * sizeof(double), &needs->scratch);
 }
 
 /* --- forward --------------------------------------------------------------------------------- */
 
-/* Sums of chunk i around its own first pixel, into scratch [chunk][sum, square][stride]. */
+static mlc_moments moments_of(const mlc_run *run)
+{
+    double *mean = run->scratch;
+    return mlc_moments_in(mean + 2 * run->in[0]->stride, chunk_count(run->in[0]),
+                          run->in[0]->stride);
+}
+
 static void sums_task(void *context, size_t chunk)
 {
     const mlc_run *run = context;
     const mlc_tensor *in = run->in[0];
+    mlc_moments moments = moments_of(run);
     size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
-    float *sum = (float *)run->scratch + 2 * chunk * in->stride, *square = sum + in->stride;
-    const float *shift = run->x[0] + tensor_row_at(in, first);
-    memset(sum, 0, 2 * in->stride * sizeof *sum);
+    mlc_moments_begin(&moments, chunk, run->x[0] + tensor_row_at(in, first));
     for (size_t r = first; r < first + rows; r++)
-        mlc_kernel->norm_sums(run->x[0] + tensor_row_at(in, r), in->w, in->stride, shift, sum,
-                              square);
+        mlc_moments_add(&moments, chunk, run->x[0] + tensor_row_at(in, r), in->w);
 }
 
-static void merge_channel(const mlc_run *run, size_t c, double *mean, double *variance)
+/* Mean and variance of x where its writer has not measured them. */
+static bool measure(const mlc_run *run, double *mean, double *variance)
 {
-    const mlc_tensor *in = run->in[0];
-    double count = 0, m = 0, m2 = 0;
-    for (size_t chunk = 0; chunk < chunk_count(in); chunk++) {
-        const float *sum = (const float *)run->scratch + 2 * chunk * in->stride;
-        double n = (double)(rows_of_chunk(in, chunk) * in->w), s = sum[c], q = sum[in->stride + c];
-        double shift = run->x[0][tensor_row_at(in, chunk * chunk_rows(in)) + c];
-        double delta = shift + s / n - m, total = count + n;
-        m2 += q - s * s / n + delta * delta * count * n / total;
-        m += delta * n / total;
-        count = total;
-    }
-    *mean = m;
-    *variance = m2 > 0 || m2 != m2 ? m2 / count : 0;
+    mlc_moments moments = moments_of(run);
+    if (!mlc_parallel_for(chunk_count(run->in[0]), sums_task, (void *)run)) return false;
+    mlc_moments_merge(&moments, run->layer->in_channels, mean, variance);
+    return true;
 }
 
-/* scale and shift of each channel from its mean and variance; zero for padding. */
-static void prepare(const mlc_run *run, statistics s)
+/* scale and shift of each channel from its mean and variance (NULL: the running ones); zero for
+ * padding. */
+static void prepare(const mlc_run *run, const double *means, const double *variances)
 {
     const mlc_layer *layer = run->layer;
+    statistics s = saved_statistics(run);
     memset(run->saved, 0, 5 * run->out->stride * sizeof(float));
     for (size_t c = 0; c < layer->in_channels; c++) {
-        double mean, variance;
-        if (run->train)
-            merge_channel(run, c, &mean, &variance);
-        else
-            mean = layer->mean->value[c], variance = layer->variance->value[c];
+        double mean = means ? means[c] : (double)layer->mean->value[c];
+        double variance = variances ? variances[c] : (double)layer->variance->value[c];
         double inverse = 1 / sqrt(variance + layer->options.eps);
         double scale = layer->weight->value[c] * inverse;
         s.mean[c] = (float)mean;
@@ -147,12 +146,34 @@ static void apply_task(void *context, size_t chunk)
     }
 }
 
+static bool norm_apply(const mlc_run *run)
+{
+    return mlc_parallel_for(chunk_count(run->in[0]), apply_task, (void *)run);
+}
+
 static bool norm_forward(const mlc_run *run)
 {
-    size_t chunks = chunk_count(run->in[0]);
-    if (run->train && !mlc_parallel_for(chunks, sums_task, (void *)run)) return false;
-    prepare(run, saved_statistics(run));
-    return mlc_parallel_for(chunks, apply_task, (void *)run);
+    double *mean = run->scratch, *variance = mean + run->in[0]->stride;
+    if (!run->train)
+        prepare(run, NULL, NULL);
+    else if (run->mean)
+        prepare(run, run->mean, run->variance);
+    else if (measure(run, mean, variance))
+        prepare(run, mean, variance);
+    else
+        return false;
+    return norm_apply(run);
+}
+
+static void norm_fold(const mlc_run *run, mlc_epilogue *epilogue)
+{
+    statistics s = saved_statistics(run);
+    prepare(run, NULL, NULL);
+    *epilogue = (mlc_epilogue){.scale = s.scale,
+                               .shift = s.shift,
+                               .residual = run->x[1],
+                               .like = run->in[1],
+                               .relu = run->layer->options.relu};
 }
 
 static void norm_commit(const mlc_run *run)
@@ -173,26 +194,35 @@ static void norm_commit(const mlc_run *run)
 /* In the forward pass this was y = max(0, scale x + shift + residual), where scale and shift depend
  * on x through mean and variance. With dz = dy where y > 0 and sums over the n pixels of a channel,
  *     db = sum dz,  dw = sum dz xhat,  dx = w inverse (dz - db / n - xhat dw / n),
- * and the residual gets dz. */
+ * and the residual gets dz. Two passes: the sums, and what follows from them. */
+static mlc_norm_backward row_of(const mlc_run *run, size_t r)
+{
+    const mlc_tensor *in = run->in[0];
+    bool relu = run->layer->options.relu, residual = run->layer->input_count > 1;
+    statistics s = saved_statistics(run);
+    return (mlc_norm_backward){
+        .x = run->x[0] + tensor_row_at(in, r),
+        .dy = run->dy + tensor_row_at(run->dout, r),
+        .y = relu && residual ? run->y + tensor_row_at(run->out, r) : NULL,
+        .scale = relu && !residual ? s.scale : NULL,
+        .shift = s.shift,
+        .pixels = in->w,
+        .channels = in->stride,
+        .mean = s.mean,
+        .inverse = s.inverse,
+    };
+}
+
 static void backward_sums_task(void *context, size_t chunk)
 {
     const mlc_run *run = context;
     const mlc_tensor *in = run->in[0];
-    statistics s = saved_statistics(run);
     size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
     float *sum = (float *)run->scratch + 2 * chunk * in->stride, *dot = sum + in->stride;
     memset(sum, 0, 2 * in->stride * sizeof *sum);
     for (size_t r = first; r < first + rows; r++) {
-        const float *y = run->layer->options.relu ? run->y + tensor_row_at(run->out, r) : NULL;
-        float *dy = run->dy + tensor_row_at(run->dout, r);
-        mlc_kernel->norm_backward_sums(y, run->x[0] + tensor_row_at(in, r), dy, in->w, in->stride,
-                                       s.mean, s.inverse, sum, dot);
-        if (!run->dx[1]) continue;
-        float *residual = run->dx[1] + tensor_row_at(run->din[1], r);
-        if (run->accumulate[1])
-            mlc_kernel->add_into(dy, residual, in->w * in->stride);
-        else
-            memcpy(residual, dy, in->w * in->stride * sizeof *dy);
+        mlc_norm_backward row = row_of(run, r);
+        mlc_kernel->norm_backward_sums(&row, sum, dot);
     }
 }
 
@@ -235,26 +265,15 @@ static void backward_apply_task(void *context, size_t chunk)
 {
     const mlc_run *run = context;
     const mlc_tensor *in = run->in[0];
-    const float *a = coefficients(run), *b = a + in->stride, *c = b + in->stride;
-    size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
-    for (size_t r = first; r < first + rows; r++)
-        mlc_kernel->norm_backward(run->dy + tensor_row_at(run->dout, r),
-                                  run->x[0] + tensor_row_at(in, r), in->w, in->stride, a, b, c,
-                                  run->dx[0] + tensor_row_at(run->din[0], r));
-}
-
-/* The same, added to what other readers of x have left; dy is ours to work in. */
-static void accumulate_task(void *context, size_t chunk)
-{
-    const mlc_run *run = context;
-    const mlc_tensor *in = run->in[0];
-    const float *a = coefficients(run), *b = a + in->stride, *c = b + in->stride;
+    const float *a = coefficients(run);
     size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
     for (size_t r = first; r < first + rows; r++) {
-        float *dy = run->dy + tensor_row_at(run->dout, r);
-        mlc_kernel->norm_backward(dy, run->x[0] + tensor_row_at(in, r), in->w, in->stride, a, b, c,
-                                  dy);
-        mlc_kernel->add_into(dy, run->dx[0] + tensor_row_at(run->din[0], r), in->w * in->stride);
+        mlc_norm_backward row = row_of(run, r);
+        row.a = a, row.b = a + in->stride, row.c = a + 2 * in->stride;
+        row.add = run->accumulate[0], row.add_residual = run->accumulate[1];
+        if (run->dx[0]) row.dx = run->dx[0] + tensor_row_at(run->din[0], r);
+        if (run->dx[1]) row.residual = run->dx[1] + tensor_row_at(run->din[1], r);
+        mlc_kernel->norm_backward(&row);
     }
 }
 
@@ -263,9 +282,8 @@ static bool norm_backward(const mlc_run *run)
     size_t chunks = chunk_count(run->in[0]);
     if (!mlc_parallel_for(chunks, backward_sums_task, (void *)run)) return false;
     finish_sums(run);
-    if (!run->dx[0]) return true;
-    return mlc_parallel_for(chunks, run->accumulate[0] ? accumulate_task : backward_apply_task,
-                            (void *)run);
+    if (!run->dx[0] && !run->dx[1]) return true;
+    return mlc_parallel_for(chunks, backward_apply_task, (void *)run);
 }
 
 const mlc_layer_class mlc_layer_batchnorm = {
@@ -280,4 +298,6 @@ const mlc_layer_class mlc_layer_batchnorm = {
     .forward = norm_forward,
     .backward = norm_backward,
     .commit = norm_commit,
+    .fold = norm_fold,
+    .rewrite = norm_apply,
 };

@@ -127,6 +127,11 @@ static bool winograd_plan(const mlc_tensor *in, const mlc_tensor *out, mlc_needs
     return true;
 }
 
+static size_t conv_blocks(const mlc_tensor *out)
+{
+    return mlc_product_blocks(out->n * out->h * out->w);
+}
+
 static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
                       mlc_needs *needs)
 {
@@ -141,7 +146,7 @@ static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
         !mlc_mul(bytes, sizeof(float) * conv_chunks(layer, in[0], out), &bytes))
         return false;
     needs->scratch_back = bytes;
-    return true;
+    return mlc_moments_bytes(conv_blocks(out), out->stride, &needs->scratch);
 }
 
 /* --- packed weights -------------------------------------------------------------------------- */
@@ -233,6 +238,12 @@ static bool direct_forward(const mlc_run *run)
     ptrdiff_t offset[MAX_KERNEL];
     for (size_t r = 0; r < o->kernel; r++) offset[r] = (ptrdiff_t)(r * tensor_row(in));
     size_t corner = (in->halo - o->padding) * (tensor_row(in) + in->stride);
+    mlc_finish finish = {
+        .epilogue = run->epilogue,
+        .moments = mlc_moments_in(run->scratch, conv_blocks(out), out->stride),
+        .out = out,
+        .y = run->y,
+    };
     mlc_product product = {
         .n = out->n,
         .h = out->h,
@@ -246,6 +257,7 @@ static bool direct_forward(const mlc_run *run)
         .run = o->kernel * in->stride,
         .columns = out->stride,
         .weights = run->layer->packed,
+        .finish = run->epilogue ? &finish : NULL,
     };
     return mlc_product_run(&product);
 }
@@ -435,6 +447,7 @@ const mlc_layer_class mlc_layer_conv = {
     .min_inputs = 1,
     .max_inputs = 1,
     .weight = true,
+    .epilogue = true,
     .declare = conv_declare,
     .shape = conv_shape,
     .plan = conv_plan,

@@ -268,7 +268,25 @@ mlc_status mlc_net_prepare_training(mlc_net *net, mlc_error *error)
 
 /* --- plans ----------------------------------------------------------------------------------- */
 
-/* Take a plan out of the idle ones, or make one. */
+/* Free what is idle beyond the newest `keep`; whether there was any. */
+static bool drop_idle(mlc_net *net, size_t keep)
+{
+    mlc_lock_write(&net->pool_lock);
+    size_t idle = 0;
+    for (mlc_plan **at = &net->plans; *at;) {
+        mlc_plan *p = *at;
+        if (p->busy || ++idle <= keep) {
+            at = &p->next;
+            continue;
+        }
+        *at = p->next;
+        mlc_plan_free(p);
+    }
+    mlc_unlock(&net->pool_lock);
+    return idle > keep;
+}
+
+/* Take a plan out of the idle ones, or make one; rather than fail, without the idle ones. */
 static mlc_status take_plan(mlc_net *net, size_t n, size_t h, size_t w, bool train, mlc_plan **out,
                             mlc_error *error)
 {
@@ -282,6 +300,8 @@ static mlc_status take_plan(mlc_net *net, size_t n, size_t h, size_t w, bool tra
     *out = plan;
     if (plan) return MLC_OK;
     mlc_status status = mlc_plan_new(net, n, h, w, train, &plan, error);
+    if (status == MLC_MEMORY && drop_idle(net, 0))
+        status = mlc_plan_new(net, n, h, w, train, &plan, error);
     if (status) return status;
     plan->busy = true;
     mlc_lock_write(&net->pool_lock);
@@ -292,23 +312,13 @@ static mlc_status take_plan(mlc_net *net, size_t n, size_t h, size_t w, bool tra
     return MLC_OK;
 }
 
-/* Unlink what is idle beyond MLC_IDLE_PLANS; newest first. */
 static void give_plan(mlc_net *net, mlc_plan *plan)
 {
     if (!plan) return;
     mlc_lock_write(&net->pool_lock);
     plan->busy = false;
-    size_t idle = 0;
-    for (mlc_plan **at = &net->plans; *at;) {
-        mlc_plan *p = *at;
-        if (p->busy || ++idle <= MLC_IDLE_PLANS) {
-            at = &p->next;
-            continue;
-        }
-        *at = p->next;
-        mlc_plan_free(p);
-    }
     mlc_unlock(&net->pool_lock);
+    drop_idle(net, MLC_IDLE_PLANS);
 }
 
 /* --- running --------------------------------------------------------------------------------- */

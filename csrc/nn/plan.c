@@ -1,10 +1,16 @@
 /* Time runs from 0: forward of layer i at time i, its backward at 2 L - 1 - i; the gradient of the
- * output comes in at time L - 1. */
+ * output comes in at time L - 1.
+ *
+ * A convolution works for the batch norm that reads it. In training it measures mean and variance
+ * in its epilogue. In a prediction all of the batch norm is the convolution's epilogue: it runs in
+ * the batch norm's place and writes its output, and the tensor between them does not exist. */
 #include "plan.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "../base/memory.h"
 #include "net.h"
 
 /* --- making ---------------------------------------------------------------------------------- */
@@ -50,18 +56,86 @@ static bool plan_needs(const mlc_net *net, mlc_plan *plan)
     return true;
 }
 
-/* The last time that anything reads tensor t. */
+static size_t reader_count(const mlc_net *net, size_t t)
+{
+    size_t count = t == net->layer_count;
+    for (size_t i = t; i < net->layer_count; i++)
+        for (size_t k = 0; k < net->layers[i].input_count; k++)
+            count += net->layers[i].inputs[k] == t;
+    return count;
+}
+
+static void find_fusions(const mlc_net *net, mlc_plan *plan)
+{
+    for (size_t i = 0; i < net->layer_count; i++)
+        plan->fusion[i] = (mlc_fusion){.norm = MLC_NONE, .source = MLC_NONE};
+    for (size_t i = 0; i < net->layer_count; i++) {
+        const mlc_layer *layer = &net->layers[i];
+        size_t t = layer->inputs[0];
+        if (!layer->class->fold || !t || !net->layers[t - 1].class->epilogue) continue;
+        if (!plan->train && reader_count(net, t) > 1) continue;
+        plan->fusion[i].source = (int)t - 1;
+        plan->fusion[t - 1].norm = (int)i;
+    }
+}
+
+/* Whether layer i runs in the place of its batch norm. */
+static bool is_folded(const mlc_plan *plan, size_t i)
+{
+    return !plan->train && plan->fusion[i].norm != MLC_NONE;
+}
+
+static int forward_time(const mlc_plan *plan, size_t i)
+{
+    return is_folded(plan, i) ? plan->fusion[i].norm : (int)i;
+}
+
+/* The last time that anything writes or reads tensor t in the forward pass. */
+static int forward_end(const mlc_net *net, const mlc_plan *plan, size_t t)
+{
+    int end = t ? (int)t - 1 : 0;
+    if (t == net->layer_count) end = (int)t;
+    for (size_t i = t; i < net->layer_count; i++)
+        for (size_t k = 0; k < net->layers[i].input_count; k++)
+            if (net->layers[i].inputs[k] == t && forward_time(plan, i) > end)
+                end = forward_time(plan, i);
+    return end;
+}
+
+/* Whether a backward reads tensor t as its input, and the first and last time of that. */
+static bool backward_span(const mlc_net *net, const mlc_plan *plan, size_t t, int *first, int *last)
+{
+    bool any = false;
+    for (size_t i = net->layer_count; plan->train && i-- > t;) {
+        if (net->layers[i].inputs[0] != t || !plan->needs[i].keeps_input) continue;
+        *last = backward_time(net, i);
+        if (!any) *first = *last;
+        any = true;
+    }
+    return any;
+}
+
+/* Values that backward needs but that are cheaper written again than kept. What they are written
+ * from must itself be kept. */
+static void find_again(const mlc_net *net, mlc_plan *plan)
+{
+    for (size_t t = 1; t <= net->layer_count; t++) {
+        int first, last;
+        const mlc_needs *needs = &plan->needs[t - 1];
+        plan->again[t].planned = needs->rewrites && !needs->keeps_output &&
+                                 !plan->again[net->layers[t - 1].inputs[0]].planned &&
+                                 backward_span(net, plan, t, &first, &last);
+    }
+}
+
+/* The last time that anything reads the value of tensor t as forward has written it. */
 static int value_end(const mlc_net *net, const mlc_plan *plan, size_t t)
 {
-    int end = t == net->layer_count ? (int)t : (int)t - 1;
-    if (plan->train && t > 0 && plan->needs[t - 1].keeps_output) end = backward_time(net, t - 1);
-    for (size_t i = t; i < net->layer_count; i++)
-        for (size_t k = 0; k < net->layers[i].input_count; k++) {
-            if (net->layers[i].inputs[k] != t) continue;
-            bool kept = plan->train && k == 0 && plan->needs[i].keeps_input;
-            int time = kept ? backward_time(net, i) : (int)i;
-            if (time > end) end = time;
-        }
+    int first, last, end = forward_end(net, plan, t);
+    if (plan->again[t].planned) return end;
+    if (backward_span(net, plan, t, &first, &last)) end = last;
+    if (plan->train && t > 0 && plan->needs[t - 1].keeps_output && backward_time(net, t - 1) > end)
+        end = backward_time(net, t - 1);
     return end;
 }
 
@@ -88,10 +162,20 @@ static mlc_status add_tensor(mlc_plan *plan, mlc_slot *slot, int first, int last
     return mlc_layout_add(&plan->layout, bytes, first, last, &slot->block, error);
 }
 
+static mlc_status add_again(const mlc_net *net, mlc_plan *plan, size_t t, mlc_error *error)
+{
+    int first = 0, last = 0;
+    mlc_slot slot = plan->value[t];
+    backward_span(net, plan, t, &first, &last);
+    mlc_status status = add_tensor(plan, &slot, first, last, error);
+    plan->again[t].block = slot.block;
+    return status;
+}
+
 static mlc_status plan_layer(const mlc_net *net, mlc_plan *plan, size_t i, mlc_error *error)
 {
     const mlc_needs *needs = &plan->needs[i];
-    int forward = (int)i, backward = backward_time(net, i);
+    int forward = forward_time(plan, i), backward = backward_time(net, i);
     mlc_status status = mlc_layout_add(&plan->layout, needs->saved, forward,
                                        plan->train ? backward : forward, &plan->saved[i], error);
     if (!status)
@@ -100,6 +184,10 @@ static mlc_status plan_layer(const mlc_net *net, mlc_plan *plan, size_t i, mlc_e
     if (!status && plan->train)
         status = mlc_layout_add(&plan->layout, needs->scratch_back, backward, backward,
                                 &plan->scratch_back[i], error);
+    mlc_fusion *fusion = &plan->fusion[i];
+    if (!status && plan->train && fusion->norm != MLC_NONE)
+        status = mlc_layout_add(&plan->layout, 2 * net->layers[i].out_channels * sizeof(double),
+                                forward, fusion->norm, &fusion->moments, error);
     return status;
 }
 
@@ -108,13 +196,17 @@ static mlc_status plan_blocks(const mlc_net *net, mlc_plan *plan, mlc_error *err
     mlc_status status = MLC_OK;
     for (size_t t = 0; t <= net->layer_count && !status; t++) {
         int first = t ? (int)t - 1 : 0;
+        if (t && is_folded(plan, t - 1)) continue;
         status = add_tensor(plan, &plan->value[t], first, value_end(net, plan, t), error);
+        if (!status && plan->again[t].planned) status = add_again(net, plan, t, error);
         if (!status && plan->train && t)
             status = add_tensor(plan, &plan->grad[t], grad_start(net, t), backward_time(net, t - 1),
                                 error);
     }
     for (size_t i = 0; i < net->layer_count && !status; i++)
         status = plan_layer(net, plan, i, error);
+    for (size_t i = 0; i < net->layer_count; i++)
+        if (is_folded(plan, i)) plan->value[i + 1] = plan->value[plan->fusion[i].norm + 1];
     return status ? status : mlc_layout_place(&plan->layout, error);
 }
 
@@ -124,11 +216,13 @@ static bool plan_arrays(const mlc_net *net, mlc_plan *plan)
     plan->value = calloc(tensors, sizeof *plan->value);
     plan->grad = calloc(tensors, sizeof *plan->grad);
     plan->needs = calloc(layers, sizeof *plan->needs);
+    plan->fusion = calloc(layers, sizeof *plan->fusion);
+    plan->again = calloc(tensors, sizeof *plan->again);
     plan->saved = calloc(3 * layers, sizeof *plan->saved);
     plan->wanted = calloc(2 * tensors, sizeof *plan->wanted);
     plan->seconds = calloc(2 * layers, sizeof *plan->seconds);
-    if (!plan->value || !plan->grad || !plan->needs || !plan->saved || !plan->wanted ||
-        !plan->seconds)
+    if (!plan->value || !plan->grad || !plan->needs || !plan->fusion || !plan->again ||
+        !plan->saved || !plan->wanted || !plan->seconds)
         return false;
     plan->scratch = plan->saved + layers;
     plan->scratch_back = plan->scratch + layers;
@@ -136,14 +230,15 @@ static bool plan_arrays(const mlc_net *net, mlc_plan *plan)
     return true;
 }
 
-mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool train,
-                        mlc_plan **out, mlc_error *error)
+/* A plan without its arena. */
+static mlc_status plan_layout(const mlc_net *net, size_t n, size_t h, size_t w, bool train,
+                              mlc_plan **out, mlc_error *error)
 {
     mlc_plan *plan = calloc(1, sizeof *plan);
-    mlc_status status = MLC_MEMORY;
+    mlc_status status;
     if (!plan || !plan_arrays(net, plan)) {
-        mlc_fail(error, MLC_MEMORY, "Net.forward: no memory for a plan of %zu layers",
-                 net->layer_count);
+        status = mlc_fail(error, MLC_MEMORY, "Net.forward: no memory for a plan of %zu layers",
+                          net->layer_count);
         goto failed;
     }
     plan->n = n, plan->h = h, plan->w = w, plan->train = train;
@@ -152,18 +247,76 @@ mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool t
         status = mlc_fail(error, MLC_MEMORY, "Net.forward: the sizes of this batch overflow");
         goto failed;
     }
+    find_fusions(net, plan);
+    find_again(net, plan);
     if ((status = plan_blocks(net, plan, error))) goto failed;
-    if ((status = mlc_arena_new(&plan->arena, plan->layout.total, error))) {
-        mlc_fail(error, status,
-                 "Net.forward: no memory for a batch of %zu images of %zu x %zu, which "
-                 "needs %zu MB; use a smaller batch or smaller images",
-                 n, h, w, plan->layout.total >> 20);
-        goto failed;
-    }
     *out = plan;
     return MLC_OK;
 failed:
     mlc_plan_free(plan);
+    return status;
+}
+
+/* What the next training step will touch first of what is allocated: gradients and moments. */
+static size_t untouched_bytes(const mlc_net *net, bool train)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; train && i < net->param_count; i++)
+        if (net->params[i].trainable && !net->params[i].step)
+            bytes += 3 * net->params[i].size * sizeof(float);
+    return bytes;
+}
+
+static bool batch_fits(const mlc_net *net, const mlc_plan *plan, size_t n, size_t bytes)
+{
+    mlc_plan *smaller;
+    mlc_error unused;
+    if (plan_layout(net, n, plan->h, plan->w, plan->train, &smaller, &unused)) return false;
+    bool fits = smaller->layout.total <= bytes;
+    mlc_plan_free(smaller);
+    return fits;
+}
+
+/* The sentence says what would help. */
+static mlc_status too_large(const mlc_net *net, const mlc_plan *plan, size_t free_bytes,
+                            mlc_error *error)
+{
+    char need[32], have[32], help[64];
+    size_t rest = untouched_bytes(net, plan->train), fits = 0, fails = plan->n;
+    size_t bytes = free_bytes > rest ? free_bytes - rest : 0;
+    while (fails - fits > 1) {
+        size_t middle = fits + (fails - fits) / 2;
+        if (batch_fits(net, plan, middle, bytes))
+            fits = middle;
+        else
+            fails = middle;
+    }
+    if (fits)
+        snprintf(help, sizeof help, "a batch of %zu would fit", fits);
+    else
+        snprintf(help, sizeof help, "use smaller images");
+    return mlc_fail(error, MLC_MEMORY,
+                    "Net.forward: a batch of %zu images of %zu x %zu needs %s and %s are free; %s",
+                    plan->n, plan->h, plan->w, mlc_memory_text(plan->layout.total + rest, need),
+                    mlc_memory_text(free_bytes, have), help);
+}
+
+mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool train,
+                        mlc_plan **out, mlc_error *error)
+{
+    mlc_plan *plan;
+    mlc_status status = plan_layout(net, n, h, w, train, &plan, error);
+    if (status) return status;
+    size_t free_bytes = mlc_memory_available(), bytes = plan->layout.total;
+    if (bytes > free_bytes || untouched_bytes(net, train) > free_bytes - bytes)
+        status = too_large(net, plan, free_bytes, error);
+    else if ((status = mlc_arena_new(&plan->arena, bytes, error)))
+        mlc_fail(error, status, "Net.forward: no memory for a batch of %zu images of %zu x %zu", n,
+                 h, w);
+    if (status)
+        mlc_plan_free(plan);
+    else
+        *out = plan;
     return status;
 }
 
@@ -175,6 +328,8 @@ void mlc_plan_free(mlc_plan *plan)
     free(plan->value);
     free(plan->grad);
     free(plan->needs);
+    free(plan->fusion);
+    free(plan->again);
     free(plan->saved);
     free(plan->wanted);
     free(plan->seconds);
@@ -229,6 +384,28 @@ static mlc_run run_of(const mlc_net *net, const mlc_plan *plan, size_t i)
     run.saved = block_at(plan, plan->saved[i]);
     run.scratch = block_at(plan, plan->scratch[i]);
     run.workers = plan->needs[i].workers;
+    if (plan->train && plan->fusion[i].source != MLC_NONE) {
+        double *mean = block_at(plan, plan->fusion[plan->fusion[i].source].moments);
+        run.mean = mean, run.variance = mean + layer->in_channels;
+    }
+    return run;
+}
+
+/* What layer i's forward does, alone or as the epilogue of the convolution before it. */
+static mlc_run forward_run(const mlc_net *net, const mlc_plan *plan, size_t i,
+                           mlc_epilogue *epilogue)
+{
+    mlc_run run = run_of(net, plan, i);
+    const mlc_fusion *fusion = &plan->fusion[i];
+    if (!plan->train && fusion->source != MLC_NONE) {
+        run.layer->class->fold(&run, epilogue);
+        run = run_of(net, plan, (size_t)fusion->source);
+        run.epilogue = epilogue;
+    } else if (plan->train && fusion->norm != MLC_NONE) {
+        double *mean = block_at(plan, fusion->moments);
+        *epilogue = (mlc_epilogue){.mean = mean, .variance = mean + run.layer->out_channels};
+        run.epilogue = epilogue;
+    }
     return run;
 }
 
@@ -247,7 +424,9 @@ bool mlc_plan_forward(const mlc_net *net, mlc_plan *plan)
 {
     memset(plan->seconds, 0, 2 * net->layer_count * sizeof *plan->seconds);
     for (size_t i = 0; i < net->layer_count; i++) {
-        mlc_run run = run_of(net, plan, i);
+        mlc_epilogue epilogue;
+        if (is_folded(plan, i)) continue;
+        mlc_run run = forward_run(net, plan, i, &epilogue);
         clear_halo(plan, &plan->value[i + 1]);
         if (!timed(run.layer->class->forward, &run, &plan->seconds[i])) return false;
     }
@@ -295,13 +474,31 @@ static void add_gradients(mlc_plan *plan, mlc_run *run, size_t i)
     }
 }
 
+/* The input of `run`, a layer's backward, is where it was written again: by this, the first time.
+ */
+static bool write_again(const mlc_net *net, mlc_plan *plan, mlc_run *run)
+{
+    size_t t = run->layer->inputs[0];
+    mlc_again *again = &plan->again[t];
+    if (!again->planned) return true;
+    run->x[0] = block_at(plan, again->block);
+    if (again->written) return true;
+    again->written = true;
+    mlc_run writer = run_of(net, plan, t - 1);
+    writer.y = block_at(plan, again->block);
+    tensor_clear_halo(writer.out, writer.y);
+    return writer.layer->class->rewrite(&writer);
+}
+
 bool mlc_plan_backward(const mlc_net *net, mlc_plan *plan, bool accumulate)
 {
     find_wanted(net, plan);
     plan->written[net->layer_count] = true;
+    for (size_t t = 0; t <= net->layer_count; t++) plan->again[t].written = false;
     for (size_t i = net->layer_count; i-- > 0;) {
         if (!plan->wanted[i + 1] || !plan->written[i + 1]) continue;
         mlc_run run = run_of(net, plan, i);
+        if (plan->needs[i].keeps_input && !write_again(net, plan, &run)) return false;
         add_gradients(plan, &run, i);
         run.accumulate_params = accumulate;
         double *seconds = &plan->seconds[net->layer_count + i];

@@ -13,11 +13,28 @@ typedef struct {
     size_t block; /* of the layout */
 } mlc_slot;
 
+enum { MLC_NONE = -1 };
+
+/* Layers that work together. */
+typedef struct {
+    int norm;   /* of a convolution: the last batch norm that its epilogue works for, or MLC_NONE */
+    int source; /* of that batch norm: the convolution */
+    size_t moments; /* training: the block of the convolution's mean and variance */
+} mlc_fusion;
+
+/* A value that is not kept from forward to backward but written again. */
+typedef struct {
+    bool planned, written;
+    size_t block;
+} mlc_again;
+
 typedef struct mlc_plan {
     size_t n, h, w;
     bool train, busy;
     mlc_slot *value, *grad; /* of each tensor */
     mlc_needs *needs;       /* of each layer */
+    mlc_fusion *fusion;     /* of each layer */
+    mlc_again *again;       /* of each tensor */
     size_t *saved, *scratch, *scratch_back;
     bool *wanted, *written; /* during backward: of each tensor's gradient */
     mlc_key key;            /* of the last forward */

@@ -59,13 +59,27 @@ static void product_block(void *context, size_t index)
         for (size_t i = 0; i < count; i++) out[i] += panel;
         weights += p->taps * p->run * panel;
     }
+    if (p->finish) mlc_finish_chunk(p->finish, index, first, count);
 }
 
 /* Blocks are as large as leaves 64 of them, for balance, and BLOCK_TILES tiles at most. */
+static size_t block_pixels(size_t pixels)
+{
+    size_t rows = mlc_kernel->tile_rows, tiles = (pixels + rows - 1) / rows / 64;
+    return rows * (tiles < 1 ? 1 : tiles > BLOCK_TILES ? BLOCK_TILES : tiles);
+}
+
+size_t mlc_product_blocks(size_t pixels)
+{
+    size_t block = block_pixels(pixels);
+    return (pixels + block - 1) / block;
+}
+
 bool mlc_product_run(const mlc_product *product)
 {
     product_job job = {.product = product, .pixels = product->n * product->h * product->w};
-    size_t rows = mlc_kernel->tile_rows, tiles = (job.pixels + rows - 1) / rows / 64;
-    job.block = rows * (tiles < 1 ? 1 : tiles > BLOCK_TILES ? BLOCK_TILES : tiles);
-    return mlc_parallel_for((job.pixels + job.block - 1) / job.block, product_block, &job);
+    job.block = block_pixels(job.pixels);
+    if (!mlc_parallel_for(mlc_product_blocks(job.pixels), product_block, &job)) return false;
+    if (product->finish) mlc_finish_all(product->finish);
+    return true;
 }

@@ -7,7 +7,7 @@
 #ifndef MLC_PRODUCT_H
 #define MLC_PRODUCT_H
 
-#include "layer.h"
+#include "epilogue.h"
 
 typedef struct {
     size_t image, row, pixel; /* steps in floats */
@@ -22,9 +22,13 @@ typedef struct {
     size_t taps, run, columns;
     const float *weights;
     bool accumulate;
+    const mlc_finish *finish; /* of the output, a chunk for each block; NULL: none */
 } mlc_product;
 
 bool mlc_product_run(const mlc_product *product);
+
+/* Blocks that a product of so many pixels is cut into. */
+size_t mlc_product_blocks(size_t pixels);
 
 /* Floats of packed weights for that many columns. */
 size_t mlc_product_weights(size_t taps, size_t run, size_t columns);

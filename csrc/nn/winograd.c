@@ -1,5 +1,7 @@
 #include "winograd.h"
 
+#include "epilogue.h"
+
 enum {
     POINTS = MLC_WINO_POINTS,
     BLOCK = MLC_WINO_BLOCK,
@@ -179,7 +181,8 @@ static void weights_task(void *context, size_t task)
 
 typedef struct {
     const mlc_winograd *job;
-    float *u, *zero, *work, *sums;
+    float *u, *zero, *work;
+    mlc_moments moments;
     size_t tiles, group, in_width, v_point, m_point, u_point, work_floats;
 } forward_job;
 
@@ -306,9 +309,11 @@ static int output_then(const mlc_winograd *job)
     return job->epilogue->scale ? MLC_WINO_NORM : MLC_WINO_SUMS;
 }
 
-static float *sums_of(const forward_job *f, size_t index)
+static size_t block_pixels(const block *b)
 {
-    return f->sums + index * 3 * f->job->out->stride;
+    size_t pixels = 0;
+    for (size_t i = 0; i < b->count; i++) pixels += (b->tile[i].rows - 2) * (b->tile[i].cols - 2);
+    return pixels;
 }
 
 static void transform_outputs(const forward_job *f, const block *b, size_t index, const float *m,
@@ -326,8 +331,9 @@ static void transform_outputs(const forward_job *f, const block *b, size_t index
                         .stream = t->n * tensor_image(t) > CACHE_FLOATS};
     const mlc_epilogue *e = job->epilogue;
     if (out.then == MLC_WINO_SUMS) {
-        out.origin = sums_of(f, index) + k;
+        out.origin = f->moments.sums + 3 * index * t->stride + k;
         out.sum = out.origin + t->stride, out.square = out.sum + t->stride;
+        f->moments.pixels[index] = block_pixels(b);
         memset(out.sum, 0, (end - k) * sizeof(float));
         memset(out.square, 0, (end - k) * sizeof(float));
     } else if (out.then == MLC_WINO_NORM) {
@@ -379,41 +385,6 @@ static void forward_task(void *context, size_t index)
     }
 }
 
-static size_t block_pixels(const mlc_tensor *t, size_t first, size_t last)
-{
-    size_t pixels = 0;
-    for (size_t k = first; k < last; k++) {
-        tile one = tile_at(t, k);
-        pixels += (one.rows - 2) * (one.cols - 2);
-    }
-    return pixels;
-}
-
-/* The moments of each channel from the sums of the blocks, in their order, by Chan's formula;
- * `variance` holds the sum of squares meanwhile. */
-static void merge_moments(const forward_job *f)
-{
-    const mlc_tensor *t = f->job->out;
-    double *mean = f->job->epilogue->mean, *squares = f->job->epilogue->variance, count = 0;
-    size_t tiles = tile_count(t);
-    memset(mean, 0, t->c * sizeof *mean);
-    memset(squares, 0, t->c * sizeof *squares);
-    for (size_t i = 0; i * f->tiles < tiles; i++) {
-        size_t last = (i + 1) * f->tiles < tiles ? (i + 1) * f->tiles : tiles;
-        double n = (double)block_pixels(t, i * f->tiles, last), total = count + n;
-        for (size_t c = 0; c < t->c; c++) {
-            const float *origin = sums_of(f, i) + c;
-            double s = origin[t->stride], q = origin[2 * t->stride];
-            double delta = *origin + s / n - mean[c];
-            squares[c] += q - s * s / n + delta * delta * count * n / total;
-            mean[c] += delta * n / total;
-        }
-        count = total;
-    }
-    for (size_t c = 0; c < t->c; c++)
-        squares[c] = squares[c] > 0 || squares[c] != squares[c] ? squares[c] / count : 0;
-}
-
 static void forward_layout(const mlc_tensor *in, const mlc_tensor *out, forward_job *f)
 {
     f->tiles = forward_tiles(in, out);
@@ -429,11 +400,13 @@ bool mlc_winograd_scratch(const mlc_tensor *in, const mlc_tensor *out, size_t wo
                           size_t *bytes)
 {
     forward_job f;
-    size_t work;
+    size_t work, moments;
     forward_layout(in, out, &f);
-    size_t rest = POINTS * f.u_point + in->stride + forward_blocks(in, &f) * 3 * out->stride;
-    return mlc_mul(workers, f.work_floats, &work) && mlc_add(work, rest, &work) &&
-           mlc_mul(work, sizeof(float), bytes);
+    return mlc_mul(workers, f.work_floats, &work) &&
+           mlc_add(work, POINTS * f.u_point + in->stride, &work) &&
+           mlc_mul(work, sizeof(float), bytes) &&
+           mlc_moments_bytes(forward_blocks(in, &f), out->stride, &moments) &&
+           mlc_add(*bytes, moments, bytes);
 }
 
 bool mlc_winograd_run(const mlc_winograd *job)
@@ -441,15 +414,16 @@ bool mlc_winograd_run(const mlc_winograd *job)
     forward_job f = {.job = job, .u = job->scratch};
     forward_layout(job->in, job->out, &f);
     f.zero = f.u + POINTS * f.u_point;
-    f.sums = f.zero + job->in->stride;
     size_t blocks = forward_blocks(job->in, &f);
-    f.work = f.sums + blocks * 3 * job->out->stride;
+    f.work = f.zero + job->in->stride;
+    f.moments = mlc_moments_in(f.work + job->workers * f.work_floats, blocks, job->out->stride);
     memset(f.zero, 0, job->in->stride * sizeof(float));
     weights_job w = {job, f.u, job->in->stride, job->out->stride};
     if (!mlc_parallel_for(w.depth / MLC_LANES, weights_task, &w) ||
         !mlc_parallel_limit(blocks, job->workers, forward_task, &f))
         return false;
-    if (output_then(job) == MLC_WINO_SUMS) merge_moments(&f);
+    if (output_then(job) == MLC_WINO_SUMS)
+        mlc_moments_merge(&f.moments, job->out->c, job->epilogue->mean, job->epilogue->variance);
     return true;
 }
 

@@ -7,9 +7,12 @@
  *   v_scale2(a, n)             a * 2^n for an integer-valued n of -252 to 254
  *   v_exponent, v_mantissa     x = v_mantissa(x) * 2^v_exponent(x), mantissa in [1, 2), for
  *                              positive normal x
- *   v_gt(a, b)                 a mask, true where a > b; v_select(mask, yes, no)
- *   VN                         floats in a vector; TILE_ROWS x TILE_VECTORS the register tile of
- *                              matrix products */
+ *   v_gt(a, b)                 a mask, true where a > b
+ *   v_beats(a, b)              the same, true also where a is a NaN and b is not
+ *   v_select(mask, yes, no)
+ *   VN                         floats in a vector
+ *   TILE_ROWS x TILE_VECTORS   the register tile of matrix products
+ */
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -35,6 +38,7 @@ static inline vf v_min(vf a, vf b) { return a < b ? a : b; }
 static inline vf v_abs(vf a) { return fabsf(a); }
 static inline vf v_round(vf a) { return nearbyintf(a); }
 static inline vmask v_gt(vf a, vf b) { return a > b; }
+static inline vmask v_beats(vf a, vf b) { return a > b || (a != a && b == b); }
 static inline vf v_select(vmask m, vf yes, vf no) { return m ? yes : no; }
 
 static inline vf v_power2(vf n) /* 2^n for n of -126 to 127 */
