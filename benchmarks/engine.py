@@ -19,6 +19,7 @@ import ctypes.util
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -360,6 +361,15 @@ def cell(gflops, peak):
 # --- the page
 
 
+def others_seconds():
+    """Return the processor time that went to anything but this run and its ended processes."""
+    parts = [int(x) for x in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    everything = (sum(parts) - parts[3] - parts[4]) / os.sysconf("SC_CLK_TCK")  # idle, waiting
+    uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    own = sum(use.ru_utime + use.ru_stime for use in uses)
+    return everything - own
+
+
 def draw_photos(folder):
     """Write a few JPEG files of a camera's kind of detail, for `predict` and its learner."""
     rng = np.random.default_rng(0)
@@ -393,11 +403,12 @@ def arguments():
     return a.parse_args()
 
 
-def report(a, rows, done, layers, versions, side):
+def report(a, rows, done, layers, versions, side, others):
     """The whole page."""
     machine = (f"{', '.join(sorted(versions))}; Python {platform.python_version()}; "
                f"{_core.isa()}, {_core.get_num_threads()} threads of {os.cpu_count()} "
-               f"({cpu_name()}). Rounds: {a.rounds}.")
+               f"({cpu_name()}). Rounds: {a.rounds}. Other programs kept {others:.2f} cores busy "
+               "meanwhile; much above 0, the figures say little.")
     legend = (f"ResNet-18, batch {side.batch}, {side.side} px, where a row says nothing else. "
               "Medians over the rounds; ratio of the medians, and its spread from the smallest to "
               "the largest of a round. Made by `make benchmark`.")
@@ -413,19 +424,21 @@ def main():
     a = arguments()
     wanted = tuple(a.only or [""])
     pythons = {OURS.program: sys.executable, TORCH.program: a.peers}
+    since, before = time.monotonic(), others_seconds()
     with tempfile.TemporaryDirectory() as photos:
         draw_photos(Path(photos))
         rows = [resized(row, a, photos) for row in ROWS if row.name.startswith(wanted)]
         side = OURS.but(task=LAYERS, batch=a.batch or OURS.batch, side=a.side or OURS.side)
         done, versions = run_rows(rows, a.rounds, pythons)
         layers = run_layers(side, a.rounds, pythons) if LAYERS.startswith(wanted) else None
-    page = report(a, rows, done, layers, versions, side)
+    others = (others_seconds() - before) / (time.monotonic() - since)
+    page = report(a, rows, done, layers, versions, side, others)
     print(page)
     if a.out:
         a.out.mkdir(parents=True, exist_ok=True)
         (a.out / "engine.md").write_text(page)
         whole = {"versions": sorted(versions), "machine": cpu_name(), "cores": os.cpu_count(),
-                 "rounds": a.rounds, "rows": done, "layers": layers}
+                 "rounds": a.rounds, "others_busy_cores": others, "rows": done, "layers": layers}
         (a.out / "engine.json").write_text(json.dumps(whole, indent=1) + "\n")
 
 
