@@ -29,10 +29,19 @@ test: $(BUILT)
 test-slow: $(BUILT)
 	$(RUN) -m pytest -q -m slow
 
-# The five seeds of the post's run; BEARS and WEIGHTS as for demo, PEERS the Python of an environment
-# with fastai to run beside (without it the table has fastai's recorded figures only).
-benchmark: $(BUILT)
-	$(RUN) benchmarks/bears.py '$(BEARS)' '$(WEIGHTS)' $(if $(PEERS),--peers '$(PEERS)') --out benchmarks/results
+# The engine beside torch, and the five seeds of the post's run beside fastai: the seeds if BEARS and
+# WEIGHTS are given, as for demo. The peers get an environment of their own, which takes 1.4 GB; PEERS
+# names the Python of one that has them already.
+PEERS ?= .peers/bin/python
+benchmark: $(BUILT) $(if $(filter .peers/%,$(PEERS)),.peers/.built)
+	$(RUN) benchmarks/engine.py '$(PEERS)' --out benchmarks/results
+	$(if $(BEARS),$(RUN) benchmarks/bears.py '$(BEARS)' '$(WEIGHTS)' --peers '$(PEERS)' --out benchmarks/results)
+
+.peers/.built: benchmarks/peers.txt benchmarks/peers-bare.txt
+	$(PYTHON) -m venv .peers
+	.peers/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
+	.peers/bin/python -m pip install --quiet --no-deps --requirement benchmarks/peers-bare.txt
+	@touch $@
 
 clean:
-	rm -rf $(VENV) build demo *.egg-info mlclassify/*.so
+	rm -rf $(VENV) .peers build demo *.egg-info mlclassify/*.so
