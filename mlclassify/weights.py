@@ -210,9 +210,9 @@ def pretrained_tensors(arch, weights=None, function="vision_learner"):
         return read_tensors(path, function)[0], path
     if arch not in PINNED:
         raise FileNotFoundError(
-            f"{function}: `weights` must name a file for {arch}, for there is no download that this "
-            f"version knows, got None; pass weights='{arch}.safetensors' with torchvision's names "
-            f"(with torch: safetensors.torch.save_file(torchvision.models.{arch}(weights='DEFAULT')"
+            f"{function}: `weights` must name a file for {arch}, for there is no download that "
+            f"this version knows, got None; pass weights='{arch}.safetensors' with torchvision's "
+            f"names (with torch: safetensors.torch.save_file(torchvision.models.{arch}(weights='DEFAULT')"
             f".state_dict(), '{arch}.safetensors')), set MLCLASSIFY_WEIGHTS to it, or train from "
             "scratch: pretrained=False"
         )
