@@ -90,13 +90,10 @@ def measure_steps(folder, weights):
     """An epoch of training, its photos loaded beside it, and in memory before."""
     learn = vision_learner(make_loaders(folder, aug_transforms()), resnet18, weights=weights)
     learn.unfreeze()
-    batches = [(b.x.copy(), b.y) for b in learn.dls.train.stream(0, 0)]
+    batches = [(np.array(b.x), b.y) for b in learn.dls.train.stream(0, 0)]
 
     def step(x, y, epoch, position):
-        logits = learn.model.forward(
-            x.transpose(0, 2, 3, 1).transpose(0, 3, 1, 2), train=True, seed=0, epoch=epoch,
-            position=position,
-        )  # fmt: skip
+        logits = learn.model.forward(x, train=True, seed=0, epoch=epoch, position=position)
         _, gradient = learn.loss_func.value_and_grad(logits, y)
         learn.model.backward(gradient)
 
@@ -110,9 +107,7 @@ def measure_steps(folder, weights):
 
     in_memory(0)
     pairs = [(measure_once(in_memory, i), measure_once(loading, i)) for i in range(REPEATS)]
-    without, beside = (
-        [statistics.median(t) for t in zip(*column)] for column in zip(*pairs)
-    )
+    without, beside = ([statistics.median(t) for t in zip(*column)] for column in zip(*pairs))
     report("training, photos in memory", *without)
     report("training, loading beside it", *beside)
     shares = sorted(b[0] / a[0] - 1 for a, b in pairs)
