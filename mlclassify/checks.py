@@ -6,6 +6,7 @@ with the argument, the rule and what was given.
 
 import operator
 import os
+import re
 from pathlib import Path
 
 
@@ -28,6 +29,36 @@ def check_whole(function, name, value, at_least):
     if isinstance(value, bool) or number < at_least:
         raise ValueError(f"{function}: `{name}` must be an integer of at least {at_least}, "
                          f"got {value!r}")
+    return number
+
+
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def check_bytes(function, name, value):
+    """Return an amount of memory, a number of bytes or a text such as '500MB', as an int.
+
+    Examples
+    --------
+    >>> check_bytes("dataloaders", "cache", "1.5 GB")
+    1500000000
+    >>> check_bytes("dataloaders", "cache", "much")
+    Traceback (most recent call last):
+    ...
+    ValueError: dataloaders: `cache` must be bytes as an integer of at least 1, or a text such as \
+'500MB' (KB, MB or GB), got 'much'
+    """
+    number = 0
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(KB|MB|GB)\s*", value, re.IGNORECASE)
+        number = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    elif not isinstance(value, bool) and hasattr(value, "__index__"):
+        number = operator.index(value)
+    if number < 1:
+        raise ValueError(
+            f"{function}: `{name}` must be bytes as an integer of at least 1, or a text such as "
+            f"'500MB' (KB, MB or GB), got {value!r}"
+        )
     return number
 
 

@@ -210,8 +210,11 @@ def pretrained_tensors(arch, weights=None, function="vision_learner"):
         return read_tensors(path, function)[0], path
     if arch not in PINNED:
         raise FileNotFoundError(
-            f"{function}: no weights of {arch} are published; pass `weights`, set "
-            "MLCLASSIFY_WEIGHTS, or train from scratch: pretrained=False"
+            f"{function}: `weights` must name a file for {arch}, for there is no download that "
+            f"this version knows, got None; pass weights='{arch}.safetensors' with torchvision's "
+            f"names (with torch: safetensors.torch.save_file(torchvision.models.{arch}("
+            f"weights='DEFAULT').state_dict(), '{arch}.safetensors')), set MLCLASSIFY_WEIGHTS to "
+            "it, or train from scratch: pretrained=False"
         )
     path = cached_file(arch)
     data = read_file(path, function) if path.exists() else _download(arch, path, function)

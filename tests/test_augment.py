@@ -469,6 +469,18 @@ def test_config_rebuilds_the_transform(tfm):
     assert again.config() == tfm.config() and repr(again) == repr(tfm)
 
 
+def test_crops_know_when_a_photo_is_large_enough():
+    crop = RandomResizedCrop(228, min_scale=0.5)
+    assert crop.covers(500, 375) and not crop.covers(250, 188)
+    wide = RandomResizedCrop((64, 128), min_scale=0.5)
+    assert wide.covers(300, 200) and not wide.covers(150, 200)
+    for method, sizes in {"crop": [(99, 50), (100, 49)], "squish": [(99, 50), (100, 49)],
+                          "pad": [(99, 49)]}.items():  # fmt: skip
+        resize = Resize((50, 100), method)
+        assert resize.covers(100, 50) and not any(resize.covers(*size) for size in sizes)
+    assert Resize((50, 100), "pad").covers(30, 50)
+
+
 @pytest.mark.parametrize("batch_order", [(RandomResizedCrop(8), Resize(8), AffineWarp([]))])
 def test_orders_are_fastais(batch_order):
     orders = [t.order for t in batch_order] + [Lighting([]).order, Normalize(*imagenet_stats).order]

@@ -27,6 +27,7 @@ from mlclassify.data.transforms import (
     label_list,
 )
 from mlclassify.tensor import TensorImage, TensorMultiCategory
+from mlclassify.vision.augment import Resize
 from mlclassify.vision.image import (
     PILImage,
     UnreadableImageError,
@@ -263,6 +264,25 @@ def test_test_dl_reads_what_can_be_opened(bears, kind):
         assert dl.n == 1 and not dl.has_labels and not dl.train and dl.bs == dls.valid.bs
         (x,) = dl.one_batch()
         np.testing.assert_allclose(np.asarray(x)[0, :, 5, 5] * 255, [160, 10, 0], atol=1e-3)
+
+
+def test_draft_is_of_the_training_loader_and_the_cache_of_both(bears):
+    block = DataBlock(get_items=get_image_files, get_y=parent_label, item_tfms=Resize(8))
+    dls = block.dataloaders(bears, bs=2, draft=True, cache="1 MB")
+    assert dls.train.draft and not dls.valid.draft and dls.train.cache is dls.valid.cache
+    assert dls.train.cache.budget == 1_000_000
+    other = dls.test_dl([np.zeros((9, 9, 3), np.uint8)])
+    assert not other.draft and other.cache is None
+    plain = block.dataloaders(bears, bs=2)
+    assert not plain.train.draft and plain.train.cache is None
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "much", "5", "1 TB", True, "0MB"])
+def test_a_budget_of_a_cache_is_checked(bears, wrong):
+    block = DataBlock(get_items=get_image_files, get_y=parent_label, item_tfms=Resize(8))
+    with pytest.raises(ValueError, match="dataloaders: `cache` must be bytes as an integer of at "
+                                         "least 1, or a text such as '500MB'"):  # fmt: skip
+        block.dataloaders(bears, bs=2, cache=wrong)
 
 
 def test_test_dl_with_labels(bears):

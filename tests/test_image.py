@@ -16,6 +16,7 @@ from mlclassify.vision.image import (
     PILImage,
     UnreadableImageError,
     crop_resize,
+    least_crop,
     open_image,
     photo_extension,
     random_crop_box,
@@ -298,6 +299,52 @@ def test_threads_may_read_at_once(shared):
     for t in threads:
         t.join()
     assert not wrong
+
+
+# --- draft ---
+
+
+def smooth_photo(w, h):
+    x, y = np.meshgrid(np.linspace(0, 255, w), np.linspace(0, 255, h))
+    return PillowImage.fromarray(np.stack([x, y, 255 - x], axis=2).astype(np.uint8))
+
+
+@pytest.mark.parametrize("least, side", [(800, 800), (401, 800), (400, 400), (201, 400), (200, 200),
+                                         (100, 100), (1, 100)])  # fmt: skip
+def test_a_draft_is_the_smallest_that_is_enough(least, side):
+    data = encoded(smooth_photo(800, 800), "JPEG")
+    im = open_image(data, enough=lambda w, h: w >= least <= h)
+    assert im.size == (side, side) and im.mode == "RGB"
+    full = open_image(data)
+    difference = np.asarray(im).astype(int) - np.asarray(full.resize(im.size, Image.BOX))
+    assert np.abs(difference).mean() <= 1
+
+
+def test_a_draft_asks_about_the_upright_photo():
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6
+    data = encoded(smooth_photo(800, 400), "JPEG", exif=exif)
+    assert open_image(data).size == (400, 800)
+    assert open_image(data, lambda w, h: w >= 200 and h >= 400).size == (200, 400)
+    assert open_image(data, lambda w, h: w >= 201 and h >= 400).size == (400, 800)
+
+
+def test_drafts_of_other_formats_and_of_tiny_photos():
+    im = smooth_photo(64, 64)
+    for source in (im, np.asarray(im), encoded(im, "PNG")):
+        assert open_image(source, lambda w, h: True).size == (64, 64)
+    for size in ((1, 1), (3, 1), (7, 9)):
+        assert min(open_image(encoded(smooth_photo(*size), "JPEG"), lambda w, h: True).size) >= 1
+
+
+@pytest.mark.parametrize("w, h, ratio", [(300, 200, (3 / 4, 4 / 3)), (60, 400, (3 / 4, 4 / 3)),
+                                         (90, 80, (1, 2))])  # fmt: skip
+def test_no_crop_is_less_than_the_least(w, h, ratio):
+    for min_scale in (0.2, 0.5, 1.0):
+        least = least_crop(w, h, min_scale, ratio)
+        boxes = [random_crop_box(w, h, random.Random(i), min_scale, 1.0, ratio)
+                 for i in range(500)]  # fmt: skip
+        assert least[0] <= min(b[2] for b in boxes) and least[1] <= min(b[3] for b in boxes)
 
 
 # --- in a notebook ---

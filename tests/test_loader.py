@@ -10,7 +10,13 @@ from PIL import Image
 from mlclassify import _core
 from mlclassify.data.batch import BatchPlan, make_plan, run_plan, undo_normalize
 from mlclassify.data.lists import L
-from mlclassify.data.loader import DataLoader, DataLoaders, describe, make_transforms
+from mlclassify.data.loader import (
+    DataLoader,
+    DataLoaders,
+    PhotoCache,
+    describe,
+    make_transforms,
+)
 from mlclassify.rng import CROP, KeyedRandom, set_seed, uniforms
 from mlclassify.tensor import TensorImage, TensorMultiCategory
 from mlclassify.vision.image import UnreadableImageError, resize_crop
@@ -362,6 +368,97 @@ def test_worker_count_is_checked():
         ValueError, match="DataLoader: `num_workers` must be an integer of at least 0"
     ):
         DataLoader(Photos(1), num_workers=-1)
+
+
+# --- draft and cache ---
+
+
+class Counted(Photos):
+    """Counts how often each photo is decoded, and keeps what `enough` it was asked with."""
+
+    def __init__(self, n, **options):
+        super().__init__(n, **options)
+        self.reads, self.enough = [], []
+
+    def image(self, i, enough=None):
+        self.reads.append(i)
+        self.enough.append(enough)
+        return super().image(i)
+
+
+class Covering(Paint):
+    def covers(self, w, h):
+        return True
+
+
+def test_a_cache_changes_no_pixel_and_reads_once():
+    options = {"bs": 3, "shuffle": True, "train": True, "item_tfms": Paint, "num_workers": 2}
+    plain, photos = DataLoader(Photos(9), **options), Counted(9)
+    cached = DataLoader(photos, cache=PhotoCache(10**6), **options)
+    for number in range(3):
+        for one, two in zip(epoch(plain, 5, number), epoch(cached, 5, number)):
+            assert (one[0] == two[0]).all() and one[3] == two[3]
+    assert sorted(photos.reads) == list(range(9))
+
+
+def test_a_cache_keeps_to_its_budget():
+    each = 4 * (4 * 6 + 8) + 1024
+    cache, photos = PhotoCache(3 * each + each // 2), Counted(8)
+    dl = DataLoader(photos, bs=4, cache=cache, num_workers=0)
+    for _ in range(3):
+        epoch(dl)
+    assert cache.used == 3 * each and photos.reads == [*range(8), *range(3, 8), *range(3, 8)]
+
+
+def test_what_a_transform_paints_is_not_kept():
+    class Scribble(Paint):
+        def apply(self, image, draw, train):
+            image.putpixel((0, 0), tuple(v + 1 for v in image.getpixel((0, 0))))
+            return image
+
+    dl = DataLoader(Photos(2), item_tfms=Scribble, cache=PhotoCache(10**6))
+    first, *others = (epoch(dl)[0][0] for _ in range(3))
+    assert all((first == x).all() for x in others)
+
+
+def test_loaders_share_a_cache_without_mixing_their_photos():
+    cache = PhotoCache(10**6)
+    one, two = (DataLoader(Photos(2, size=s), cache=cache) for s in ((6, 4), (3, 3)))
+    for _ in range(2):
+        assert epoch(one)[0][0].shape == (2, 3, 4, 6) and epoch(two)[0][0].shape == (2, 3, 3, 3)
+
+
+def test_threads_may_share_a_cache():
+    cache, wrong = PhotoCache(40 * 1100), []
+
+    def use():
+        for i in [*range(60), *range(60)]:
+            im = cache.get(i, lambda i=i: Image.new("RGB", (2, 2), (i, 0, 0)))
+            if im.getpixel((0, 0)) != (i, 0, 0):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong and cache.used == 41 * (2 * 16 + 1024)
+
+
+def test_draft_is_for_training_and_for_transforms_that_know_their_size():
+    for train, tfm, draft in ((True, Covering, True), (True, Covering, False),
+                              (False, Covering, True), (True, Paint, True)):  # fmt: skip
+        photos = Counted(1)
+        epoch(DataLoader(photos, train=train, item_tfms=tfm, draft=draft))
+        asked = photos.enough[0] is not None
+        assert asked == (train and draft and tfm is Covering)
+
+
+def test_draft_and_cache_are_checked():
+    with pytest.raises(ValueError, match="DataLoader: `draft` must be True or False, got 'yes'"):
+        DataLoader(Photos(1), draft="yes")
+    with pytest.raises(TypeError, match="DataLoader: `cache` must be a PhotoCache, got int"):
+        DataLoader(Photos(1), cache=5)
 
 
 def test_names_of_items():

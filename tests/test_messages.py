@@ -326,8 +326,9 @@ TABLE = [
     (lambda: export("empty.safetensors"), IsADirectoryError,
      "export: `fname` must be a place to write to, got 'empty.safetensors' (Is a directory)"),
     (lambda: learner().export(), ValueError,
-     "export: `model` must be create_model's of resnet18, for a file holds no functions, got tiny; "
-     "mlclassify.weights.write_tensors(path, model.state_dict()) saves the weights alone"),
+     "export: `model` must be create_model's of resnet18, resnet34, resnet50, resnet101, for a "
+     "file holds no functions, got tiny; mlclassify.weights.write_tensors(path, model.state_dict()) "
+     "saves the weights alone"),
     # weights and the factory
     (lambda: vision_learner(tiny_loaders(), tiny, weights=3), TypeError,
      "vision_learner: `weights` must be a path or str, got 3"),
@@ -342,8 +343,11 @@ TABLE = [
      "'home/weights/resnet18-694f673d.safetensors'.\n"
      "Or train from scratch: pretrained=False."),
     (lambda: vision_learner(tiny_loaders(), tiny), FileNotFoundError,
-     "vision_learner: no weights of tiny are published; pass `weights`, set MLCLASSIFY_WEIGHTS, "
-     "or train from scratch: pretrained=False"),
+     "vision_learner: `weights` must name a file for tiny, for there is no download that this "
+     "version knows, got None; pass weights='tiny.safetensors' with torchvision's names (with "
+     "torch: safetensors.torch.save_file(torchvision.models.tiny(weights='DEFAULT').state_dict(), "
+     "'tiny.safetensors')), set MLCLASSIFY_WEIGHTS to it, or train from scratch: "
+     "pretrained=False"),
     (lambda: vision_learner(tiny_loaders(), tiny, weights="empty"), FileNotFoundError,
      "vision_learner: `weights` must name a file, or a folder that holds tiny.safetensors, got "
      "'empty'"),
@@ -352,7 +356,8 @@ TABLE = [
     (lambda: vision_learner(tiny_loaders(), tiny, weights="x", pretrained=False), ValueError,
      "vision_learner: `weights` must be None with pretrained=False, got 'x'"),
     (lambda: vision_learner(tiny_loaders(), "resnet19"), ValueError,
-     "vision_learner: `arch` must be one of resnet18, got 'resnet19'"),
+     "vision_learner: `arch` must be one of resnet18, resnet34, resnet50, resnet101, "
+     "got 'resnet19'"),
     (lambda: vision_learner(tiny_loaders(), tiny, pretrained=False, ps=1.5), ValueError,
      "vision_learner: `ps` must lie in [0, 1), got 1.5"),
     (lambda: vision_learner(tiny_loaders(), tiny, pretrained=False, n_out=0), ValueError,

@@ -3,14 +3,24 @@
 import numpy as np
 import pytest
 from PIL import Image
+from reference import Network, random_state
 from tiny import tiny
 
+from mlclassify import _core
 from mlclassify.arrays import images_to_c
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.optim import Adam
 from mlclassify.tensor import Tensor
 from mlclassify.vision.augment import imagenet_stats
-from mlclassify.vision.models import ARCHS, create_classifier, create_model, resnet18
+from mlclassify.vision.models import (
+    ARCHS,
+    create_classifier,
+    create_model,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+)
 from mlclassify.weights import ModelFileError, read_tensors
 
 
@@ -27,6 +37,40 @@ def test_classifier_has_torchvisions_names_and_sizes(imagenet):
     assert create_classifier(resnet18).num_parameters == 11_689_512
 
 
+# Counted on torchvision's own: tensors of the ImageNet classifier, and numbers that it learns.
+SIZES = [(resnet34, 182, 21_797_672), (resnet50, 267, 25_557_032), (resnet101, 522, 44_549_160)]
+
+
+@pytest.mark.parametrize("arch, tensors, parameters", SIZES)
+def test_deeper_resnets_have_torchvisions_sizes(arch, tensors, parameters):
+    model = create_classifier(arch)
+    assert len(model.state_dict()) == tensors and model.num_parameters == parameters
+    assert ARCHS[arch.name] is arch
+
+
+def test_a_bottleneck_has_torchvisions_names_and_shapes():
+    shapes = {k: v.shape for k, v in create_classifier(resnet50).parameters().items()}
+    assert {k: v for k, v in shapes.items() if "conv" in k and k.startswith("layer2.0")} == {
+        "layer2.0.conv1.weight": (128, 256, 1, 1), "layer2.0.conv2.weight": (128, 128, 3, 3),
+        "layer2.0.conv3.weight": (512, 128, 1, 1),
+    }
+    assert shapes["layer1.0.downsample.0.weight"] == (256, 64, 1, 1)
+    assert shapes["layer2.0.downsample.0.weight"] == (512, 256, 1, 1)
+    assert shapes["layer2.0.bn3.weight"] == (512,) and "layer1.1.downsample.0.weight" not in shapes
+
+
+@pytest.mark.parametrize("arch", [resnet34, resnet50])
+def test_deeper_resnets_compute_their_definition(arch, rng):
+    layers = arch.layers()
+    net = _core.Net(list(layers), 3)
+    state = random_state(net, rng)
+    net.load_state_dict({k: v.astype(np.float32) for k, v in state.items()})
+    x = rng.normal(size=(2, 3, 48, 40))
+    want = Network(layers, state).forward(x)
+    got = net.forward(images_to_c(x)).reshape(want.shape)
+    assert np.abs(got - want).max() <= 2e-5 * np.abs(want).max()
+
+
 def test_head_is_fastais():
     model = create_model(resnet18, 3)
     head = {k: v.shape for k, v in model.parameters().items() if k.startswith("head.")}
@@ -37,8 +81,9 @@ def test_head_is_fastais():
     assert sum(int(np.prod(s)) for s in head.values()) == 528_896
 
 
-def test_groups_are_fastais():
-    groups = create_model(resnet18, 3).groups
+@pytest.mark.parametrize("arch", [resnet18, resnet50])
+def test_groups_are_fastais(arch):
+    groups = create_model(arch, 3).groups
     tops = [sorted({name.split(".")[0] for name in group}) for group in groups]
     assert tops == [["bn1", "conv1", "layer1", "layer2"], ["layer3", "layer4"], ["head"]]
 

@@ -10,9 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlclassify.checks import check_function
+from mlclassify.checks import check_bytes, check_function
 from mlclassify.data.lists import L, listify
-from mlclassify.data.loader import DataLoader, DataLoaders, describe, make_transforms
+from mlclassify.data.loader import (
+    DataLoader,
+    DataLoaders,
+    PhotoCache,
+    describe,
+    make_transforms,
+)
 from mlclassify.data.split import RandomSplitter
 from mlclassify.data.transforms import (
     EncodedMultiCategorize,
@@ -94,11 +100,11 @@ class Recipe:
             )
         return self
 
-    def image(self, item):
-        """The photo of an item, a PIL image."""
+    def image(self, item, enough=None):
+        """The photo of an item, a PIL image; `enough` as in `open_image`."""
         if self.get_x is not None and _kind(item) is self._type:
             item = _noting("get_x", self.get_x, item)
-        return open_image(item)
+        return open_image(item, enough)
 
     def raw(self, items):
         """What `get_y` gives for each item."""
@@ -195,9 +201,9 @@ class Dataset:
             return (image,)
         return image, self.target(i).copy().view(TensorMultiCategory)
 
-    def image(self, i):
-        """The photo of item `i`: a PIL image, upright, RGB."""
-        return self._recipe.image(self.items[i])
+    def image(self, i, enough=None):
+        """The photo of item `i`: a PIL image, upright, RGB; `enough` as in `open_image`."""
+        return self._recipe.image(self.items[i], enough)
 
     def targets(self):
         """All targets, float32 (n, L); without labels, none: (0, L)."""
@@ -354,7 +360,7 @@ class DataBlock:
         return Datasets(items, splits, recipe)
 
     def dataloaders(self, source, path=".", bs=64, val_bs=None, shuffle=True, val_shuffle=False,
-                    drop_last=None, num_workers=None):  # fmt: skip
+                    drop_last=None, num_workers=None, draft=False, cache=None):  # fmt: skip
         """Build the loaders of training and validation.
 
         Parameters
@@ -371,6 +377,11 @@ class DataBlock:
             Leave out a last training batch that is not full. Default: as `shuffle`.
         num_workers : int, optional
             See `DataLoader`.
+        draft : bool
+            Decode large JPEGs at a part of their size in training; see `DataLoader`.
+        cache : int or str, optional
+            Bytes of memory, or a text such as '500MB', for keeping decoded photos from one epoch
+            to the next: training and validation share it. A photo of 500 x 375 takes 0.75 MB.
 
         Returns
         -------
@@ -381,12 +392,15 @@ class DataBlock:
         ValueError
             As `datasets`, and if there are fewer training items than `bs` with `drop_last`.
         """
+        if cache is not None:
+            cache = PhotoCache(check_bytes("dataloaders", "cache", cache))
         data = self.datasets(source)
-        tfms = {"item_tfms": self.item_tfms, "batch_tfms": self.batch_tfms}
+        options = {"item_tfms": self.item_tfms, "batch_tfms": self.batch_tfms,
+                   "num_workers": num_workers, "cache": cache}  # fmt: skip
         train = DataLoader(data.train, bs, shuffle, shuffle if drop_last is None else drop_last,
-                           train=True, num_workers=num_workers, **tfms)  # fmt: skip
+                           train=True, draft=draft, **options)  # fmt: skip
         valid = DataLoader(data.valid, bs if val_bs is None else val_bs, val_shuffle,
-                           num_workers=num_workers, **tfms)  # fmt: skip
+                           **options)  # fmt: skip
         if not len(train):
             raise ValueError(
                 f"dataloaders: `bs` must be at most the {train.n} training photos, got {bs}; pass "

@@ -8,6 +8,7 @@ batches live in two buffers, written in turn. Iterating gives a user copies.
 import html
 import math
 import operator
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlclassify import _core
-from mlclassify.checks import check_path, check_whole
+from mlclassify.checks import check_has, check_path, check_whole
 from mlclassify.data.batch import make_plan, run_plan, undo_normalize
 from mlclassify.data.lists import listify
 from mlclassify.losses import BCEWithLogitsLossFlat
@@ -48,13 +49,67 @@ class Batch(NamedTuple):
     items: list
 
 
+class PhotoCache:
+    """Decoded photos, kept up to a budget of memory; threads and loaders may share it.
+
+    The first to come stay: in an order that is shuffled for each epoch, giving one up for another
+    would only cost time.
+
+    Parameters
+    ----------
+    budget : int
+        Bytes.
+
+    Attributes
+    ----------
+    used : int
+        Bytes that are kept.
+
+    Examples
+    --------
+    >>> from mlclassify.vision.image import open_image
+    >>> cache = PhotoCache(10_000_000)
+    >>> cache.get("a", lambda: open_image(np.zeros((375, 500, 3), np.uint8))).size, cache.used
+    ((500, 375), 754024)
+    """
+
+    def __init__(self, budget):
+        self.budget, self.used = budget, 0
+        self._kept, self._lock = {}, threading.Lock()
+
+    def get(self, key, read):
+        """Return the photo of `key`, a PIL image, which is `read()` where it is not kept yet.
+
+        Item transforms may paint on what they get, so it is a copy.
+        """
+        with self._lock:
+            im = self._kept.get(key)
+        if im is None:
+            im = read()  # without the lock: other threads decode meanwhile
+            if not self._keep(key, im):
+                return im
+        return im.copy()
+
+    def _keep(self, key, im):
+        """Keep a photo if it fits; tell whether it is kept, so that nobody else may have it."""
+        # Pillow stores RGB in 4 bytes and a pointer for each row; the rest is the Python objects.
+        size = im.height * (4 * im.width + 8) + 1024
+        with self._lock:
+            if key in self._kept or self.used + size > self.budget:
+                return False
+            self._kept[key] = im
+            self.used += size
+        return True
+
+
 class DataLoader:
     """Batches of a dataset.
 
     Parameters
     ----------
     dataset : Dataset
-        Has ``items``, ``vocab``, ``has_labels``, ``image(i)``, ``target(i)`` and a length.
+        Has ``items``, ``vocab``, ``has_labels``, ``image(i)``, ``target(i)`` and a length; for
+        `draft`, ``image(i, enough)`` as `open_image` has it.
     bs : int
         Photos in a batch.
     shuffle : bool
@@ -70,10 +125,17 @@ class DataLoader:
     num_workers : int, optional
         Threads that decode; 0 decodes in the caller's. Default: as many as the kernels use, but at
         most 16.
+    draft : bool
+        In training, decode a JPEG at 1/2, 1/4 or 1/8 of its size where the first item transform
+        still need not enlarge what it cuts out. That is faster for large photos and changes pixels
+        a little. Validation and prediction see photos decoded in full, always.
+    cache : PhotoCache, optional
+        Keeps decoded photos for the next epochs; pixels are the same with and without it. A file
+        that is changed meanwhile is not read again.
     """
 
     def __init__(self, dataset, bs=64, shuffle=False, drop_last=False, item_tfms=(), batch_tfms=(),
-                 train=False, num_workers=None):  # fmt: skip
+                 train=False, num_workers=None, draft=False, cache=None):  # fmt: skip
         self.dataset, self.shuffle, self.drop_last, self.train = dataset, shuffle, drop_last, train
         self.bs = check_whole("DataLoader", "bs", bs, at_least=1)
         self.item_tfms = make_transforms("item_tfms", item_tfms)
@@ -81,6 +143,12 @@ class DataLoader:
         if num_workers is None:
             num_workers = min(16, _core.get_num_threads())
         self.num_workers = check_whole("DataLoader", "num_workers", num_workers, at_least=0)
+        if not isinstance(draft, (bool, np.bool_)):
+            raise ValueError(f"DataLoader: `draft` must be True or False, got {draft!r}")
+        if cache is not None:
+            check_has("DataLoader", "cache", cache, "be a PhotoCache", "get")
+        self.draft, self.cache = bool(draft), cache
+        self._own = object()  # what is this loader's in a cache that it shares
         self._passes = 0
 
     @property
@@ -228,7 +296,12 @@ class DataLoader:
 
     def _photo(self, i, draw):
         """Decode item `i` and transform it: uint8 (H, W, 3)."""
-        im = self.dataset.image(i)
+        enough = self._enough()
+
+        def read():
+            return self.dataset.image(i) if enough is None else self.dataset.image(i, enough)
+
+        im = read() if self.cache is None else self.cache.get((self._own, i), read)
         try:
             for transform in self.item_tfms:
                 im = transform.apply(im, draw, self.train)
@@ -236,6 +309,11 @@ class DataLoader:
         except Exception as error:
             error.add_note(f"while transforming {describe(self.dataset.items[i])}")
             raise
+
+    def _enough(self):
+        """What tells which size a photo may be decoded at, or None for the full size."""
+        first = self.item_tfms[0] if self.train and self.draft and self.item_tfms else None
+        return getattr(first, "covers", None)
 
     def _plan(self, h, w, positions, seed, epoch):
         return make_plan(

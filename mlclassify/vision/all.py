@@ -81,7 +81,7 @@ from mlclassify.vision.augment import (
 )
 from mlclassify.vision.image import Image, PILImage
 from mlclassify.vision.learner import cnn_learner, vision_learner
-from mlclassify.vision.models import resnet18
+from mlclassify.vision.models import resnet18, resnet34, resnet50, resnet101
 from mlclassify.weights import ModelFileError
 
 __all__ = [
@@ -94,11 +94,11 @@ __all__ = [
     "Prediction", "ProgressCallback", "RandomResizedCrop", "RandomSplitter", "Recorder", "Resize",
     "ResizeMethod", "Rotate", "Tensor", "TensorBase", "TensorImage", "TensorMultiCategory",
     "Transform", "Warp", "Zoom", "accuracy_multi", "aug_transforms", "average_precision_score",
-    "best_threshold", "cnn_learner", "download_images", "drawn_bears", "flatten_check",
-    "get_files", "get_image_files", "get_num_threads", "imagenet_stats", "load_learner", "nn",
-    "np", "parent_label", "partial", "pd", "plot_sweep", "plt", "resnet18", "scrape_images",
-    "set_num_threads", "set_seed", "show_images", "sweep", "tensor", "torch", "use_kwargs_dict",
-    "verify_images", "vision_learner",
+    "best_threshold", "cnn_learner", "download_images", "drawn_bears", "flatten_check", "get_files",
+    "get_image_files", "get_num_threads", "imagenet_stats", "load_learner", "nn", "np",
+    "parent_label", "partial", "pd", "plot_sweep", "plt", "resnet101", "resnet18", "resnet34",
+    "resnet50", "scrape_images", "set_num_threads", "set_seed", "show_images", "sweep", "tensor",
+    "torch", "use_kwargs_dict", "verify_images", "vision_learner",
 ]
 
 

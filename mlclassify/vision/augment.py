@@ -17,6 +17,7 @@ from mlclassify.arrays import as_array
 from mlclassify.rng import BRIGHTNESS, CONTRAST, FLIP, ROTATE, WARP, ZOOM
 from mlclassify.vision.image import (
     crop_resize,
+    least_crop,
     random_crop_box,
     resize_crop,
     resize_pad,
@@ -174,6 +175,11 @@ class RandomResizedCrop(_Configured):
         box = random_crop_box(*image.size, draw, *scales, tuple(self.ratio))
         return crop_resize(image, box, size)
 
+    def covers(self, w, h):
+        """Tell whether a photo of `w` x `h` is so large that training never enlarges a part."""
+        width, height = least_crop(w, h, self.min_scale, self.ratio)
+        return height >= self.size[0] and width >= self.size[1]
+
 
 class Resize(_Configured):
     """Bring each photo to one size.
@@ -210,6 +216,11 @@ class Resize(_Configured):
         if self.method == "crop":
             return resize_crop(image, size, where)
         return resize_pad(image, size, self.pad_mode, where)
+
+    def covers(self, w, h):
+        """Tell whether a photo of `w` x `h` is so large that it need not be enlarged."""
+        reaches = any if self.method == "pad" else all
+        return reaches((h >= self.size[0], w >= self.size[1]))
 
 
 # --- batches: where pixels come from

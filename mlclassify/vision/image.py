@@ -41,6 +41,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_QUARTER_TURNS = {_UPRIGHT[tag] for tag in (5, 6, 7, 8)}
 
 
 class UnreadableImageError(OSError):
@@ -50,7 +51,7 @@ class UnreadableImageError(OSError):
 # --- reading ---
 
 
-def open_image(fn):
+def open_image(fn, enough=None):
     """Read a photo, upright and in RGB.
 
     Only the first frame of an animation is read. Transparent parts become white, 16-bit greys are
@@ -61,6 +62,10 @@ def open_image(fn):
     ----------
     fn : path, str, bytes, binary file, PIL image, uint8 or float (0 to 1) array, or TensorImage
         Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); a `TensorImage` is (C, H, W).
+    enough : function, optional
+        ``enough(w, h)`` says whether a photo of that size would do. A JPEG file is then decoded at
+        the smallest of 1/2, 1/4 and 1/8 of its size that does, which is faster and changes pixels
+        a little; anything else is read in full.
 
     Returns
     -------
@@ -83,7 +88,7 @@ def open_image(fn):
         return _decode(lambda: _checked_copy(fn), "a PIL image")[0]
     if hasattr(fn, "__array__"):
         return _to_rgb(_from_array(fn))
-    return _decode(*_opener(fn))[0]
+    return _decode(*_opener(fn), enough)[0]
 
 
 def photo_extension(fn):
@@ -154,11 +159,13 @@ def _check_file(fn):
         )
 
 
-def _decode(start, name):
+def _decode(start, name, enough=None):
     """Return (upright RGB image, format) of what `start()` opens, or raise with `name`."""
     try:
         with start() as im:
             _check_pixels(im)
+            if enough is not None and im.format == "JPEG":
+                _draft(im, enough)
             im.load()
             return _upright(im, _to_rgb(im)), im.format
     except UnreadableImageError as error:
@@ -172,6 +179,17 @@ def _decode(start, name):
         raise UnreadableImageError(
             f"open_image: `fn` must be a whole {', '.join(FORMATS)} photo, got {name} ({reason})"
         ) from error
+
+
+def _draft(im, enough):
+    """Have a JPEG decoded at the smallest scale of which `enough` says that it does."""
+    # enough() asks about the photo as it is seen, and a quarter turn swaps its sides.
+    turned = _turn(im) in _QUARTER_TURNS
+    for scale in (8, 4, 2):
+        w, h = -(-im.width // scale), -(-im.height // scale)
+        if enough(*((h, w) if turned else (w, h))):
+            im.draft(None, (max(1, im.width // scale), max(1, im.height // scale)))
+            return
 
 
 def _checked_copy(im):
@@ -202,13 +220,18 @@ def _to_rgb(im):
 
 
 def _upright(im, rgb):
-    """Return `rgb` turned the way the EXIF data of `im` ask for; broken EXIF data ask nothing."""
+    """Return `rgb` turned the way the EXIF data of `im` ask for."""
     rgb.info = {}  # or whoever opens the result again would turn it again
-    try:
-        method = _UPRIGHT.get(im.getexif().get(_ORIENTATION))
-    except Exception:  # getexif lets the parser's errors of any type through
-        return rgb
+    method = _turn(im)
     return rgb if method is None else rgb.transpose(method)
+
+
+def _turn(im):
+    """Return the transposition that makes `im` upright, or None; broken EXIF data ask nothing."""
+    try:
+        return _UPRIGHT.get(im.getexif().get(_ORIENTATION))
+    except Exception:  # getexif lets the parser's errors of any type through
+        return None
 
 
 def _from_array(fn):
@@ -366,6 +389,31 @@ def random_crop_box(w, h, draw, min_scale=0.08, max_scale=1.0, ratio=(3 / 4, 4 /
         if 0 < width <= w and 0 < height <= h:
             return draw.randint(0, w - width), draw.randint(0, h - height), width, height
     return _central_box(w, h, ratio)
+
+
+def least_crop(w, h, min_scale=0.08, ratio=(3 / 4, 4 / 3)):
+    """Return the least (width, height) of the boxes that `random_crop_box` may draw.
+
+    Parameters
+    ----------
+    w, h, min_scale, ratio
+        As there.
+
+    Returns
+    -------
+    (int, int)
+
+    Examples
+    --------
+    >>> least_crop(500, 375, min_scale=0.5)
+    (265, 265)
+    """
+    area = min_scale * w * h
+    _, _, width, height = _central_box(w, h, ratio)
+    return (
+        min(width, round(math.sqrt(area * ratio[0]))),
+        min(height, round(math.sqrt(area / ratio[1]))),
+    )
 
 
 def _central_box(w, h, ratio):

@@ -61,35 +61,76 @@ class Architecture:
     groups: tuple
 
 
-def _resnet18_layers():
-    """ResNet-18 of arXiv:1512.03385, as torchvision names and strides it."""
-    layers = Layers()
-    x = layers.conv(0, "conv1", 64, 7, 2)
-    x = layers.batchnorm(x, "bn1", relu=True)
-    x = layers.add("maxpool", "maxpool", x, kernel=3, stride=2, padding=1)
-    for stage, width in enumerate((64, 128, 256, 512), start=1):
-        x = _basic_block(layers, x, f"layer{stage}.0", width, 1 if stage == 1 else 2)
-        x = _basic_block(layers, x, f"layer{stage}.1", width, 1)
-    return layers
+def _resnet(depth, block, repeats, expansion):
+    """Describe a ResNet of arXiv:1512.03385, its layers named and strided as torchvision's.
+
+    Parameters
+    ----------
+    depth : int
+        What its name ends in.
+    block : function
+        `_basic_block` or `_bottleneck`.
+    repeats : sequence of int
+        Blocks of each of the four stages.
+    expansion : int
+        Channels that leave a block, for each of its width.
+
+    Returns
+    -------
+    Architecture
+    """
+    widths = (64, 128, 256, 512)
+
+    def layers():
+        layers = Layers()
+        x = layers.conv(0, "conv1", 64, 7, 2)
+        x = layers.batchnorm(x, "bn1", relu=True)
+        x = layers.add("maxpool", "maxpool", x, kernel=3, stride=2, padding=1)
+        channels = 64
+        for stage, (width, n) in enumerate(zip(widths, repeats), start=1):
+            for i in range(n):
+                stride = 2 if i == 0 and stage > 1 else 1
+                projected = stride != 1 or channels != expansion * width
+                x = block(layers, x, f"layer{stage}.{i}", width, stride, projected)
+                channels = expansion * width
+        return layers
+
+    # fastai cuts all of them at the same place.
+    groups = (("conv1", "bn1", "layer1", "layer2"), ("layer3", "layer4"))
+    return Architecture(f"resnet{depth}", layers, expansion * widths[-1], groups)
 
 
-def _basic_block(layers, x, name, width, stride):
+def _basic_block(layers, x, name, width, stride, projected):
     """Two 3x3 convolutions and a shortcut, which is projected where the shape changes."""
     y = layers.conv(x, f"{name}.conv1", width, 3, stride)
     y = layers.batchnorm(y, f"{name}.bn1", relu=True)
     y = layers.conv(y, f"{name}.conv2", width, 3, 1)
-    if stride != 1:
-        x = layers.conv(x, f"{name}.downsample.0", width, 1, stride)
-        x = layers.batchnorm(x, f"{name}.downsample.1")
+    x = _shortcut(layers, x, name, width, stride) if projected else x
     return layers.batchnorm(y, f"{name}.bn2", residual=x, relu=True)
 
 
-resnet18 = Architecture(
-    "resnet18", _resnet18_layers, 512,
-    groups=(("conv1", "bn1", "layer1", "layer2"), ("layer3", "layer4")),
-)
+def _bottleneck(layers, x, name, width, stride, projected):
+    """1x1, 3x3 and 1x1 to four times the width; the stride is in the 3x3, as torchvision has it."""
+    y = layers.conv(x, f"{name}.conv1", width, 1, 1)
+    y = layers.batchnorm(y, f"{name}.bn1", relu=True)
+    y = layers.conv(y, f"{name}.conv2", width, 3, stride)
+    y = layers.batchnorm(y, f"{name}.bn2", relu=True)
+    y = layers.conv(y, f"{name}.conv3", 4 * width, 1, 1)
+    x = _shortcut(layers, x, name, 4 * width, stride) if projected else x
+    return layers.batchnorm(y, f"{name}.bn3", residual=x, relu=True)
 
-ARCHS = {arch.name: arch for arch in (resnet18,)}
+
+def _shortcut(layers, x, name, out, stride):
+    x = layers.conv(x, f"{name}.downsample.0", out, 1, stride)
+    return layers.batchnorm(x, f"{name}.downsample.1")
+
+
+resnet18 = _resnet(18, _basic_block, (2, 2, 2, 2), 1)
+resnet34 = _resnet(34, _basic_block, (3, 4, 6, 3), 1)
+resnet50 = _resnet(50, _bottleneck, (3, 4, 6, 3), 4)
+resnet101 = _resnet(101, _bottleneck, (3, 4, 23, 3), 4)
+
+ARCHS = {arch.name: arch for arch in (resnet18, resnet34, resnet50, resnet101)}
 
 
 def create_model(arch, n_out, ps=0.5, seed=0, body=None, source="these weights"):
