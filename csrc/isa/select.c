@@ -5,6 +5,8 @@
 extern const mlc_kernels mlc_kernels_scalar;
 #if defined(__x86_64__)
 extern const mlc_kernels mlc_kernels_avx2, mlc_kernels_avx512;
+#elif defined(__aarch64__)
+extern const mlc_kernels mlc_kernels_neon;
 #endif
 
 const mlc_kernels *mlc_kernel = &mlc_kernels_scalar;
@@ -19,6 +21,8 @@ const mlc_kernels *const *mlc_isa_tables(void)
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (avx2) tables[n++] = &mlc_kernels_avx2;
     if (avx2 && __builtin_cpu_supports("avx512f")) tables[n++] = &mlc_kernels_avx512;
+#elif defined(__aarch64__)
+    tables[n++] = &mlc_kernels_neon;
 #endif
     tables[n] = NULL;
     return tables;

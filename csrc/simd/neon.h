@@ -1,0 +1,45 @@
+/* The v_* vocabulary (simd/scalar.h says what each word means) on 4 lanes: NEON of aarch64. */
+#define VN 4
+#define TILE_ROWS 6
+#define TILE_VECTORS 4
+typedef float32x4_t vf;
+typedef uint32x4_t vmask;
+
+static inline vf v_load(const float *p) { return vld1q_f32(p); }
+static inline void v_store(float *p, vf a) { vst1q_f32(p, a); }
+static inline vf v_set(float a) { return vdupq_n_f32(a); }
+static inline vf v_add(vf a, vf b) { return vaddq_f32(a, b); }
+static inline vf v_sub(vf a, vf b) { return vsubq_f32(a, b); }
+static inline vf v_mul(vf a, vf b) { return vmulq_f32(a, b); }
+static inline vf v_div(vf a, vf b) { return vdivq_f32(a, b); }
+static inline vf v_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
+static inline vf v_sqrt(vf a) { return vsqrtq_f32(a); }
+static inline vmask v_gt(vf a, vf b) { return vcgtq_f32(a, b); }
+static inline vf v_select(vmask m, vf yes, vf no) { return vbslq_f32(m, yes, no); }
+/* Not vmaxq and vminq: those answer NaN where either is, and tell 0 from -0. */
+static inline vf v_max(vf a, vf b) { return v_select(v_gt(a, b), a, b); }
+static inline vf v_min(vf a, vf b) { return v_select(v_gt(b, a), a, b); }
+static inline vf v_abs(vf a) { return vabsq_f32(a); }
+static inline vf v_round(vf a) { return vrndnq_f32(a); }
+
+static inline vf v_power2(vf n)
+{
+    int32x4_t biased = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
+    return vreinterpretq_f32_s32(vshlq_n_s32(biased, 23));
+}
+static inline vf v_scale2(vf a, vf n)
+{
+    vf half = v_round(v_mul(n, v_set(0.5f)));
+    vf scaled = v_mul(v_mul(a, v_power2(half)), v_power2(v_sub(n, half)));
+    return v_select(vceqq_f32(n, n), scaled, n);
+}
+static inline vf v_exponent(vf a)
+{
+    int32x4_t biased = vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_f32(a), 23));
+    return vcvtq_f32_s32(vsubq_s32(biased, vdupq_n_s32(127)));
+}
+static inline vf v_mantissa(vf a)
+{
+    uint32x4_t bits = vandq_u32(vreinterpretq_u32_f32(a), vdupq_n_u32(0x007fffff));
+    return vreinterpretq_f32_u32(vorrq_u32(bits, vdupq_n_u32(0x3f800000)));
+}
