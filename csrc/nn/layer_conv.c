@@ -329,17 +329,18 @@ static void weights_task(void *context, size_t index)
 }
 
 /* The chunks' sums for MLC_LANES output channels from k0 on, at number j of a filter (C, R, R). */
-static void add_chunks(const weights_job *job, size_t k0, size_t j, float sum[MLC_LANES])
+static void add_chunks(const weights_job *job, size_t k0, size_t j, float out[MLC_LANES])
 {
     const mlc_run *run = job->run;
     size_t kernel = run->layer->options.kernel;
     size_t c = j / (kernel * kernel), r = j / kernel % kernel, q = j % kernel;
     size_t at = (q * run->in[0]->stride + c) * run->dout->stride + k0;
-    memset(sum, 0, MLC_LANES * sizeof *sum);
+    float sum[MLC_LANES] = {0};
     for (size_t chunk = 0; chunk < job->chunks; chunk++) {
         const float *from = partial(job, chunk, r) + at;
         for (int l = 0; l < MLC_LANES; l++) sum[l] += from[l];
     }
+    memcpy(out, sum, sizeof sum);
 }
 
 /* Add up the chunks of MLC_LANES output channels and turn them to (K, C, R, R), by blocks that fit
