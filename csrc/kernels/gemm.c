@@ -98,6 +98,10 @@ static void gemm_tile(const mlc_tile *tile)
     }
 }
 
+/* Pixels that are fetched before they are needed: steps over many channels are too wide for the
+ * machine to foresee. */
+enum { AHEAD = 8 };
+
 static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o, size_t rows)
 {
     vf sum[TILE_ROWS][TILE_VECTORS];
@@ -108,8 +112,12 @@ static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o,
         for (size_t p = 0; p < o->pixels; p++, a += o->a_step, b += o->b_step, later += LINE) {
             vf v[TILE_VECTORS];
             __builtin_prefetch(later, 0, 2);
+            __builtin_prefetch(a + AHEAD * o->a_step);
             UNROLL
-            for (size_t j = 0; j < TILE_VECTORS; j++) v[j] = v_load(b + j * VN);
+            for (size_t j = 0; j < TILE_VECTORS; j++) {
+                __builtin_prefetch(b + AHEAD * o->b_step + j * VN);
+                v[j] = v_load(b + j * VN);
+            }
             UNROLL
             for (size_t i = 0; i < rows; i++) {
                 vf x = v_set(a[i]);

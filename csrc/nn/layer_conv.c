@@ -19,7 +19,8 @@ enum {
     MAX_KERNEL = 15,
     OUTER_PIXELS = 512,       /* of a pass of gemm_outer: its operands stay in the L2 cache */
     PARTIAL_FLOATS = 4 << 20, /* partial sums of dw in all */
-    MAX_CHUNKS = 16
+    MAX_CHUNKS = 16,
+    TURN = 64 /* numbers of a filter that are turned at a time */
 };
 
 /* --- shapes ---------------------------------------------------------------------------------- */
@@ -380,26 +381,41 @@ static void weights_task(void *context, size_t index)
     }
 }
 
-/* Add up the chunks of MLC_LANES output channels and turn them to (K, C, R, R). */
+/* The chunks' sums for MLC_LANES output channels from k0 on, at number j of a filter (C, R, R). */
+static void add_chunks(const weights_job *job, size_t k0, size_t j, float out[MLC_LANES])
+{
+    const mlc_run *run = job->run;
+    size_t kernel = run->layer->options.kernel;
+    size_t c = j / (kernel * kernel), r = j / kernel % kernel, q = j % kernel;
+    size_t at = (q * run->in[0]->stride + c) * run->dout->stride + k0;
+    float sum[MLC_LANES] = {0};
+    for (size_t chunk = 0; chunk < job->chunks; chunk++) {
+        const float *from = partial(job, chunk, r) + at;
+        for (int l = 0; l < MLC_LANES; l++) sum[l] += from[l];
+    }
+    memcpy(out, sum, sizeof sum);
+}
+
+/* Add up the chunks of MLC_LANES output channels and turn them to (K, C, R, R), by blocks that fit
+ * in the L1 cache: written number by number, sixteen filters evict each other. */
 static void reduce_task(void *context, size_t index)
 {
     const weights_job *job = context;
     const mlc_run *run = job->run;
     const mlc_layer *layer = run->layer;
-    size_t kernel = layer->options.kernel, filter = layer->in_channels * kernel * kernel;
-    size_t k0 = index * MLC_LANES, width = run->dout->stride;
-    size_t outs = layer->out_channels - k0 < MLC_LANES ? layer->out_channels - k0 : MLC_LANES;
-    for (size_t c = 0; c < layer->in_channels; c++)
-        for (size_t r = 0; r < kernel; r++)
-            for (size_t q = 0; q < kernel; q++) {
-                float sum[MLC_LANES] = {0};
-                size_t at = (q * run->in[0]->stride + c) * width + k0;
-                for (size_t chunk = 0; chunk < job->chunks; chunk++)
-                    for (int l = 0; l < MLC_LANES; l++) sum[l] += partial(job, chunk, r)[at + l];
-                float *to = layer->weight->grad + k0 * filter + (c * kernel + r) * kernel + q;
-                for (size_t l = 0; l < outs; l++, to += filter)
-                    *to = run->accumulate_params ? *to + sum[l] : sum[l];
-            }
+    size_t filter = layer->in_channels * layer->options.kernel * layer->options.kernel;
+    size_t k0 = index * MLC_LANES, left = layer->out_channels - k0;
+    size_t outs = left < MLC_LANES ? left : MLC_LANES;
+    float sum[TURN][MLC_LANES];
+    for (size_t from = 0; from < filter; from += TURN) {
+        size_t count = filter - from < TURN ? filter - from : TURN;
+        for (size_t j = 0; j < count; j++) add_chunks(job, k0, from + j, sum[j]);
+        for (size_t l = 0; l < outs; l++) {
+            float *to = layer->weight->grad + (k0 + l) * filter + from;
+            for (size_t j = 0; j < count; j++)
+                to[j] = run->accumulate_params ? to[j] + sum[j][l] : sum[j][l];
+        }
+    }
 }
 
 static bool backward_weights(const mlc_run *run)

@@ -29,6 +29,13 @@ static void addresses(const mlc_product *p, size_t first, size_t count, const fl
     }
 }
 
+/* Ask for the lines that a tile will write, while the one before it is computed. */
+static void prefetch_out(float *const *out, size_t count, size_t columns)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t v = 0; v < columns; v += MLC_LANES) __builtin_prefetch(out[i] + v, 1);
+}
+
 /* One task: a block of pixels against every panel, so that the block's input stays in cache. */
 static void product_block(void *context, size_t index)
 {
@@ -54,6 +61,8 @@ static void product_block(void *context, size_t index)
                              .weights = weights,
                              .segment = SEGMENT,
                              .accumulate = p->accumulate};
+            size_t next = i + tile.rows, left = count - next;
+            prefetch_out(out + next, left < rows ? left : rows, columns);
             mlc_kernel->gemm_tile(&tile);
         }
         for (size_t i = 0; i < count; i++) out[i] += panel;
