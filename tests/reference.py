@@ -252,9 +252,11 @@ def _first_largest(x):
 
 
 @kernel
-def max_window(window):
-    tap = _first_largest(np.asarray(window, np.float64))
-    return np.take_along_axis(np.asarray(window, np.float64), tap[None], 0)[0], tap
+def max_window(window, scale=1.0, shift=0.0, rectify=False):
+    y = np.asarray(window, np.float64) * scale + shift
+    y = np.where(y < 0, 0, y) if rectify else y
+    tap = _first_largest(y)
+    return np.take_along_axis(y, tap[None], 0)[0], tap
 
 
 @kernel

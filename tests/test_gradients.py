@@ -158,6 +158,20 @@ def test_maxpool(kernel, stride, padding, h, w, rng):
     compare(after_conv(("maxpool", "", (1,), options)), (3, 2, h, w), rng)
 
 
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("below", ["images", "conv", "batchnorm"])
+@pytest.mark.parametrize("readers", [1, 2])
+def test_maxpool_of_a_batchnorm(relu, below, readers, rng):
+    start = {"images": [], "conv": after_conv(),
+             "batchnorm": after_conv(("batchnorm", "m", (1,), {"relu": True}))}[below]
+    x = len(start)
+    pool = ("maxpool", "", (x + 1,), {"kernel": 3, "stride": 2, "padding": 1})
+    spec = [*start, ("batchnorm", "n", (x,), {"relu": relu}), *[pool] * readers,
+            ("batchnorm", "sum", (x + 2, x + 1 + readers), {})]
+    # A batch norm takes back the scale of one below it: that gradient is what cancelling leaves.
+    compare(spec, (3, 3, 9, 6), rng, bound=5e-5 if below == "batchnorm" else 2e-5)
+
+
 @pytest.mark.parametrize("kind, options", [
     ("relu", {}), ("dropout", {"p": 0.4}), ("dropout", {"p": 0.0}), ("avgpool", {}),
     ("concatpool", {})])

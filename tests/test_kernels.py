@@ -70,7 +70,7 @@ PROTOTYPES = {
     "norm_apply": (P, P, Z, Z, P, P, C.c_int, P),
     "norm_backward_sums": (C.POINTER(Norm), P, P),
     "norm_backward": (C.POINTER(Norm),),
-    "max_window": (P, Z, Z, P, P),
+    "max_window": (P, Z, Z, P, P, C.c_int, P, P),
     "max_window_backward": (P, P, Z, Z, P),
     "sum_and_max": (P, Z, Z, C.c_uint32, P, P, P),
     "adam": (C.POINTER(Adam), P, P, P, P, Z),
@@ -768,13 +768,28 @@ def test_max_window_and_its_backward(channels, edge, taps, guarded):
         places, y = [guarded(row) for row in window], guarded(np.zeros(channels))
         tap = guarded(np.zeros(channels), np.uint8)
         at = pointers(places)
-        call(isa, "max_window", at, taps, channels, y, tap)
+        call(isa, "max_window", at, taps, channels, None, None, 0, y, tap)
         np.testing.assert_array_equal(y, want.astype(np.float32))
         np.testing.assert_array_equal(tap, want_tap)
         out = [guarded(row) for row in there]
         at = pointers(out)
         call(isa, "max_window_backward", guarded(dy), tap, taps, channels, at)
         close(np.array(out), reference.max_window_backward(dy, want_tap, there), ULP)
+
+
+@pytest.mark.parametrize("rectify", [0, 1])
+@pytest.mark.parametrize("taps", [1, 9])
+def test_max_window_of_a_batch_norm(taps, rectify, guarded):
+    window = draw("random", (taps, 48))
+    scale, shift = draw("random", 48, "scale"), draw("random", 48, "shift")
+    want, want_tap = reference.max_window(window, scale.astype(float), shift, rectify)
+    for isa in ISAS:
+        places, y = [guarded(row) for row in window], guarded(np.zeros(48))
+        tap = guarded(np.zeros(48), np.uint8)
+        call(isa, "max_window", pointers(places), taps, 48, guarded(scale), guarded(shift),
+             rectify, y, tap)
+        close(y, want, 0, 2 * ULP * ((abs(window) * abs(scale)).max(0) + abs(shift)))
+        np.testing.assert_array_equal(tap, want_tap)
 
 
 @each_shape

@@ -1,14 +1,22 @@
 /* Pooling; `channels` is a multiple of MLC_LANES. */
 
-/* y[c] = the largest window[t][c], tap[c] = the first t that has it; a NaN wins, as in torch.
- * taps <= 255. */
-static void max_window(const float *const *window, size_t taps, size_t channels, float *y,
-                       uint8_t *tap)
+static inline vf window_value(const float *x, const float *scale, const float *shift, int relu)
+{
+    if (!scale) return v_load(x);
+    vf y = v_fma(v_load(x), v_load(scale), v_load(shift));
+    return relu ? v_max(v_set(0.0f), y) : y;
+}
+
+/* y[c] = the largest window[t][c], tap[c] = the first t that has it; a NaN wins, as in torch. If
+ * scale is given, of scale x + shift instead, and of max(0, that) if relu. taps <= 255. */
+static void max_window(const float *const *window, size_t taps, size_t channels, const float *scale,
+                       const float *shift, int relu, float *y, uint8_t *tap)
 {
     for (size_t c = 0; c < channels; c += VN) {
-        vf best = v_load(window[0] + c), from = v_set(0.0f);
+        const float *a = scale ? scale + c : NULL, *b = scale ? shift + c : NULL;
+        vf best = window_value(window[0] + c, a, b, relu), from = v_set(0.0f);
         for (size_t t = 1; t < taps; t++) {
-            vf x = v_load(window[t] + c);
+            vf x = window_value(window[t] + c, a, b, relu);
             vmask wins = v_beats(x, best);
             best = v_select(wins, x, best);
             from = v_select(wins, v_set((float)t), from);

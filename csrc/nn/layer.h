@@ -79,12 +79,14 @@ typedef struct {
     mlc_layer *layer;
     const mlc_tensor *in[MLC_MAX_INPUTS], *out;
     const float *x[MLC_MAX_INPUTS];
-    float *y;
+    float *y; /* NULL in forward: not to be written, its reader does this layer's work */
     void *saved, *scratch;
     size_t workers; /* as in the needs */
     bool train;
     mlc_key key;
-    const mlc_epilogue *epilogue;  /* of a convolution's forward; NULL: none */
+    const mlc_epilogue *epilogue; /* of a convolution's forward; NULL: none */
+    const mlc_epilogue
+        *prologue; /* of a layer's forward: what to do to x[0] first; NULL: nothing */
     const double *mean, *variance; /* of x[0], where its writer has measured them; else NULL */
     /* backward only; shapes of gradients differ from those of values in their halo */
     const mlc_tensor *din[MLC_MAX_INPUTS], *dout;
@@ -96,7 +98,8 @@ typedef struct {
 struct mlc_layer_class {
     const char *kind;
     size_t min_inputs, max_inputs;
-    bool weight, statistics, epilogue; /* epilogue: forward does run->epilogue */
+    bool weight, statistics;
+    bool epilogue, prologue; /* forward does run->epilogue, run->prologue */
     /* out_channels, and the dims of weight and bias, from in_channels and the options */
     mlc_status (*declare)(mlc_layer *layer, mlc_error *error);
     mlc_status (*shape)(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
@@ -109,8 +112,8 @@ struct mlc_layer_class {
     size_t (*packed_floats)(const mlc_layer *layer, bool back);
     bool (*pack)(mlc_layer *layer, bool back);
     void (*commit)(const mlc_run *run); /* update running statistics after a whole forward */
-    void (*fold)(const mlc_run *run, mlc_epilogue *epilogue); /* forward, if not training, as an
-                                                                 epilogue of what writes x[0] */
+    /* Forward as what is done to x[0] by its writer or a reader; in training after forward. */
+    void (*fold)(const mlc_run *run, mlc_epilogue *epilogue);
     bool (*rewrite)(const mlc_run *run); /* y once more, from x[0] and saved, during backward */
 };
 

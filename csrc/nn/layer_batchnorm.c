@@ -162,13 +162,13 @@ static bool norm_forward(const mlc_run *run)
         prepare(run, mean, variance);
     else
         return false;
-    return norm_apply(run);
+    return !run->y || norm_apply(run);
 }
 
 static void norm_fold(const mlc_run *run, mlc_epilogue *epilogue)
 {
     statistics s = saved_statistics(run);
-    prepare(run, NULL, NULL);
+    if (!run->train) prepare(run, NULL, NULL);
     *epilogue = (mlc_epilogue){.scale = s.scale,
                                .shift = s.shift,
                                .residual = run->x[1],

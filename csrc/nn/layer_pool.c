@@ -66,11 +66,16 @@ static void max_row(void *context, size_t row)
     const mlc_tensor *in = run->in[0], *out = run->out;
     size_t offset[MAX_TAPS], n = row / out->h, y = row % out->h;
     const float *window[MAX_TAPS];
+    const mlc_epilogue *prologue = run->prologue;
+    const float *scale = prologue ? prologue->scale : NULL;
+    const float *shift = prologue ? prologue->shift : NULL;
+    bool relu = prologue && prologue->relu;
     uint8_t *tap = (uint8_t *)run->saved + row * out->w * out->stride;
     for (size_t x = 0; x < out->w; x++, tap += out->stride) {
         size_t taps = window_offsets(&run->layer->options, in, n, y, x, offset);
         for (size_t t = 0; t < taps; t++) window[t] = run->x[0] + offset[t];
-        mlc_kernel->max_window(window, taps, out->stride, run->y + tensor_at(out, n, y, x), tap);
+        mlc_kernel->max_window(window, taps, out->stride, scale, shift, relu,
+                               run->y + tensor_at(out, n, y, x), tap);
     }
 }
 
@@ -107,6 +112,7 @@ const mlc_layer_class mlc_layer_maxpool = {
     .kind = "maxpool",
     .min_inputs = 1,
     .max_inputs = 1,
+    .prologue = true,
     .declare = max_declare,
     .shape = max_shape,
     .plan = max_plan,

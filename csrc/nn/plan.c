@@ -3,7 +3,9 @@
  *
  * A convolution works for the batch norm that reads it. In training it measures mean and variance
  * in its epilogue. In a prediction all of the batch norm is the convolution's epilogue: it runs in
- * the batch norm's place and writes its output, and the tensor between them does not exist. */
+ * the batch norm's place and writes its output, and the tensor between them does not exist. Nor, in
+ * training, does that between a batch norm and a maximum that is its only reader: that applies it
+ * to what it reads. */
 #include "plan.h"
 
 #include <stdio.h>
@@ -76,6 +78,18 @@ static void find_fusions(const mlc_net *net, mlc_plan *plan)
         if (!plan->train && reader_count(net, t) > 1) continue;
         plan->fusion[i].source = (int)t - 1;
         plan->fusion[t - 1].norm = (int)i;
+    }
+}
+
+/* Batch norms whose output only a layer reads that can apply them itself, and does not keep it. */
+static void find_read_through(const mlc_net *net, mlc_plan *plan)
+{
+    for (size_t i = 0; plan->train && i < net->layer_count; i++) {
+        const mlc_layer *layer = &net->layers[i];
+        size_t t = layer->inputs[0];
+        if (!layer->class->prologue || plan->needs[i].keeps_input || !t) continue;
+        plan->fusion[t - 1].read_through = net->layers[t - 1].class->fold &&
+                                           plan->needs[t - 1].rewrites && reader_count(net, t) == 1;
     }
 }
 
@@ -196,8 +210,8 @@ static mlc_status plan_blocks(const mlc_net *net, mlc_plan *plan, mlc_error *err
     mlc_status status = MLC_OK;
     for (size_t t = 0; t <= net->layer_count && !status; t++) {
         int first = t ? (int)t - 1 : 0;
-        if (t && is_folded(plan, t - 1)) continue;
-        status = add_tensor(plan, &plan->value[t], first, value_end(net, plan, t), error);
+        if (!t || !(is_folded(plan, t - 1) || plan->fusion[t - 1].read_through))
+            status = add_tensor(plan, &plan->value[t], first, value_end(net, plan, t), error);
         if (!status && plan->again[t].planned) status = add_again(net, plan, t, error);
         if (!status && plan->train && t)
             status = add_tensor(plan, &plan->grad[t], grad_start(net, t), backward_time(net, t - 1),
@@ -205,8 +219,11 @@ static mlc_status plan_blocks(const mlc_net *net, mlc_plan *plan, mlc_error *err
     }
     for (size_t i = 0; i < net->layer_count && !status; i++)
         status = plan_layer(net, plan, i, error);
-    for (size_t i = 0; i < net->layer_count; i++)
+    for (size_t i = 0; i < net->layer_count; i++) {
         if (is_folded(plan, i)) plan->value[i + 1] = plan->value[plan->fusion[i].norm + 1];
+        if (plan->fusion[i].read_through)
+            plan->value[i + 1] = plan->value[net->layers[i].inputs[0]];
+    }
     return status ? status : mlc_layout_place(&plan->layout, error);
 }
 
@@ -248,6 +265,7 @@ static mlc_status plan_layout(const mlc_net *net, size_t n, size_t h, size_t w, 
         goto failed;
     }
     find_fusions(net, plan);
+    find_read_through(net, plan);
     find_again(net, plan);
     if ((status = plan_blocks(net, plan, error))) goto failed;
     *out = plan;
@@ -391,11 +409,19 @@ static mlc_run run_of(const mlc_net *net, const mlc_plan *plan, size_t i)
     return run;
 }
 
-/* What layer i's forward does, alone or as the epilogue of the convolution before it. */
+/* What layer i's forward does: its own, and of the layers that it works for. */
 static mlc_run forward_run(const mlc_net *net, const mlc_plan *plan, size_t i,
                            mlc_epilogue *epilogue)
 {
     mlc_run run = run_of(net, plan, i);
+    size_t t = run.layer->inputs[0];
+    if (plan->fusion[i].read_through) run.y = NULL;
+    if (t && plan->fusion[t - 1].read_through) {
+        mlc_run norm = run_of(net, plan, t - 1);
+        norm.layer->class->fold(&norm, epilogue);
+        run.prologue = epilogue;
+        return run;
+    }
     const mlc_fusion *fusion = &plan->fusion[i];
     if (!plan->train && fusion->source != MLC_NONE) {
         run.layer->class->fold(&run, epilogue);
@@ -427,7 +453,7 @@ bool mlc_plan_forward(const mlc_net *net, mlc_plan *plan)
         mlc_epilogue epilogue;
         if (is_folded(plan, i)) continue;
         mlc_run run = forward_run(net, plan, i, &epilogue);
-        clear_halo(plan, &plan->value[i + 1]);
+        if (run.y) clear_halo(plan, &plan->value[i + 1]);
         if (!timed(run.layer->class->forward, &run, &plan->seconds[i])) return false;
     }
     return true;

@@ -19,7 +19,8 @@ enum { MLC_NONE = -1 };
 typedef struct {
     int norm;   /* of a convolution: the last batch norm that its epilogue works for, or MLC_NONE */
     int source; /* of that batch norm: the convolution */
-    size_t moments; /* training: the block of the convolution's mean and variance */
+    bool read_through; /* training: its one reader applies it; its output is not written */
+    size_t moments;    /* training: the block of the convolution's mean and variance */
 } mlc_fusion;
 
 /* A value that is not kept from forward to backward but written again. */
