@@ -2,6 +2,7 @@
 #   make demo    the whole story on drawn bears; BEARS=folder WEIGHTS=file tells it with photos
 #   make test    the test suite
 # Each makes what it needs: a virtual environment in .venv with the package built into it.
+#   make test-neon    the C code's tests as on aarch64, with Debian's gcc-aarch64-linux-gnu and qemu-user
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ RUN = $(VENV)/bin/python
 BUILT = $(VENV)/.built
 SOURCES = pyproject.toml setup.py $(shell find csrc -type f)
 
-.PHONY: help demo test test-slow benchmark clean
+.PHONY: help demo test test-slow test-neon benchmark clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -29,6 +30,10 @@ test: $(BUILT)
 test-slow: $(BUILT)
 	$(RUN) -m pytest -q -m slow
 
+test-neon: $(BUILT)
+	PYTHON=$(RUN) tests/emulate_neon.sh fetch
+	$(RUN) -m pytest -q tests/test_neon.py
+
 # The engine beside torch, and the five seeds of the post's run beside fastai: the seeds if BEARS and
 # WEIGHTS are given, as for demo. The peers get an environment of their own, which takes 1.4 GB; PEERS
 # names the Python of one that has them already.
@@ -44,4 +49,4 @@ benchmark: $(BUILT) $(if $(filter .peers/%,$(PEERS)),.peers/.built)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .peers build demo *.egg-info mlclassify/*.so
+	rm -rf $(VENV) .peers .neon build demo *.egg-info mlclassify/*.so

@@ -1,20 +1,32 @@
 #!/usr/bin/env bash
-# The kernels' tests on aarch64, on a machine that is none: a cross compiler builds mlclassify._core
-# and an emulator runs an arm64 Python with it.
-#   tests/emulate_neon.sh fetch            that Python and its packages into .neon, once
-#   tests/emulate_neon.sh run [ARGUMENT]   build, then pytest ARGUMENT..., default what NEON decides
-# PYTHON, default python3, is the one whose pip fetches. Neither command needs root.
+# mlclassify on aarch64, on a machine that is none: a cross compiler builds mlclassify._core, and an
+# emulator runs an arm64 Python with it. No command needs root.
+#   tests/emulate_neon.sh fetch                 that Python and its packages into .neon, once
+#   tests/emulate_neon.sh check                 fails and says what is missing, if something is
+#   tests/emulate_neon.sh build                 mlclassify._core, beside this machine's own
+#   tests/emulate_neon.sh python [ARGUMENT]...  as `python ARGUMENT...` there
+# PYTHON, default python3, is the one whose pip fetches.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 neon="$PWD/.neon"
 root="$neon/root"
 
-for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
-    command -v "$tool" >/dev/null || {
-        echo "$tool is missing: install Debian's gcc-aarch64-linux-gnu and qemu-user" >&2
-        exit 1
+check_tools() {
+    for tool in aarch64-linux-gnu-gcc qemu-aarch64; do
+        command -v "$tool" >/dev/null || {
+            echo "$tool is missing: install Debian's gcc-aarch64-linux-gnu and qemu-user" >&2
+            return 1
+        }
+    done
+}
+
+check() {
+    check_tools
+    [ -e "$neon/ready" ] || {
+        echo "no arm64 Python in .neon: tests/emulate_neon.sh fetch" >&2
+        return 1
     }
-done
+}
 
 # apt for arm64 with lists, cache and packages "installed" (none) of its own.
 apt_arm64() {
@@ -24,12 +36,13 @@ apt_arm64() {
 }
 
 # Programs that the emulated Python starts, as the compiler, run as they are.
-python_arm64() {
+python() {
     PYTHONPATH="$neon/site" CPPFLAGS="-I$root/usr/include" qemu-aarch64 -L "$root" \
         "$root/usr/bin/python3" "$@"
 }
 
 fetch() {
+    check_tools
     [ -e "$neon/ready" ] && return
     rm -rf "$neon"
     mkdir -p "$neon"/apt/{lists,archives}/partial "$root/usr/lib"
@@ -42,7 +55,7 @@ fetch() {
         dpkg-deb --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C "$root"
     done
     "${PYTHON:-python3}" -m pip install --quiet --target "$neon/site" --only-binary :all: \
-        --python-version "$(python_arm64 -c 'import platform; print(platform.python_version())')" \
+        --python-version "$(python -c 'import platform; print(platform.python_version())')" \
         --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 \
         --platform manylinux2014_aarch64 \
         setuptools numpy pillow safetensors tqdm pytest matplotlib
@@ -50,11 +63,8 @@ fetch() {
     touch "$neon/ready"
 }
 
-run() {
-    [ -e "$neon/ready" ] || { echo "$neon is not there: $0 fetch" >&2 && exit 1; }
-    python_arm64 setup.py -q build_ext --inplace
-    [ $# -gt 0 ] || set -- tests/test_kernels.py
-    python_arm64 -m pytest -q -p no:cacheprovider "$@"
+build() {
+    python setup.py -q build_ext --inplace
 }
 
 "$@"

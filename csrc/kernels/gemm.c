@@ -2,9 +2,10 @@
  *
  * A tile keeps TILE_ROWS x TILE_VECTORS vectors of sums in registers and, for each step of the
  * reduction, loads TILE_VECTORS vectors of one operand and broadcasts TILE_ROWS numbers of the
- * other. The sizes (simd headers) fill the register file: 7 x 4 + 4 of 32 on AVX-512, 6 x 2 + 2 of
- * 16 on AVX2; both give more independent chains than the latency of two FMA units needs. Sums run
- * in the order of the reduction, so a tile's result depends on nothing but its operands.
+ * other. The sizes (simd headers) fill the register file: 7 x 4 + 4 of 32 on AVX-512, 6 x 4 + 4 of
+ * 32 on NEON, 6 x 2 + 2 of 16 on AVX2; all give more independent chains than the latency of two
+ * FMA units needs. Sums run in the order of the reduction, so a tile's result depends on nothing
+ * but its operands.
  *
  * The bodies are inlined with a constant number of rows: only then can GCC keep `sum` in registers.
  */

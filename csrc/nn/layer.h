@@ -61,6 +61,7 @@ typedef struct {
     size_t saved;                   /* bytes from forward to backward */
     size_t scratch, scratch_back;   /* bytes within one call */
     bool keeps_input, keeps_output; /* read again by backward */
+    bool packs;                     /* reads packed weights */
     size_t workers;                 /* threads that the scratch is for; 0: it does not matter */
     bool rewrites;                  /* the output can be written again in backward */
 } mlc_needs;

@@ -139,6 +139,7 @@ static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
     const mlc_options *o = &layer->options;
     if (uses_winograd(layer, in[0], out)) return winograd_plan(in[0], out, needs);
     size_t high = reach(o, in[0]->h, out->h), wide = reach(o, in[0]->w, out->w), bytes;
+    needs->packs = true;
     needs->halo_in = o->padding;
     needs->halo_dy = high > wide ? high : wide;
     needs->keeps_input = true;

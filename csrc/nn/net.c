@@ -31,6 +31,11 @@ static mlc_status no_memory(mlc_error *error, const char *name)
     return mlc_fail(error, MLC_MEMORY, "Net: no memory for `%s`", name);
 }
 
+static mlc_status cancelled(mlc_error *error)
+{
+    return mlc_fail(error, MLC_CANCELLED, "Net: interrupted");
+}
+
 static mlc_param *add_param(mlc_net *net, const mlc_layer *layer, const char *suffix)
 {
     mlc_param *param = &net->params[net->param_count++];
@@ -145,11 +150,6 @@ static mlc_status add_layer(mlc_net *net, const mlc_layer_spec *spec, mlc_error 
         status = allocate_buffer(layer->mean, layer->in_channels, 0.0f, error);
         if (!status) status = allocate_buffer(layer->variance, layer->in_channels, 1.0f, error);
     }
-    if (!status && layer->class->pack) {
-        layer->packed = new_floats(layer->class->packed_floats(layer, false));
-        layer->stale = layer->stale_back = true;
-        if (!layer->packed) return no_memory(error, layer->weight->name);
-    }
     return status;
 }
 
@@ -228,24 +228,40 @@ mlc_buffer *mlc_net_buffer(mlc_net *net, const char *name)
 
 /* --- packed weights and training memory ------------------------------------------------------ */
 
-/* False if stopped half way; what is not packed stays stale. */
-static bool pack_stale(mlc_net *net, bool back)
+/* Layer i as this plan runs it reads packed weights that are older than the weights. */
+static bool needs_pack(const mlc_net *net, const mlc_plan *plan, size_t i, bool back)
+{
+    const mlc_layer *layer = &net->layers[i];
+    if (!plan->needs[i].packs || (back && layer->inputs[0] == 0)) return false;
+    return back ? layer->stale_back : layer->stale;
+}
+
+static bool is_packed(const mlc_net *net, const mlc_plan *plan)
+{
+    for (size_t i = 0; i < net->layer_count; i++)
+        if (needs_pack(net, plan, i, false)) return false;
+    return true;
+}
+
+/* Pack what the plan reads, making room for it the first time; under the write lock. */
+static mlc_status pack_for(mlc_net *net, const mlc_plan *plan, bool back, mlc_error *error)
 {
     for (size_t i = 0; i < net->layer_count; i++) {
         mlc_layer *layer = &net->layers[i];
-        bool *stale = back ? &layer->stale_back : &layer->stale;
-        if (!*stale || !(back ? layer->packed_back : layer->packed)) continue;
-        if (!layer->class->pack(layer, back)) return false;
-        *stale = false;
+        float **packed = back ? &layer->packed_back : &layer->packed;
+        if (!needs_pack(net, plan, i, back)) continue;
+        if (!*packed && !(*packed = new_floats(layer->class->packed_floats(layer, back))))
+            return no_memory(error, layer->weight->name);
+        if (!layer->class->pack(layer, back)) return cancelled(error);
+        *(back ? &layer->stale_back : &layer->stale) = false;
     }
-    return true;
+    return MLC_OK;
 }
 
 void mlc_net_refresh(mlc_net *net)
 {
     for (size_t i = 0; i < net->layer_count; i++)
-        if (net->layers[i].packed) net->layers[i].stale = net->layers[i].stale_back = true;
-    pack_stale(net, false);
+        net->layers[i].stale = net->layers[i].stale_back = true;
 }
 
 mlc_status mlc_net_prepare_training(mlc_net *net, mlc_error *error)
@@ -255,13 +271,6 @@ mlc_status mlc_net_prepare_training(mlc_net *net, mlc_error *error)
         if ((!p->grad && !(p->grad = new_floats(p->size))) ||
             (!p->m && !(p->m = new_floats(p->size))) || (!p->v && !(p->v = new_floats(p->size))))
             return no_memory(error, p->name);
-    }
-    for (size_t i = 0; i < net->layer_count; i++) {
-        mlc_layer *layer = &net->layers[i];
-        if (!layer->packed || layer->packed_back || layer->inputs[0] == 0) continue;
-        layer->packed_back = new_floats(layer->class->packed_floats(layer, true));
-        if (!layer->packed_back) return no_memory(error, layer->weight->name);
-        layer->stale_back = true;
     }
     return MLC_OK;
 }
@@ -292,9 +301,7 @@ static mlc_status take_plan(mlc_net *net, size_t n, size_t h, size_t w, bool tra
 {
     mlc_lock_write(&net->pool_lock);
     mlc_plan *plan = net->plans;
-    while (plan &&
-           (plan->busy || plan->n != n || plan->h != h || plan->w != w || plan->train != train))
-        plan = plan->next;
+    while (plan && (plan->busy || !mlc_plan_fits(plan, n, h, w, train))) plan = plan->next;
     if (plan) plan->busy = true;
     mlc_unlock(&net->pool_lock);
     *out = plan;
@@ -335,16 +342,11 @@ mlc_status mlc_net_output(mlc_net *net, size_t n, size_t h, size_t w, bool train
     return status;
 }
 
-static mlc_status cancelled(mlc_error *error)
-{
-    return mlc_fail(error, MLC_CANCELLED, "Net: interrupted");
-}
-
 static mlc_status predict(mlc_net *net, mlc_plan *plan, const float *x, float *out,
                           mlc_error *error)
 {
-    mlc_plan_put(plan, &plan->value[0], x);
-    if (!mlc_plan_forward(net, plan)) return cancelled(error);
+    if (!mlc_plan_put(plan, &plan->value[0], x) || !mlc_plan_forward(net, plan))
+        return cancelled(error);
     mlc_plan_take(plan, &plan->value[net->layer_count], out);
     return MLC_OK;
 }
@@ -372,7 +374,8 @@ static mlc_status train_forward(mlc_net *net, const float *x, size_t n, size_t h
     if (!status) status = take_plan(net, n, h, w, true, &plan, error);
     if (status) return status;
     plan->key = key;
-    status = predict(net, plan, x, out, error);
+    status = pack_for(net, plan, false, error);
+    if (!status) status = predict(net, plan, x, out, error);
     if (status) {
         give_plan(net, plan);
         return status;
@@ -383,6 +386,20 @@ static mlc_status train_forward(mlc_net *net, const float *x, size_t n, size_t h
     keep_times(net, plan);
     net->training = plan;
     return MLC_OK;
+}
+
+/* Predictions read; the first one after a change of weights packs them as the writer that it is. */
+static mlc_status pack_before_reading(mlc_net *net, const mlc_plan *plan, mlc_error *error)
+{
+    mlc_status status = MLC_OK;
+    while (!status && !is_packed(net, plan)) {
+        mlc_unlock(&net->lock);
+        mlc_lock_write(&net->lock);
+        status = pack_for(net, plan, false, error);
+        mlc_unlock(&net->lock);
+        mlc_lock_read(&net->lock);
+    }
+    return status;
 }
 
 mlc_status mlc_net_forward(mlc_net *net, const float *x, size_t n, size_t h, size_t w, bool train,
@@ -396,6 +413,7 @@ mlc_status mlc_net_forward(mlc_net *net, const float *x, size_t n, size_t h, siz
         mlc_plan *plan = NULL;
         mlc_lock_read(&net->lock);
         status = take_plan(net, n, h, w, false, &plan, error);
+        if (!status) status = pack_before_reading(net, plan, error);
         if (!status) status = predict(net, plan, x, out, error);
         give_plan(net, plan);
     }
@@ -449,15 +467,17 @@ mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t sh
                           "Net.backward: must follow its own forward, got another "
                           "thread's in between");
     if (!status) {
-        mlc_plan_put(net->training, &net->training->grad[net->layer_count], gradient);
-        if (pack_stale(net, true) && mlc_plan_backward(net, net->training, accumulate)) {
+        const mlc_slot *out = &net->training->grad[net->layer_count];
+        status = pack_for(net, net->training, true, error);
+        if (!status && mlc_plan_put(net->training, out, gradient) &&
+            mlc_plan_backward(net, net->training, accumulate)) {
             net->can_step = true;
             keep_times(net, net->training);
             give_plan(net, net->training);
             net->training = NULL;
         } else {
             rollback(net);
-            status = cancelled(error);
+            if (!status) status = cancelled(error);
         }
     }
     mlc_unlock(&net->lock);

@@ -45,9 +45,7 @@ static void step_layer(mlc_layer *layer, const mlc_hypers *hypers)
     if (layer->bias && layer->bias->trainable) step_param(layer->bias, hypers);
     if (!layer->weight || !layer->weight->trainable) return;
     step_param(layer->weight, hypers);
-    if (!layer->packed) return;
-    layer->class->pack(layer, false);
-    layer->stale_back = true;
+    layer->stale = layer->stale_back = true;
 }
 
 /* A step is never stopped half way: it is short, and half of one is no state to return to. The

@@ -259,6 +259,8 @@ static mlc_status plan_layout(const mlc_net *net, size_t n, size_t h, size_t w, 
         goto failed;
     }
     plan->n = n, plan->h = h, plan->w = w, plan->train = train;
+    plan->threads = mlc_threads_get();
+    plan->threads = mlc_threads_get();
     if ((status = mlc_plan_shapes(net, n, h, w, train, plan->value, error))) goto failed;
     if (!plan_needs(net, plan)) {
         status = mlc_fail(error, MLC_MEMORY, "Net.forward: the sizes of this batch overflow");
@@ -338,6 +340,12 @@ mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool t
     return status;
 }
 
+bool mlc_plan_fits(const mlc_plan *plan, size_t n, size_t h, size_t w, bool train)
+{
+    return plan->n == n && plan->h == h && plan->w == w && plan->train == train &&
+           plan->threads == mlc_threads_get();
+}
+
 void mlc_plan_free(mlc_plan *plan)
 {
     if (!plan) return;
@@ -366,18 +374,33 @@ static void clear_halo(const mlc_plan *plan, const mlc_slot *slot)
     tensor_clear_halo(&slot->shape, block_at(plan, slot->block));
 }
 
-void mlc_plan_put(const mlc_plan *plan, const mlc_slot *slot, const float *from)
+typedef struct {
+    const mlc_tensor *shape;
+    const float *from;
+    float *to;
+} put_job;
+
+static void put_row(void *context, size_t row)
 {
-    const mlc_tensor *t = &slot->shape;
-    float *to = block_at(plan, slot->block);
-    tensor_clear_halo(t, to);
-    for (size_t r = 0; r < tensor_rows(t); r++) {
-        float *pixel = to + tensor_row_at(t, r);
-        for (size_t x = 0; x < t->w; x++, pixel += t->stride, from += t->c) {
-            memcpy(pixel, from, t->c * sizeof *from);
-            memset(pixel + t->c, 0, (t->stride - t->c) * sizeof *from);
-        }
+    const put_job *job = context;
+    const mlc_tensor *t = job->shape;
+    const float *from = job->from + row * t->w * t->c;
+    float *pixel = job->to + tensor_row_at(t, row);
+    if (t->stride == t->c) {
+        memcpy(pixel, from, t->w * t->c * sizeof *from);
+        return;
     }
+    for (size_t x = 0; x < t->w; x++, pixel += t->stride, from += t->c) {
+        memcpy(pixel, from, t->c * sizeof *from);
+        memset(pixel + t->c, 0, (t->stride - t->c) * sizeof *from);
+    }
+}
+
+bool mlc_plan_put(const mlc_plan *plan, const mlc_slot *slot, const float *from)
+{
+    put_job job = {&slot->shape, from, block_at(plan, slot->block)};
+    tensor_clear_halo(job.shape, job.to);
+    return mlc_parallel_for(tensor_rows(job.shape), put_row, &job);
 }
 
 void mlc_plan_take(const mlc_plan *plan, const mlc_slot *slot, float *to)

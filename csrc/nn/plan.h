@@ -32,6 +32,7 @@ typedef struct {
 typedef struct mlc_plan {
     size_t n, h, w;
     bool train, busy;
+    int threads;            /* that the scratch of its layers is for */
     mlc_slot *value, *grad; /* of each tensor */
     mlc_needs *needs;       /* of each layer */
     mlc_fusion *fusion;     /* of each layer */
@@ -47,14 +48,17 @@ typedef struct mlc_plan {
 
 mlc_status mlc_plan_new(const struct mlc_net *net, size_t n, size_t h, size_t w, bool train,
                         mlc_plan **plan, mlc_error *error);
+/* Whether it is one for such a batch, and for as many threads as there are now. */
+bool mlc_plan_fits(const mlc_plan *plan, size_t n, size_t h, size_t w, bool train);
 void mlc_plan_free(mlc_plan *plan);
 
 /* Shapes of all tensors (1 + layers) for an input of n x h x w. */
 mlc_status mlc_plan_shapes(const struct mlc_net *net, size_t n, size_t h, size_t w, bool train,
                            mlc_slot *value, mlc_error *error);
 
-/* Copy between (n, h, w, c) without padding and a tensor of the arena. */
-void mlc_plan_put(const mlc_plan *plan, const mlc_slot *slot, const float *from);
+/* Copy between (n, h, w, c) without padding and a tensor of the arena; false if stopped half way.
+ */
+bool mlc_plan_put(const mlc_plan *plan, const mlc_slot *slot, const float *from);
 void mlc_plan_take(const mlc_plan *plan, const mlc_slot *slot, float *to);
 
 bool mlc_plan_forward(const struct mlc_net *net, mlc_plan *plan);

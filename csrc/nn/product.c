@@ -1,6 +1,6 @@
 #include "product.h"
 
-enum { BLOCK_TILES = 16, MAX_ROWS = 8, SEGMENT = 256 };
+enum { BLOCK_PIXELS = 84, SEGMENT = 256 };
 
 typedef struct {
     const mlc_product *product;
@@ -41,8 +41,8 @@ static void product_block(void *context, size_t index)
 {
     const product_job *job = context;
     const mlc_product *p = job->product;
-    const float *in[BLOCK_TILES * MAX_ROWS];
-    float *out[BLOCK_TILES * MAX_ROWS];
+    const float *in[BLOCK_PIXELS];
+    float *out[BLOCK_PIXELS];
     size_t first = index * job->block, rows = mlc_kernel->tile_rows,
            panel = mlc_kernel->tile_columns;
     size_t count = job->pixels - first < job->block ? job->pixels - first : job->block;
@@ -71,11 +71,13 @@ static void product_block(void *context, size_t index)
     if (p->finish) mlc_finish_chunk(p->finish, index, first, count);
 }
 
-/* Blocks are as large as leaves 64 of them, for balance, and BLOCK_TILES tiles at most. */
+/* A multiple of every instruction set's register rows, so that moments are the same on all of them;
+ * less where that leaves few blocks. */
 static size_t block_pixels(size_t pixels)
 {
-    size_t rows = mlc_kernel->tile_rows, tiles = (pixels + rows - 1) / rows / 64;
-    return rows * (tiles < 1 ? 1 : tiles > BLOCK_TILES ? BLOCK_TILES : tiles);
+    size_t block = BLOCK_PIXELS;
+    while (block > BLOCK_PIXELS / 4 && pixels < 32 * block) block /= 2;
+    return block;
 }
 
 size_t mlc_product_blocks(size_t pixels)

@@ -7,6 +7,7 @@ typedef uint32x4_t vmask;
 
 static inline vf v_load(const float *p) { return vld1q_f32(p); }
 static inline void v_store(float *p, vf a) { vst1q_f32(p, a); }
+static inline void v_stream(float *p, vf a) { vst1q_f32(p, a); }
 static inline vf v_set(float a) { return vdupq_n_f32(a); }
 static inline vf v_add(vf a, vf b) { return vaddq_f32(a, b); }
 static inline vf v_sub(vf a, vf b) { return vsubq_f32(a, b); }
@@ -15,6 +16,10 @@ static inline vf v_div(vf a, vf b) { return vdivq_f32(a, b); }
 static inline vf v_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
 static inline vf v_sqrt(vf a) { return vsqrtq_f32(a); }
 static inline vmask v_gt(vf a, vf b) { return vcgtq_f32(a, b); }
+static inline vmask v_beats(vf a, vf b)
+{
+    return vandq_u32(vmvnq_u32(vcleq_f32(a, b)), vceqq_f32(b, b));
+}
 static inline vf v_select(vmask m, vf yes, vf no) { return vbslq_f32(m, yes, no); }
 /* Not vmaxq and vminq: those answer NaN where either is, and tell 0 from -0. */
 static inline vf v_max(vf a, vf b) { return v_select(v_gt(a, b), a, b); }
