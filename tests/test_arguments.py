@@ -13,7 +13,13 @@ from mlclassify.tensor import Tensor, nn, tensor
 from mlclassify.vision.augment import RandomResizedCrop, aug_transforms
 from mlclassify.vision.image import Image, random_crop_box, squish_center_crop
 from mlclassify.vision.learner import vision_learner
-from mlclassify.vision.models import build_model, create_classifier, create_model
+from mlclassify.vision.models import (
+    Architecture,
+    Layers,
+    build_model,
+    create_classifier,
+    create_model,
+)
 
 X = tensor([[1.25, -2.75], [0.5, float("nan")]])
 RAMP = Image.fromarray(np.arange(64 * 64, dtype=np.uint32).astype(np.uint8).reshape(64, 64))
@@ -110,6 +116,14 @@ DIFFERENT = {
                                 lambda: create_classifier(tiny, 3).n_out),
     "create_classifier seed": (lambda: weights(create_classifier(tiny, 3)),
                                lambda: weights(create_classifier(tiny, 3, seed=1))),
+    "build_model exact": (lambda: logits(build_model(wide, 2)),
+                          lambda: logits(build_model(wide, 2, exact=True))),
+    "create_model exact": (lambda: logits(create_model(wide, 2)),
+                           lambda: logits(create_model(wide, 2, exact=True))),
+    "create_classifier exact": (lambda: logits(create_classifier(wide, 2)),
+                                lambda: logits(create_classifier(wide, 2, exact=True))),
+    "vision_learner exact": (lambda: logits(wide_learner(False).model),
+                             lambda: logits(wide_learner(True).model)),
     "freeze train_bn": (lambda: trained(True), lambda: trained(False)),
     # losses and metrics
     "BaseLoss flatten": (
@@ -155,6 +169,29 @@ def dropped(ps):
     model = create_model(tiny, 2, ps, seed=1)
     images = np.random.default_rng(0).random((4, 3, 8, 8))
     return model.forward(images_to_c(images), True, 1, 0, 0).tolist()
+
+
+def wide_layers():
+    """A convolution that Winograd's algorithm makes faster."""
+    layers = Layers()
+    layers.conv(layers.conv(0, "conv1", 32, 1, 1), "layer1", 32, 3, 1)
+    return layers
+
+
+wide = Architecture("wide", wide_layers, 32, groups=(("conv1",), ("layer1",)))
+
+
+def wide_learner(exact):
+    dls = tiny_loaders(10, 4, normalize=False)
+    return vision_learner(dls, wide, pretrained=False, seed=1, exact=exact)
+
+
+def logits(model):
+    """Bits of the answer to noise, from weights drawn for the test."""
+    rng = np.random.default_rng(0)
+    model.load_state_dict({name: rng.normal(size=value.shape).astype(np.float32) ** 2
+                           for name, value in model.state_dict().items()})
+    return model(rng.normal(size=(2, 3, 16, 16))).tobytes()
 
 
 def weights(model):

@@ -132,6 +132,86 @@ def test_conv_channels(channels, out, batch, rng):
     compare(spec, (batch, channels, 7, 5), rng)
 
 
+# --- Winograd: what of a 3x3 convolution it takes, and what it leaves
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5, 7, 13, 17, 31])
+@pytest.mark.parametrize("channels", [15, 33, 100])
+@pytest.mark.parametrize("batch", [1, 2, 3, 7])
+def test_conv_3x3_of_odd_sizes(side, channels, batch, rng):
+    """Sizes on both sides of the choice between Winograd and direct sums."""
+    spec = after_conv(("conv", "c", (1,), {"out": channels + 8, "kernel": 3, "padding": 1}),
+                      out=channels)
+    compare(spec, (batch, 2, side, side + batch), rng)
+
+
+@pytest.mark.parametrize("h, w, ins, outs, batch", [
+    (3, 4, 32, 80, 20), (6, 57, 48, 33, 3), (29, 15, 160, 300, 1), (14, 14, 260, 130, 5),
+    (7, 7, 520, 64, 70), (8, 9, 64, 520, 6), (57, 57, 64, 64, 2)])
+def test_winograd_blocks(h, w, ins, outs, batch, rng):
+    """Block widths of 16, 32, 48 and 64, partial last blocks, one and several parts and blocks."""
+    spec = after_conv(("conv", "c", (1,), {"out": outs, "kernel": 3, "padding": 1}), out=ins)
+    compare(spec, (batch, 2, h, w), rng)
+
+
+def windows(x):
+    """The nine neighbours of every pixel of (N, H, W, C), zeros outside: (9, N, H, W, C)."""
+    n, h, w, c = x.shape
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return np.stack([padded[:, r : r + h, s : s + w] for r in range(3) for s in range(3)])
+
+
+def running_sum(a, b):
+    """sum_i a[i] b[i] as a float32 loop of fused multiply-adds makes it."""
+    total = np.zeros(np.broadcast_shapes(a.shape[1:], b.shape[1:]), np.float32)
+    for x, y in zip(a.astype(np.float64), b.astype(np.float64)):
+        total = (total + x * y).astype(np.float32)
+    return total
+
+
+def conv_step(exact, x, g, dy):
+    """y (N, H, W, K), d one (C, C) and dw (K, C, 3, 3) of a 3x3 convolution of x = one(x)."""
+    c = x.shape[3]
+    net = _core.Net([("conv", "one", (0,), {"out": c, "kernel": 1}),
+                     ("conv", "c", (1,), {"out": len(g), "kernel": 3, "padding": 1})], c, exact)
+    net.load_state_dict({"one.weight": np.eye(c, dtype=np.float32).reshape(c, c, 1, 1),
+                         "c.weight": g})
+    y = net.forward(x.transpose(0, 3, 1, 2), train=True)
+    net.backward(dy.transpose(0, 3, 1, 2))
+    grads = net.gradients()
+    return y.transpose(0, 2, 3, 1), grads["one.weight"][:, :, 0, 0], grads["c.weight"]
+
+
+@pytest.mark.parametrize("side, channels, batch", [(56, 64, 1), (28, 128, 1), (14, 256, 2),
+                                                   (7, 512, 12), (57, 64, 1), (15, 256, 2)])
+def test_winograd_is_nearly_as_exact_as_a_direct_sum(side, channels, batch, rng):
+    shape = (batch, side, side, channels)
+    x = np.maximum(rng.normal(size=shape), 0).astype(np.float32)
+    dy = rng.normal(size=shape).astype(np.float32)
+    g = (rng.normal(size=(channels, channels, 3, 3)) / np.sqrt(9 * channels)).astype(np.float32)
+    y, done, dw = conv_step(False, x, g, dy)
+    exact = conv_step(True, x, g, dy)
+    assert all((a != b).any() for a, b in zip((y, done, dw), exact)), "both took the same way"
+
+    k = slice(0, 16)  # a float32 loop is slow: some channels, and some pixels of the forward pass
+    around, filters = windows(x), g.reshape(channels, channels, 9)
+    near = np.moveaxis(around[:, 0, side // 2], 2, 0).reshape(channels * 9, side, 1)
+    taps = np.moveaxis(filters[k], 0, 2).reshape(channels * 9, 1, 16)
+    want = (near[..., 0].T.astype(float) @ taps[:, 0].astype(float))
+    direct = relative(running_sum(near, taps), want)
+    assert relative(y[0, side // 2, :, k], want) <= 2.5 * direct
+
+    pixels = around[..., k].reshape(9, -1, 16)
+    flat = dy[..., k].reshape(-1, 16)
+    want = np.einsum("tpc,pk->kct", pixels.astype(float), flat.astype(float), optimize=True)
+    direct = relative(running_sum(pixels[4, :, None, :], flat[:, :, None]), want[..., 4])
+    assert relative(dw[k, k].reshape(16, 16, 9), want) <= 2.5 * direct
+
+    turned = filters[:, :, ::-1].astype(float)
+    dx = sum(w.reshape(-1, channels) @ turned[:, :, t]
+             for t, w in enumerate(windows(dy.astype(float))))
+    assert relative(done, dx.T @ x.reshape(-1, channels).astype(float)) <= 1.5e-6
+
+
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("h, w", [(1, 2), (2, 3), (7, 13), (31, 17)])

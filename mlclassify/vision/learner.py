@@ -12,7 +12,7 @@ from mlclassify.weights import pretrained_tensors
 def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weights=None,
                    loss_func=None, opt_func=Adam, lr=1e-3, cbs=None, metrics=None, path=None,
                    wd=None, wd_bn_bias=False, train_bn=True, moms=(0.95, 0.85, 0.95), ps=0.5,
-                   seed=None):
+                   seed=None, exact=False):
     """Make a learner of a backbone with a fresh head.
 
     Parameters
@@ -35,6 +35,9 @@ def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weigh
         Dropout of the head, in [0, 1).
     seed : int, optional
         Of the head, the dropout, the order and the augmentation.
+    exact : bool
+        Convolutions by direct sums only. Else those that it makes faster use Winograd's algorithm,
+        which takes a quarter of the multiplications and rounds a little more.
     loss_func, opt_func, lr, cbs, metrics, path, wd, wd_bn_bias, train_bn, moms
         As in `Learner`.
 
@@ -59,7 +62,7 @@ def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weigh
         )
     seed = default_seed() if seed is None else check_seed("vision_learner", seed)
     body, source = pretrained_tensors(arch.name, weights) if pretrained else (None, "")
-    model = create_model(arch, n_out, ps, seed, body, str(source))
+    model = create_model(arch, n_out, ps, seed, body, str(source), bool(exact))
     if normalize:
         add_normalization(dls, Normalize.from_stats(*imagenet_stats))
     learn = Learner(dls, model, loss_func, opt_func, lr, cbs, metrics, path, wd, wd_bn_bias,

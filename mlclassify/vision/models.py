@@ -133,7 +133,7 @@ resnet101 = _resnet(101, _bottleneck, (3, 4, 23, 3), 4)
 ARCHS = {arch.name: arch for arch in (resnet18, resnet34, resnet50, resnet101)}
 
 
-def create_model(arch, n_out, ps=0.5, seed=0, body=None, source="these weights"):
+def create_model(arch, n_out, ps=0.5, seed=0, body=None, source="these weights", exact=False):
     """Build a backbone with fastai's head, ready to train.
 
     The head is: maximum and mean of each channel, batch norm, dropout ps / 2, a linear layer to
@@ -152,19 +152,21 @@ def create_model(arch, n_out, ps=0.5, seed=0, body=None, source="these weights")
         Pretrained tensors under torchvision's names; others in it, as ``fc``, are left out.
     source : str
         How messages call `body`, for instance its file.
+    exact : bool
+        Convolutions by direct sums only, which take longer and round a little less.
 
     Returns
     -------
     Model
     """
-    model = build_model(arch, n_out, ps)
+    model = build_model(arch, n_out, ps, exact)
     model.start(seed, body=body is None)
     if body is not None:
         model.load_body(body, source)
     return model
 
 
-def build_model(arch, n_out, ps=0.5):
+def build_model(arch, n_out, ps=0.5, exact=False):
     """Build the network of `create_model` without weights to start from."""
     layers = arch.layers()
     x = layers.add("concatpool", "head.pool", len(layers))
@@ -175,10 +177,10 @@ def build_model(arch, n_out, ps=0.5):
     x = layers.batchnorm(x, "head.bn2")
     x = layers.add("dropout", "head.drop2", x, p=ps)
     layers.add("linear", "head.fc2", x, out=n_out, bias=False)
-    return Model(arch, n_out, layers, ps)
+    return Model(arch, n_out, layers, ps, exact)
 
 
-def create_classifier(arch, n_out=1000, seed=0):
+def create_classifier(arch, n_out=1000, seed=0, exact=False):
     """Build a backbone with ImageNet's own head: mean of each channel and one linear layer.
 
     Parameters
@@ -187,6 +189,8 @@ def create_classifier(arch, n_out=1000, seed=0):
     n_out : int
     seed : int
         Of the random start.
+    exact : bool
+        Convolutions by direct sums only, which take longer and round a little less.
 
     Returns
     -------
@@ -196,7 +200,7 @@ def create_classifier(arch, n_out=1000, seed=0):
     layers = arch.layers()
     x = layers.add("avgpool", "avgpool", len(layers))
     layers.add("linear", "fc", x, out=n_out, bias=True)
-    model = Model(arch, n_out, layers, 0.0)
+    model = Model(arch, n_out, layers, 0.0, exact)
     model.start(seed)
     return model
 
@@ -214,6 +218,8 @@ class Model:
         The whole network, as ``_core.Net`` takes it.
     ps : float
         The dropout that `layers` were made with; kept for the model file.
+    exact : bool
+        Convolutions by direct sums only.
 
     Attributes
     ----------
@@ -226,9 +232,9 @@ class Model:
         The parameters that training moves now.
     """
 
-    def __init__(self, arch, n_out, layers, ps):
+    def __init__(self, arch, n_out, layers, ps, exact=False):
         self.arch, self.n_out, self.ps, self.pretrained = arch, n_out, ps, False
-        self.net = _core.Net(list(layers), 3)
+        self.net = _core.Net(list(layers), 3, exact)
         self._kinds = {name: kind for kind, name, _, _ in layers}
         self.groups = _split(self.net.parameters(), arch.groups)
         self.net.set_groups(self.groups)
