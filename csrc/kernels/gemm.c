@@ -107,6 +107,12 @@ static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o,
 {
     vf sum[TILE_ROWS][TILE_VECTORS];
     const char *later = (const char *)(o->later ? o->later : o->b[0]);
+    UNROLL
+    for (size_t i = 0; i < rows; i++) {
+        UNROLL
+        for (size_t j = 0; j < TILE_VECTORS; j++)
+            __builtin_prefetch(o->out + i * o->out_step + j * VN, 1);
+    }
     tile_zero(sum, rows);
     for (size_t s = 0; s < o->segments; s++) {
         const float *a = o->a[s], *b = o->b[s];

@@ -61,6 +61,7 @@ typedef struct {
     size_t channels, width;    /* width divides channels and is a multiple of MLC_LANES */
     float *v;
     size_t point, block;
+    size_t ahead; /* the next tile's pixels: floats from these; fetched into the L1 cache */
 } mlc_wino_in;
 
 /* What becomes of the outputs: stored, added to y, stored and summed, normalized and stored. */

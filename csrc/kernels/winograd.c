@@ -132,7 +132,11 @@ INLINE void input_body(const mlc_wino_in *t, size_t rows, size_t cols)
             float *v = t->v + from / t->width * t->block + c - from;
             UNROLL6 for (size_t i = 0; i < rows; i++)
             {
-                UNROLL6 for (size_t j = 0; j < cols; j++) line[j] = v_load(t->pixel[6 * i + j] + c);
+                UNROLL6 for (size_t j = 0; j < cols; j++)
+                {
+                    line[j] = v_load(t->pixel[6 * i + j] + c);
+                    if (j > 1) __builtin_prefetch(t->pixel[6 * i + j] + c + t->ahead, 0, 3);
+                }
                 wino_bt(cols, line, half[i]);
             }
             UNROLL6 for (size_t j = 0; j < cols; j++)
@@ -158,8 +162,11 @@ INLINE void gradient_body(const mlc_wino_in *t, size_t rows, size_t cols)
             float *v = t->v + from / t->width * t->block + c - from;
             UNROLL6 for (size_t i = 0; i < rows - 2; i++)
             {
-                UNROLL6 for (size_t j = 0; j < cols - 2; j++) line[j] =
-                    v_load(t->pixel[6 * i + j] + c);
+                UNROLL6 for (size_t j = 0; j < cols - 2; j++)
+                {
+                    line[j] = v_load(t->pixel[6 * i + j] + c);
+                    __builtin_prefetch(t->pixel[6 * i + j] + c + t->ahead, 0, 3);
+                }
                 wino_a(cols, line, half[i]);
             }
             UNROLL6 for (size_t j = 0; j < cols; j++)

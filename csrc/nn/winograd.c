@@ -212,7 +212,8 @@ static void transform_inputs(const mlc_tensor *t, const float *x, const float *z
                           .width = width,
                           .v = v + i * width,
                           .point = v_point(tiles, t->stride),
-                          .block = tiles * width};
+                          .block = tiles * width,
+                          .ahead = (b->tile[i].cols - 2) * t->stride};
         mlc_kernel->wino_input(&in);
     }
 }
@@ -475,7 +476,8 @@ static void transform_gradients(const gradient_job *g, const block *b, size_t fr
                           .width = BLOCK,
                           .v = m + i * BLOCK,
                           .point = g->m_point,
-                          .block = g->tiles * BLOCK};
+                          .block = g->tiles * BLOCK,
+                          .ahead = (at->cols - 2) * t->stride};
         if (whole) mlc_kernel->wino_gradient(&in);
         if (!rest) continue;
         for (size_t p = 0; p < POINTS; p++)
