@@ -588,8 +588,8 @@ def test_wino_output(isa, rows, cols, then, relu, residual, guarded):
     before, s, o = sums.copy(), guarded(np.stack([scale, shift])), guarded(other)
     call(isa, "wino_output", WinoOut(
         address(held) + 4 * 64, 2 * tiles * 64, tiles * 64, rows, cols, channels, address(y),
-        5 * channels, channels, False, then, address(sums), address(sums[1]), address(sums[2]), True,
-        address(s), address(s[1]), address(o) if residual else None, 4 * channels, channels, relu))
+        5 * channels, channels, False, then, address(sums), address(sums[1]), address(sums[2]),
+        True, address(s), address(s[1]), address(o) if residual else None, 4 * channels, channels, relu))
     points = m[:rows, :cols, :, 1].reshape(rows, cols, 128)[..., :channels]
     want, part = reference.wino_output(points), np.s_[: rows - 2, : cols - 2]
     error = 60 * ULP * abs(points).max()

@@ -47,6 +47,17 @@ def step(net, x, lr=1e-2, groups=1, accumulate=False, **key):
     return y
 
 
+def trains_alike(net, network, x, rng, bound, gradient_bound):
+    """One training pass of both; outputs and gradients agree."""
+    y, want = net.forward(x, train=True), network.forward(x, train=True)
+    assert relative(y, want) < bound
+    g = rng.normal(size=y.shape).astype(np.float32)
+    net.backward(g)
+    grads = network.backward(g)
+    for name, got in net.gradients().items():
+        assert relative(got, grads[name]) < gradient_bound, name
+
+
 # --- the specification
 
 CONV = {"out": 8, "kernel": 3, "stride": 1, "padding": 1}
@@ -491,14 +502,7 @@ def test_a_step_is_seen_by_the_next_forward_and_backward(rng):
     net, network = make(small_resnet(p=0.0), rng)
     step(net, images(rng, 6), lr=0.05)
     network = Network(small_resnet(p=0.0), snapshot(net))
-    x = images(rng, 6)
-    y, want = net.forward(x, train=True), network.forward(x, train=True)
-    assert relative(y, want) < 5e-5
-    g = rng.normal(size=y.shape).astype(np.float32)
-    net.backward(g)
-    grads = network.backward(g)
-    for name, got in net.gradients().items():
-        assert relative(got, grads[name]) < 2e-4, name
+    trains_alike(net, network, images(rng, 6), rng, 5e-5, 2e-4)
 
 
 # --- state
@@ -700,13 +704,7 @@ def test_a_tensor_that_backward_writes_again(rng):
     assert relative(net.forward(x), network.forward(x, train=False)) < 2e-5
     for trained in (list(net.parameters()), ["b.weight", "fc.weight"], ["a2.bias"]):
         net.set_trainable(trained)
-        y, want = net.forward(x, train=True), network.forward(x, train=True)
-        assert relative(y, want) < 2e-5
-        g = rng.normal(size=y.shape).astype(np.float32)
-        net.backward(g)
-        grads = network.backward(g)
-        for name, got in net.gradients().items():
-            assert relative(got, grads[name]) < 2e-5, name
+        trains_alike(net, network, x, rng, 2e-5, 2e-5)
 
 
 def test_a_broadcast_batch_is_refused(rng):

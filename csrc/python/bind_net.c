@@ -602,7 +602,8 @@ static PyObject *net_set_groups(PyObject *self, PyObject *groups)
 /* --- the type -------------------------------------------------------------------------------- */
 
 /* clang-format off */
-#define METHOD(name, flags, doc) {#name, (PyCFunction)(void (*)(void))net_##name, flags, PyDoc_STR(doc)}
+#define METHOD(name, flags, doc)                                                                   \
+    {#name, (PyCFunction)(void (*)(void))net_##name, flags, PyDoc_STR(doc)}
 /* clang-format on */
 
 static PyMethodDef net_methods[] = {
