@@ -41,7 +41,8 @@ Tile = struct("Tile", rows_in=P, out=P, rows=Z, columns=Z, offset=P, taps=Z, run
               segment=Z, accumulate=C.c_bool, ahead=Z, later=P)
 Outer = struct("Outer", a=P, b=P, segments=Z, pixels=Z, a_step=Z, b_step=Z, rows=Z, columns=Z,
                out=P, out_step=Z, accumulate=C.c_bool, later=P)
-WinoIn = struct("WinoIn", pixel=P, rows=Z, cols=Z, channels=Z, width=Z, v=P, point=Z, block=Z)
+WinoIn = struct("WinoIn", pixel=P, rows=Z, cols=Z, channels=Z, width=Z, v=P, point=Z, block=Z,
+                ahead=Z)
 WinoOut = struct("WinoOut", m=P, point=Z, block=Z, rows=Z, cols=Z, channels=Z, y=P, row=Z, pixel=Z,
                  stream=C.c_bool, then=C.c_int, origin=P, sum=P, square=P, first=C.c_bool, scale=P,
                  shift=P, residual=P, residual_row=Z, residual_pixel=Z, relu=C.c_bool)
@@ -547,7 +548,8 @@ def transform(run, guarded, high, wide, rows, cols, channels, width):
     point = channels // width * block + 5
     at = pointers([held[i, j] if i < high and j < wide else held[0, 0]
                    for i in range(6) for j in range(6)])
-    run(WinoIn(address(at), rows, cols, channels, width, address(v) + 4 * width, point, block))
+    run(WinoIn(address(at), rows, cols, channels, width, address(v) + 4 * width, point, block,
+               4 * channels))
     points = v.reshape(36, point)[:, : point - 5].reshape(36, channels // width, tiles, width)
     assert np.isnan(points[:, :, [0, 2]]).all(), "another tile was written"
     got = points[:, :, 1].reshape(6, 6, channels)
@@ -589,7 +591,8 @@ def test_wino_output(isa, rows, cols, then, relu, residual, guarded):
     call(isa, "wino_output", WinoOut(
         address(held) + 4 * 64, 2 * tiles * 64, tiles * 64, rows, cols, channels, address(y),
         5 * channels, channels, False, then, address(sums), address(sums[1]), address(sums[2]),
-        True, address(s), address(s[1]), address(o) if residual else None, 4 * channels, channels, relu))
+        True, address(s), address(s[1]), address(o) if residual else None, 4 * channels, channels,
+        relu))
     points = m[:rows, :cols, :, 1].reshape(rows, cols, 128)[..., :channels]
     want, part = reference.wino_output(points), np.s_[: rows - 2, : cols - 2]
     error = 60 * ULP * abs(points).max()
