@@ -351,7 +351,18 @@ def layer_table(layers, side):
         cells = [cell(value, peak["all threads"]) for value in conv["gflops"].values()]
         lines.append(f"| {kernel}x{kernel} {channels} -> {out}, stride {stride} | {width}x{width} "
                      f"| {conv['count']} | {' | '.join(cells)} |")
-    return lines
+    return [*lines, "", *layer_goals(layers["convolutions"], peak["all threads"])]
+
+
+def layer_goals(convolutions, peak):
+    """Lines on the shares of the peak: the median over layers and directions beside its goal."""
+    groups = {"3x3, stride 1": ([], 2.8), "the others": ([], 0.9)}
+    for conv in convolutions:
+        kernel, stride = conv["shape"][2:4]
+        shares = groups["3x3, stride 1" if (kernel, stride) == (3, 1) else "the others"][0]
+        shares += [g / peak for g in conv["gflops"].values() if g for _ in range(conv["count"])]
+    return [f"Median of {name}, over layers and directions: {statistics.median(shares):.2f} of the "
+            f"peak (goal {goal})." for name, (shares, goal) in groups.items() if shares]
 
 
 def cell(gflops, peak):
