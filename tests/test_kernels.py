@@ -71,7 +71,7 @@ PROTOTYPES = {
     "norm_backward_sums": (C.POINTER(Norm), P, P),
     "norm_backward": (C.POINTER(Norm),),
     "max_window": (P, Z, Z, P, P, C.c_int, P, P),
-    "max_window_backward": (P, P, Z, Z, P),
+    "max_window_backward": (P, P, Z, Z, Z, P),
     "sum_and_max": (P, Z, Z, C.c_uint32, P, P, P),
     "adam": (C.POINTER(Adam), P, P, P, P, Z),
     "warp_row": (P, Z, Z, P, Z, P),
@@ -771,10 +771,12 @@ def test_max_window_and_its_backward(channels, edge, taps, guarded):
         call(isa, "max_window", at, taps, channels, None, None, 0, y, tap)
         np.testing.assert_array_equal(y, want.astype(np.float32))
         np.testing.assert_array_equal(tap, want_tap)
-        out = [guarded(row) for row in there]
-        at = pointers(out)
-        call(isa, "max_window_backward", guarded(dy), tap, taps, channels, at)
-        close(np.array(out), reference.max_window_backward(dy, want_tap, there), ULP)
+        for first in {0, taps // 3}:
+            dx, count = guarded(there), taps - first - first // 2
+            call(isa, "max_window_backward", guarded(dy), tap, first, count, channels, dx)
+            close(dx[:count], reference.max_window_backward(dy, want_tap - first, there[:count]),
+                  ULP)
+            np.testing.assert_array_equal(dx[count:], there[count:])
 
 
 @pytest.mark.parametrize("rectify", [0, 1])

@@ -28,13 +28,17 @@ static void max_window(const float *const *window, size_t taps, size_t channels,
     }
 }
 
-/* window[tap[c]][c] += dy[c] */
-static void max_window_backward(const float *dy, const uint8_t *tap, size_t taps, size_t channels,
-                                float *const *window)
+/* dx[tap[c] - first][c] += dy[c] where that is one of `taps` pixels. */
+static void max_window_backward(const float *dy, const uint8_t *tap, size_t first, size_t taps,
+                                size_t channels, float *dx)
 {
-    for (size_t t = 0; t < taps; t++) {
-        float *dx = window[t];
-        for (size_t c = 0; c < channels; c++) dx[c] += tap[c] == t ? dy[c] : 0.0f;
+    for (size_t c = 0; c < channels; c += VN) {
+        vf d = v_load(dy + c), here = v_load_bytes(tap + c);
+        for (size_t t = 0; t < taps; t++) {
+            float *to = dx + t * channels + c;
+            vmask mine = v_eq(here, v_set((float)(first + t)));
+            v_store(to, v_add(v_load(to), v_select(mine, d, v_set(0.0f))));
+        }
     }
 }
 
