@@ -7,8 +7,9 @@
  * torch. A convolution before it measures them in its epilogue, and in a prediction does all of
  * this.
  *
- * Without a residual y is not kept for backward, neither for the ReLU's mask, which is as cheap to
- * compute again, nor for the layers that read it: rewrite makes it once more. */
+ * y is not kept for the layers that read it in backward: rewrite makes it once more. Nor for the
+ * ReLU's mask: without a residual that is as cheap to compute again, with one y is written again
+ * for it. */
 #include <math.h>
 
 #include "epilogue.h"
@@ -76,7 +77,7 @@ static bool norm_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
 {
     needs->keeps_input = true;
     needs->keeps_output = layer->options.relu && layer->input_count > 1;
-    needs->rewrites = layer->input_count == 1;
+    needs->rewrites = true;
     needs->dy_rows = 1;
     needs->saved = 5 * out->stride * sizeof(float);
     needs->scratch_back = (2 * chunk_count(in[0]) + 3) * out->stride * sizeof(float);

@@ -100,6 +100,7 @@ static void find_read_through(const mlc_net *net, mlc_plan *plan)
         const mlc_layer *layer = &net->layers[i];
         size_t t = layer->inputs[0];
         if (!layer->class->prologue || plan->needs[i].keeps_input || !t) continue;
+        if (net->layers[t - 1].input_count > 1) continue;
         plan->fusion[t - 1].read_through = net->layers[t - 1].class->fold &&
                                            plan->needs[t - 1].rewrites && reader_count(net, t) == 1;
     }
@@ -147,30 +148,39 @@ static int forward_end(const mlc_net *net, const mlc_plan *plan, size_t t)
     return end;
 }
 
-/* Whether a backward reads tensor t as its input, and the first and last time of that. */
-static bool backward_span(const mlc_net *net, const mlc_plan *plan, size_t t, int *first, int *last)
+static void widen(int from, int to, bool *any, int *first, int *last)
+{
+    if (!*any || from < *first) *first = from;
+    if (!*any || to > *last) *last = to;
+    *any = true;
+}
+
+/* Whether anything after the forward pass reads the value of tensor t, and from when to when: the
+ * backward of its readers, its writer's, and what writes a reader's output again. */
+static bool late_span(const mlc_net *net, const mlc_plan *plan, size_t t, int *first, int *last)
 {
     bool any = false;
-    for (size_t i = net->layer_count; plan->train && i-- > t;) {
-        if (net->layers[i].inputs[0] != t || !plan->needs[i].keeps_input) continue;
-        int end = backward_end(net, plan, i);
-        if (!any) *first = backward_time(net, i);
-        if (!any || end > *last) *last = end;
-        any = true;
+    for (size_t i = t; plan->train && i < net->layer_count; i++) {
+        const mlc_layer *layer = &net->layers[i];
+        const mlc_again *again = &plan->again[i + 1];
+        if (layer->inputs[0] == t && plan->needs[i].keeps_input)
+            widen(backward_time(net, i), backward_end(net, plan, i), &any, first, last);
+        for (size_t k = 0; k < layer->input_count; k++)
+            if (layer->inputs[k] == t && again->planned)
+                widen(again->first, again->first, &any, first, last);
     }
+    if (plan->train && t && plan->needs[t - 1].keeps_output)
+        widen(backward_time(net, t - 1), backward_end(net, plan, t - 1), &any, first, last);
     return any;
 }
 
-/* Values that backward needs but that are cheaper written again than kept. What they are written
- * from must itself be kept. */
+/* Values that backward needs but that are cheaper written again than kept; also from such. */
 static void find_again(const mlc_net *net, mlc_plan *plan)
 {
-    for (size_t t = 1; t <= net->layer_count; t++) {
-        int first, last;
-        const mlc_needs *needs = &plan->needs[t - 1];
-        plan->again[t].planned = needs->rewrites && !needs->keeps_output &&
-                                 !plan->again[net->layers[t - 1].inputs[0]].planned &&
-                                 backward_span(net, plan, t, &first, &last);
+    for (size_t t = net->layer_count; t > 0; t--) {
+        mlc_again *again = &plan->again[t];
+        again->planned =
+            plan->needs[t - 1].rewrites && late_span(net, plan, t, &again->first, &again->last);
     }
 }
 
@@ -178,12 +188,7 @@ static void find_again(const mlc_net *net, mlc_plan *plan)
 static int value_end(const mlc_net *net, const mlc_plan *plan, size_t t)
 {
     int first, last, end = forward_end(net, plan, t);
-    if (plan->again[t].planned) return end;
-    if (backward_span(net, plan, t, &first, &last)) end = last;
-    if (plan->train && t > 0 && plan->needs[t - 1].keeps_output &&
-        backward_end(net, plan, t - 1) > end)
-        end = backward_end(net, plan, t - 1);
-    return end;
+    return !plan->again[t].planned && late_span(net, plan, t, &first, &last) ? last : end;
 }
 
 /* A gradient lives from its last reader's backward to its writer's. */
@@ -209,13 +214,12 @@ static mlc_status add_tensor(mlc_plan *plan, mlc_slot *slot, int first, int last
     return mlc_layout_add(&plan->layout, bytes, first, last, &slot->block, error);
 }
 
-static mlc_status add_again(const mlc_net *net, mlc_plan *plan, size_t t, mlc_error *error)
+static mlc_status add_again(mlc_plan *plan, size_t t, mlc_error *error)
 {
-    int first = 0, last = 0;
+    mlc_again *again = &plan->again[t];
     mlc_slot slot = plan->value[t];
-    backward_span(net, plan, t, &first, &last);
-    mlc_status status = add_tensor(plan, &slot, first, last, error);
-    plan->again[t].block = slot.block;
+    mlc_status status = add_tensor(plan, &slot, again->first, again->last, error);
+    again->block = slot.block;
     return status;
 }
 
@@ -259,7 +263,7 @@ static mlc_status plan_blocks(const mlc_net *net, mlc_plan *plan, mlc_error *err
         int first = t ? (int)t - 1 : 0;
         if (!t || !(is_folded(plan, t - 1) || plan->fusion[t - 1].read_through))
             status = add_tensor(plan, &plan->value[t], first, value_end(net, plan, t), error);
-        if (!status && plan->again[t].planned) status = add_again(net, plan, t, error);
+        if (!status && plan->again[t].planned) status = add_again(plan, t, error);
         if (!status && plan->train && t && !plan->by_rows[t])
             status = add_tensor(plan, &plan->grad[t], grad_start(net, t),
                                 backward_end(net, plan, t - 1), error);
@@ -581,20 +585,30 @@ static void add_gradients(const mlc_net *net, mlc_plan *plan, mlc_run *run, size
     }
 }
 
-/* The input of `run`, a layer's backward, is where it was written again: by this, the first time.
- */
-static bool write_again(const mlc_net *net, mlc_plan *plan, mlc_run *run)
+/* Where the value of tensor t is, which is written again by the first who asks; NULL if stopped
+ * half way. */
+static float *late_value(const mlc_net *net, mlc_plan *plan, size_t t)
 {
-    size_t t = run->layer->inputs[0];
     mlc_again *again = &plan->again[t];
-    if (!again->planned) return true;
-    run->x[0] = block_at(plan, again->block);
-    if (again->written) return true;
-    again->written = true;
+    if (!again->planned) return block_at(plan, plan->value[t].block);
+    float *y = block_at(plan, again->block);
+    if (again->written) return y;
     mlc_run writer = run_of(net, plan, t - 1);
-    writer.y = block_at(plan, again->block);
-    tensor_clear_halo(writer.out, writer.y);
-    return writer.layer->class->rewrite(&writer);
+    for (size_t k = 0; k < writer.layer->input_count; k++)
+        if (!(writer.x[k] = late_value(net, plan, writer.layer->inputs[k]))) return NULL;
+    writer.y = y;
+    tensor_clear_halo(writer.out, y);
+    again->written = true;
+    return writer.layer->class->rewrite(&writer) ? y : NULL;
+}
+
+/* The values that layer i's backward reads. */
+static bool find_values(const mlc_net *net, mlc_plan *plan, mlc_run *run, size_t i)
+{
+    const mlc_needs *needs = &plan->needs[i];
+    if (needs->keeps_input) run->x[0] = late_value(net, plan, run->layer->inputs[0]);
+    if (needs->keeps_output) run->y = late_value(net, plan, i + 1);
+    return run->x[0] && run->y;
 }
 
 bool mlc_plan_backward(const mlc_net *net, mlc_plan *plan, bool accumulate)
@@ -606,7 +620,7 @@ bool mlc_plan_backward(const mlc_net *net, mlc_plan *plan, bool accumulate)
         if (!plan->wanted[i + 1] || !plan->written[i + 1]) continue;
         mlc_run *run = &plan->back[i];
         *run = run_of(net, plan, i);
-        if (plan->needs[i].keeps_input && !write_again(net, plan, run)) return false;
+        if (!find_values(net, plan, run, i)) return false;
         add_gradients(net, plan, run, i);
         run->accumulate_params = accumulate;
         double *seconds = &plan->seconds[net->layer_count + i];

@@ -26,6 +26,7 @@ typedef struct {
 /* A value that is not kept from forward to backward but written again. */
 typedef struct {
     bool planned, written;
+    int first, last; /* when it is there */
     size_t block;
 } mlc_again;
 
