@@ -28,18 +28,30 @@ static void max_window(const float *const *window, size_t taps, size_t channels,
     }
 }
 
-/* dx[tap[c] - first][c] += dy[c] where that is one of `taps` pixels. */
-static void max_window_backward(const float *dy, const uint8_t *tap, size_t first, size_t taps,
-                                size_t channels, float *dx)
+static inline __attribute__((always_inline)) void
+windows_backward(const float *dy, const uint8_t *tap, size_t windows, size_t first, size_t taps,
+                 size_t step, size_t channels, float *dx)
 {
-    for (size_t c = 0; c < channels; c += VN) {
-        vf d = v_load(dy + c), here = v_load_bytes(tap + c);
-        for (size_t t = 0; t < taps; t++) {
-            float *to = dx + t * channels + c;
-            vmask mine = v_eq(here, v_set((float)(first + t)));
-            v_store(to, v_add(v_load(to), v_select(mine, d, v_set(0.0f))));
+    for (size_t p = 0; p < windows; p++, dy += channels, tap += channels, dx += step)
+        for (size_t c = 0; c < channels; c += VN) {
+            vf d = v_load(dy + c), here = v_load_bytes(tap + c);
+            for (size_t t = 0; t < taps; t++) {
+                float *to = dx + t * channels + c;
+                vmask mine = v_eq(here, v_set((float)(first + t)));
+                v_store(to, v_add(v_load(to), v_select(mine, d, v_set(0.0f))));
+            }
         }
-    }
+}
+
+/* dx[tap[c] - first][c] += dy[c] where that is one of `taps` pixels, for `windows` of them that are
+ * `step` floats of dx apart. */
+static void max_window_backward(const float *dy, const uint8_t *tap, size_t windows, size_t first,
+                                size_t taps, size_t step, size_t channels, float *dx)
+{
+    if (taps == 3)
+        windows_backward(dy, tap, windows, first, 3, step, channels, dx);
+    else
+        windows_backward(dy, tap, windows, first, taps, step, channels, dx);
 }
 
 /* sum[c] += x; where x is larger than max[c] (or is the first NaN) it replaces it and at[c] becomes

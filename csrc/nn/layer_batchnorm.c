@@ -140,10 +140,11 @@ static void apply_task(void *context, size_t chunk)
     const mlc_tensor *in = run->in[0], *out = run->out;
     statistics s = saved_statistics(run);
     size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
+    bool stream = tensor_outgrows_cache(out);
     for (size_t r = first; r < first + rows; r++) {
         const float *residual = run->x[1] ? run->x[1] + tensor_row_at(run->in[1], r) : NULL;
         mlc_kernel->norm_apply(run->x[0] + tensor_row_at(in, r), residual, in->w, in->stride,
-                               s.scale, s.shift, run->layer->options.relu,
+                               s.scale, s.shift, run->layer->options.relu, stream,
                                run->y + tensor_row_at(out, r));
     }
 }
@@ -277,9 +278,11 @@ static void backward_apply_task(void *context, size_t chunk)
     const mlc_run *run = context;
     const mlc_tensor *in = run->in[0];
     size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
+    bool stream = tensor_outgrows_cache(in);
     for (size_t r = first; r < first + rows; r++) {
         mlc_norm_backward row = apply_row_of(run, r, mlc_rows_at(run, 1));
         row.add = run->accumulate[0], row.add_residual = run->accumulate[1];
+        row.stream = stream;
         if (run->dx[0]) row.dx = run->dx[0] + tensor_row_at(run->din[0], r);
         if (run->dx[1]) row.residual = run->dx[1] + tensor_row_at(run->din[1], r);
         mlc_kernel->norm_backward(&row);

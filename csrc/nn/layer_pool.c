@@ -96,6 +96,16 @@ static lines lines_inside(const mlc_options *o, size_t size, size_t at)
                    .last = end < o->kernel ? end : o->kernel};
 }
 
+/* How many windows from `at` on, before `end`, are cut off as the first of them is. */
+static size_t alike(const mlc_options *o, size_t size, size_t at, size_t end)
+{
+    lines like = lines_inside(o, size, at), next = like;
+    size_t count = 0;
+    while (at + count < end && next.first == like.first && next.last == like.last)
+        next = lines_inside(o, size, at + ++count);
+    return count;
+}
+
 /* dx += what row y of the windows of image n sends to line i of theirs. Taps count the pixels that
  * lie inside the image. */
 static void add_line(const mlc_run *run, size_t n, size_t y, size_t i, float *dx)
@@ -105,11 +115,14 @@ static void add_line(const mlc_run *run, size_t n, size_t y, size_t i, float *dx
     const float *dy = run->dy + tensor_at(out, n, y, 0);
     const uint8_t *tap = (const uint8_t *)run->saved + (n * out->h + y) * out->w * out->stride;
     size_t line = i - lines_inside(o, in->h, y).first;
-    for (size_t x = 0; x < out->w; x++, dy += out->stride, tap += out->stride) {
+    for (size_t x = 0, count; x < out->w; x += count) {
         lines across = lines_inside(o, in->w, x);
         size_t taps = across.last - across.first;
-        float *to = dx + (x * o->stride + across.first - o->padding) * in->stride;
-        mlc_kernel->max_window_backward(dy, tap, line * taps, taps, out->stride, to);
+        count = alike(o, in->w, x, out->w);
+        mlc_kernel->max_window_backward(dy + x * out->stride, tap + x * out->stride, count,
+                                        line * taps, taps, o->stride * in->stride, in->stride,
+                                        dx + (x * o->stride + across.first - o->padding) *
+                                                 in->stride);
     }
 }
 

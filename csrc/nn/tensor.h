@@ -44,6 +44,13 @@ static inline bool tensor_bytes(const mlc_tensor *t, size_t *bytes)
            mlc_add(*bytes, MLC_SLACK, bytes);
 }
 
+/* Whether it does not stay in the cache: who writes it need not pass through that. */
+static inline bool tensor_outgrows_cache(const mlc_tensor *t)
+{
+    enum { CACHE_FLOATS = 8 << 20 };
+    return t->n * tensor_image(t) > CACHE_FLOATS;
+}
+
 static inline void tensor_clear_halo(const mlc_tensor *t, float *data)
 {
     if (!t->halo) return;
