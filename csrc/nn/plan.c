@@ -156,7 +156,8 @@ static void widen(int from, int to, bool *any, int *first, int *last)
 }
 
 /* Whether anything after the forward pass reads the value of tensor t, and from when to when: the
- * backward of its readers, its writer's, and what writes a reader's output again. */
+ * backward of its readers, its writer's, and what writes a reader's output again: that may come
+ * late, as frozen layers have no backward. */
 static bool late_span(const mlc_net *net, const mlc_plan *plan, size_t t, int *first, int *last)
 {
     bool any = false;
@@ -167,7 +168,7 @@ static bool late_span(const mlc_net *net, const mlc_plan *plan, size_t t, int *f
             widen(backward_time(net, i), backward_end(net, plan, i), &any, first, last);
         for (size_t k = 0; k < layer->input_count; k++)
             if (layer->inputs[k] == t && again->planned)
-                widen(again->first, again->first, &any, first, last);
+                widen(again->first, again->last, &any, first, last);
     }
     if (plan->train && t && plan->needs[t - 1].keeps_output)
         widen(backward_time(net, t - 1), backward_end(net, plan, t - 1), &any, first, last);
