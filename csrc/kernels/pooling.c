@@ -14,17 +14,16 @@ static void max_window(const float *const *window, size_t taps, size_t channels,
 {
     for (size_t c = 0; c < channels; c += VN) {
         const float *a = scale ? scale + c : NULL, *b = scale ? shift + c : NULL;
-        vf best = window_value(window[0] + c, a, b, relu), from = v_set(0.0f);
+        vf best = window_value(window[0] + c, a, b, relu), from = v_set(0.0f), at = from;
         for (size_t t = 1; t < taps; t++) {
             vf x = window_value(window[t] + c, a, b, relu);
             vmask wins = v_beats(x, best);
+            at = v_add(at, v_set(1.0f));
             best = v_select(wins, x, best);
-            from = v_select(wins, v_set((float)t), from);
+            from = v_select(wins, at, from);
         }
-        float index[VN];
         v_store(y + c, best);
-        v_store(index, from);
-        for (size_t l = 0; l < VN; l++) tap[c + l] = (uint8_t)index[l];
+        v_store_bytes(tap + c, from);
     }
 }
 

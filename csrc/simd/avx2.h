@@ -10,6 +10,12 @@ static inline vf v_load_bytes(const uint8_t *p)
 {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
 }
+static inline void v_store_bytes(uint8_t *p, vf a)
+{
+    __m256i n = _mm256_cvtps_epi32(a);
+    __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(n), _mm256_extracti128_si256(n, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(words, words));
+}
 static inline void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 static inline void v_stream(float *p, vf a) { _mm256_stream_ps(p, a); }
 static inline vf v_set(float a) { return _mm256_set1_ps(a); }

@@ -10,6 +10,10 @@ static inline vf v_load_bytes(const uint8_t *p)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
 }
+static inline void v_store_bytes(uint8_t *p, vf a)
+{
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+}
 static inline void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 static inline void v_stream(float *p, vf a) { _mm512_stream_ps(p, a); }
 static inline vf v_set(float a) { return _mm512_set1_ps(a); }

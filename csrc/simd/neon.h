@@ -13,6 +13,12 @@ static inline vf v_load_bytes(const uint8_t *p)
     uint16x8_t wide = vmovl_u8(vcreate_u8(bytes));
     return vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide)));
 }
+static inline void v_store_bytes(uint8_t *p, vf a)
+{
+    uint16x4_t words = vmovn_u32(vcvtq_u32_f32(a));
+    uint8x8_t bytes = vmovn_u16(vcombine_u16(words, words));
+    memcpy(p, &bytes, 4);
+}
 static inline void v_store(float *p, vf a) { vst1q_f32(p, a); }
 static inline void v_stream(float *p, vf a) { vst1q_f32(p, a); }
 static inline vf v_set(float a) { return vdupq_n_f32(a); }

@@ -8,6 +8,7 @@
  *   v_exponent, v_mantissa     x = v_mantissa(x) * 2^v_exponent(x), mantissa in [1, 2), for
  *                              positive normal x
  *   v_load_bytes               VN bytes as floats
+ *   v_store_bytes              whole numbers of 0 to 255 as bytes
  *   v_gt(a, b), v_eq(a, b)     a mask, true where a > b, a == b
  *   v_beats(a, b)              the same, true also where a is a NaN and b is not
  *   v_select(mask, yes, no)
@@ -26,6 +27,7 @@ typedef int vmask;
 
 static inline vf v_load(const float *p) { return *p; }
 static inline vf v_load_bytes(const uint8_t *p) { return *p; }
+static inline void v_store_bytes(uint8_t *p, vf a) { *p = (uint8_t)a; }
 static inline void v_store(float *p, vf a) { *p = a; }
 static inline void v_stream(float *p, vf a) { *p = a; }
 static inline vf v_set(float a) { return a; }
