@@ -273,10 +273,12 @@ static mlc_norm_backward apply_row_of(const mlc_run *run, size_t r, float *made)
     return row;
 }
 
-static void backward_apply_task(void *context, size_t chunk)
+/* From the last chunk to the first: what the sums have read last is still in the cache. */
+static void backward_apply_task(void *context, size_t index)
 {
     const mlc_run *run = context;
     const mlc_tensor *in = run->in[0];
+    size_t chunk = chunk_count(in) - 1 - index;
     size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
     bool stream = tensor_outgrows_cache(in);
     for (size_t r = first; r < first + rows; r++) {
