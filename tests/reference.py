@@ -260,10 +260,11 @@ def max_window(window, scale=1.0, shift=0.0, rectify=False):
 
 
 @kernel
-def max_window_backward(dy, tap, window):
-    out = np.array(window, np.float64)
+def max_window_backward(dy, tap, dx):
+    out = np.array(dx, np.float64)
     for c, t in enumerate(tap):
-        out[t, c] += dy[c]
+        if 0 <= t < len(out):
+            out[t, c] += dy[c]
     return out
 
 

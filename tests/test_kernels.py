@@ -49,7 +49,8 @@ WinoOut = struct("WinoOut", m=P, point=Z, block=Z, rows=Z, cols=Z, channels=Z, y
 STORE, ADD, SUMS, NORM = range(4)  # what follows wino_output
 Adam = struct("Adam", keep=F, mom=F, sqr_mom=F, eps=F, rate=F, debias=F)
 Norm = struct("Norm", x=P, dy=P, y=P, scale=P, shift=P, pixels=Z, channels=Z, mean=P, inverse=P,
-              a=P, b=P, c=P, dx=P, residual=P, add=C.c_int, add_residual=C.c_int)
+              a=P, b=P, c=P, dx=P, residual=P, add=C.c_int, add_residual=C.c_int,
+              stream=C.c_int)
 
 PROTOTYPES = {
     "sigmoid": (P, P, Z),
@@ -68,11 +69,11 @@ PROTOTYPES = {
     "wino_weights": (P, P, Z),
     "wino_weights_backward": (P, Z, Z, Z, P),
     "norm_sums": (P, Z, Z, P, P, P),
-    "norm_apply": (P, P, Z, Z, P, P, C.c_int, P),
+    "norm_apply": (P, P, Z, Z, P, P, C.c_int, C.c_int, P),
     "norm_backward_sums": (C.POINTER(Norm), P, P),
     "norm_backward": (C.POINTER(Norm),),
     "max_window": (P, Z, Z, P, P, C.c_int, P, P),
-    "max_window_backward": (P, P, Z, Z, P),
+    "max_window_backward": (P, P, Z, Z, Z, Z, Z, P),
     "sum_and_max": (P, Z, Z, C.c_uint32, P, P, P),
     "adam": (C.POINTER(Adam), P, P, P, P, Z),
     "warp_row": (P, Z, Z, P, Z, P),
@@ -92,6 +93,13 @@ def call(isa, name, *args):
 
 def address(array):
     return array.ctypes.data
+
+
+def aligned(shape):
+    """Zeros where a whole vector may be streamed to."""
+    size = int(np.prod(shape))
+    memory = np.zeros(size + 16, np.float32)
+    return memory[-address(memory) % 64 // 4:][:size].reshape(shape)
 
 
 def pointers(arrays):
@@ -617,8 +625,7 @@ def test_wino_output(isa, rows, cols, then, relu, residual, guarded):
 @each_isa
 def test_wino_output_streams_to_aligned_memory(isa):
     m = draw("random", (6, 6, 64), "m")
-    memory = np.zeros(16 * 64 + 16, np.float32)
-    y = memory[-address(memory) % 64 // 4:][: 16 * 64].reshape(4, 4, 64)
+    y = aligned((4, 4, 64))
     call(isa, "wino_output", WinoOut(address(m), 64, 64, 6, 6, 64, address(y), 4 * 64, 64, True))
     close(y, reference.wino_output(m), 0, 60 * ULP * abs(m).max())
 
@@ -675,8 +682,13 @@ def test_norm_apply(shape, edge, rectify, residual, place, guarded):
         held = {"x": guarded(x), "residual": guarded(r if residual else []),
                 "apart": guarded(np.zeros_like(x))}
         call(isa, "norm_apply", held["x"], held["residual"] if residual else None, *shape,
-             guarded(scale), guarded(shift), rectify, held[place])
+             guarded(scale), guarded(shift), rectify, 0, held[place])
         results.append(bits(held[place]))
+        if place == "apart":
+            streamed = aligned(shape)
+            call(isa, "norm_apply", held["x"], held["residual"] if residual else None, *shape,
+                 guarded(scale), guarded(shift), rectify, 1, streamed)
+            results.append(bits(streamed))
         if edge != "large":
             size = abs(x * scale.astype(float)) + abs(shift) + (abs(r) if residual else 0)
             want = reference.norm_apply(x, r, scale, shift, rectify)
@@ -745,6 +757,11 @@ def test_norm_backward(shape, edge, relu, outputs, add, guarded):
                                **{name: address(array) for name, array in held.items()})
         call(isa, "norm_backward", job)
         results.append(b"".join(bits(array) for array in held.values()))
+        if not add:
+            held = {name: aligned(shape) for name in outputs}
+            call(isa, "norm_backward", norm_job(guarded, relu, v, stream=1, **{
+                name: address(array) for name, array in held.items()})[0])
+            results.append(b"".join(bits(array) for array in held.values()))
         if edge == "large":
             continue
         coefficients = [v[name].astype(float) for name in "abc"]
@@ -774,10 +791,29 @@ def test_max_window_and_its_backward(channels, edge, taps, guarded):
         call(isa, "max_window", at, taps, channels, None, None, 0, y, tap)
         np.testing.assert_array_equal(y, want.astype(np.float32))
         np.testing.assert_array_equal(tap, want_tap)
-        out = [guarded(row) for row in there]
-        at = pointers(out)
-        call(isa, "max_window_backward", guarded(dy), tap, taps, channels, at)
-        close(np.array(out), reference.max_window_backward(dy, want_tap, there), ULP)
+        for first in {0, taps // 3}:
+            dx, count = guarded(there), taps - first - first // 2
+            call(isa, "max_window_backward", guarded(dy), tap, 1, first, count, 0, channels, dx)
+            close(dx[:count], reference.max_window_backward(dy, want_tap - first, there[:count]),
+                  ULP)
+            np.testing.assert_array_equal(dx[count:], there[count:])
+
+
+@pytest.mark.parametrize("taps, step", [(1, 2), (2, 2), (3, 2), (3, 1), (5, 3)])
+def test_max_window_backward_of_windows_in_a_row(taps, step, guarded):
+    windows, channels, first = 6, 48, 2
+    dy = draw("random", (windows, channels), "dy")
+    tap = np.random.default_rng(0).integers(0, taps + 4, (windows, channels))
+    there = draw("random", ((windows - 1) * step + taps, channels), "there")
+    want = there.astype(float)
+    for p in range(windows):
+        part = np.s_[p * step : p * step + taps]
+        want[part] = reference.max_window_backward(dy[p], tap[p] - first, want[part])
+    for isa in ISAS:
+        dx = guarded(there)
+        call(isa, "max_window_backward", guarded(dy), guarded(tap, np.uint8), windows, first, taps,
+             step * channels, channels, dx)
+        close(dx, want, 0, 8 * ULP * (abs(dy).max() + abs(there).max()))
 
 
 @pytest.mark.parametrize("rectify", [0, 1])

@@ -707,6 +707,99 @@ def test_a_tensor_that_backward_writes_again(rng):
         trains_alike(net, network, x, rng, 2e-5, 2e-5)
 
 
+@pytest.mark.parametrize("trained", [
+    ["b.weight", "e.weight", "b1.bias", "fc.weight"], ["t.bias"], ["r.weight"], None])
+def test_a_sum_that_backward_writes_again(trained, rng):
+    """From a residual that is kept as long as anybody may ask first; and from one written again."""
+    conv = {"out": 19, "kernel": 3, "padding": 1}
+    spec = [("conv", "a", (0,), conv), ("conv", "r", (0,), conv),
+            ("batchnorm", "r1", (2,), {}), ("batchnorm", "t", (1, 3), {"relu": True}),
+            ("batchnorm", "u", (2, 4), {"relu": True}), ("conv", "b", (5,), conv),
+            ("batchnorm", "b1", (6,), {"relu": True}), ("conv", "e", (7,), conv),
+            ("conv", "c", (5,), conv), ("batchnorm", "sum", (8, 9), {"relu": True}),
+            ("maxpool", "", (10,), {"kernel": 2, "stride": 2}),
+            ("avgpool", "", (11,), {}), ("linear", "fc", (12,), {"out": 3})]
+    net, network = make(spec, rng)
+    x = images(rng, side=9)
+    net.set_trainable(trained or list(net.parameters()))
+    y, want = net.forward(x, train=True), network.forward(x, train=True)
+    assert relative(y, want) < 2e-5
+    g = rng.normal(size=y.shape).astype(np.float32)
+    net.backward(g)
+    grads = network.backward(g)
+    for name, got in net.gradients().items():
+        assert relative(got, grads[name]) < 2e-5, name
+
+
+def stem(kernel=7, out=19, below=()):
+    """Layers whose gradients are made row by row, under what sums them."""
+    conv = {"out": out, "kernel": kernel, "stride": 2, "padding": kernel // 2}
+    return [*below, ("conv", "c", (len(below),), conv),
+            ("batchnorm", "n", (len(below) + 1,), {"relu": True}),
+            ("maxpool", "", (len(below) + 2,), {"kernel": 3, "stride": 2, "padding": 1}),
+            ("avgpool", "", (len(below) + 3,), {}),
+            ("linear", "fc", (len(below) + 4,), {"out": 5, "bias": True})]
+
+
+@pytest.mark.parametrize("kernel, below", [
+    (7, ()), (3, ()), (1, ()), (3, [("conv", "first", (0,), {"out": 6, "kernel": 2})])])
+@pytest.mark.parametrize("batch, side", [(1, 9), (2, 23), (3, 67), (7, 12)])
+def test_a_stem_has_the_same_bits_for_any_threads(kernel, below, batch, side, rng):
+    before = _core.get_num_threads()
+    net, network = make(stem(kernel, below=below), rng)
+    x = images(rng, batch, side)
+    want = network.forward(x, train=True)
+    g = rng.normal(size=want.shape).astype(np.float32)
+    grads, results = network.backward(g), []
+    try:
+        for threads in (1, 2, 3, 7):
+            _core.set_num_threads(threads)
+            net.forward(x, train=True)
+            net.backward(g)
+            results.append({name: got.tobytes() for name, got in net.gradients().items()})
+    finally:
+        _core.set_num_threads(before)
+    assert all(result == results[0] for result in results)
+    for name, got in net.gradients().items():
+        assert relative(got, grads[name]) < 5e-5, name
+
+
+def test_threads_may_change_between_forward_and_backward(rng):
+    before = _core.get_num_threads()
+    net, _ = make(stem(), rng)
+    x, results = images(rng, 4, 40), []
+    try:
+        for first, then in ((1, 1), (1, 7), (7, 1)):
+            _core.set_num_threads(first)
+            y = net.forward(x, train=True)
+            _core.set_num_threads(then)
+            net.backward(np.ones_like(y))
+            results.append({name: got.tobytes() for name, got in net.gradients().items()})
+    finally:
+        _core.set_num_threads(before)
+    assert results[1] == results[2] == results[0]
+
+
+@pytest.mark.parametrize("trained", [
+    ["c.weight"], ["n.weight"], ["n.bias", "fc.bias"], ["fc.bias"]])
+def test_a_stem_partly_frozen(trained, rng):
+    net, _ = make(stem(), rng)
+    x = images(rng, 3, 21)
+    step = np.linspace(-1, 1, 15, dtype=np.float32).reshape(3, 5)
+    net.forward(x, train=True)
+    net.backward(step)
+    free = {name: g.copy() for name, g in net.gradients().items()}
+    net.set_trainable(trained)
+    net.forward(x, train=True)
+    net.backward(step)
+    assert set(net.gradients()) == set(trained)
+    assert len(same(net.gradients(), free)) == len(trained)
+    net.forward(x, train=True)
+    net.backward(step, accumulate=True)
+    for name, got in net.gradients().items():
+        assert relative(got, 2 * free[name]) < 1e-5
+
+
 def test_a_broadcast_batch_is_refused(rng):
     net, _ = make(small_resnet(), rng)
     with pytest.raises(ValueError, match="must be a transposed view of contiguous"):

@@ -47,10 +47,15 @@ static size_t lowest_offset(const mlc_block *b, mlc_block *const *placed, size_t
     return best;
 }
 
+static double room(const mlc_block *b)
+{
+    return (double)b->bytes * (double)(b->last - b->first + 1);
+}
+
 static int larger_first(const void *a, const void *b)
 {
     const mlc_block *x = *(mlc_block *const *)a, *y = *(mlc_block *const *)b;
-    if (x->bytes != y->bytes) return x->bytes > y->bytes ? -1 : 1;
+    if (room(x) != room(y)) return room(x) > room(y) ? -1 : 1;
     return x < y ? -1 : x > y;
 }
 

@@ -38,19 +38,34 @@ static void norm_sums(const float *x, size_t pixels, size_t channels, const floa
         norm_sums_group(x + c, pixels, channels, shift + c, sum + c, square + c, 1);
 }
 
-/* y = x * scale + shift (+ residual), then max(0, .) if relu. y may be x or residual. */
-static void norm_apply(const float *x, const float *residual, size_t pixels, size_t channels,
-                       const float *scale, const float *shift, int relu, float *y)
+static inline __attribute__((always_inline)) void
+norm_apply_body(const float *x, const float *residual, size_t pixels, size_t channels,
+                const float *scale, const float *shift, int relu, const int stream, float *y)
 {
     vf zero = v_set(0.0f);
     for (size_t p = 0; p < pixels; p++, x += channels, y += channels) {
         for (size_t c = 0; c < channels; c += VN) {
             vf r = v_fma(v_load(x + c), v_load(scale + c), v_load(shift + c));
             if (residual) r = v_add(r, v_load(residual + c));
-            v_store(y + c, relu ? v_max(zero, r) : r);
+            if (relu) r = v_max(zero, r);
+            if (stream)
+                v_stream(y + c, r);
+            else
+                v_store(y + c, r);
         }
         if (residual) residual += channels;
     }
+}
+
+/* y = x * scale + shift (+ residual), then max(0, .) if relu. y may be x or residual. stream: y
+ * need not stay in the cache; it is aligned to MLC_LANES floats. */
+static void norm_apply(const float *x, const float *residual, size_t pixels, size_t channels,
+                       const float *scale, const float *shift, int relu, int stream, float *y)
+{
+    if (stream)
+        norm_apply_body(x, residual, pixels, channels, scale, shift, relu, 1, y);
+    else
+        norm_apply_body(x, residual, pixels, channels, scale, shift, relu, 0, y);
 }
 
 /* The gradient that the ReLU let through, at float `at` of the row, of channels from c on. */
@@ -94,18 +109,26 @@ static void norm_backward_sums(const mlc_norm_backward *j, float *sum, float *do
     for (; c < j->channels; c += VN) norm_backward_sums_group(j, c, sum, dot, 1);
 }
 
+static inline void norm_put(float *to, vf value, int add, int stream)
+{
+    if (add)
+        v_store(to, v_add(v_load(to), value));
+    else if (stream)
+        v_stream(to, value);
+    else
+        v_store(to, value);
+}
+
 /* residual = dz, then dx = a dz + b x + c. They may be one array. */
 static void norm_backward(const mlc_norm_backward *j)
 {
     for (size_t p = 0; p < j->pixels; p++)
         for (size_t c = 0; c < j->channels; c += VN) {
             size_t at = p * j->channels + c;
-            vf dz = norm_dz(j, at, c), r = dz;
-            if (j->residual && j->add_residual) r = v_add(v_load(j->residual + at), dz);
-            if (j->residual) v_store(j->residual + at, r);
+            vf dz = norm_dz(j, at, c);
+            if (j->residual) norm_put(j->residual + at, dz, j->add_residual, j->stream);
             if (!j->dx) continue;
-            r = v_fma(v_load(j->x + at), v_load(j->b + c), v_load(j->c + c));
-            r = v_fma(dz, v_load(j->a + c), r);
-            v_store(j->dx + at, j->add ? v_add(v_load(j->dx + at), r) : r);
+            vf r = v_fma(v_load(j->x + at), v_load(j->b + c), v_load(j->c + c));
+            norm_put(j->dx + at, v_fma(dz, v_load(j->a + c), r), j->add, j->stream);
         }
 }

@@ -92,6 +92,7 @@ typedef struct {
     const float *a, *b, *c;      /* for the rest */
     float *dx, *residual;        /* NULL: not wanted */
     int add, add_residual;       /* add to dx, to residual, instead of writing it */
+    int stream; /* dx and residual need not stay in the cache; aligned to MLC_LANES floats */
 } mlc_norm_backward;
 
 /* One Adam update; see kernels/optim.c. */

@@ -14,28 +14,43 @@ static void max_window(const float *const *window, size_t taps, size_t channels,
 {
     for (size_t c = 0; c < channels; c += VN) {
         const float *a = scale ? scale + c : NULL, *b = scale ? shift + c : NULL;
-        vf best = window_value(window[0] + c, a, b, relu), from = v_set(0.0f);
+        vf best = window_value(window[0] + c, a, b, relu), from = v_set(0.0f), at = from;
         for (size_t t = 1; t < taps; t++) {
             vf x = window_value(window[t] + c, a, b, relu);
             vmask wins = v_beats(x, best);
+            at = v_add(at, v_set(1.0f));
             best = v_select(wins, x, best);
-            from = v_select(wins, v_set((float)t), from);
+            from = v_select(wins, at, from);
         }
-        float index[VN];
         v_store(y + c, best);
-        v_store(index, from);
-        for (size_t l = 0; l < VN; l++) tap[c + l] = (uint8_t)index[l];
+        v_store_bytes(tap + c, from);
     }
 }
 
-/* window[tap[c]][c] += dy[c] */
-static void max_window_backward(const float *dy, const uint8_t *tap, size_t taps, size_t channels,
-                                float *const *window)
+static inline __attribute__((always_inline)) void
+windows_backward(const float *dy, const uint8_t *tap, size_t windows, size_t first, size_t taps,
+                 size_t step, size_t channels, float *dx)
 {
-    for (size_t t = 0; t < taps; t++) {
-        float *dx = window[t];
-        for (size_t c = 0; c < channels; c++) dx[c] += tap[c] == t ? dy[c] : 0.0f;
-    }
+    for (size_t p = 0; p < windows; p++, dy += channels, tap += channels, dx += step)
+        for (size_t c = 0; c < channels; c += VN) {
+            vf d = v_load(dy + c), here = v_load_bytes(tap + c);
+            for (size_t t = 0; t < taps; t++) {
+                float *to = dx + t * channels + c;
+                vmask mine = v_eq(here, v_set((float)(first + t)));
+                v_store(to, v_add(v_load(to), v_select(mine, d, v_set(0.0f))));
+            }
+        }
+}
+
+/* dx[tap[c] - first][c] += dy[c] where that is one of `taps` pixels, for `windows` of them that are
+ * `step` floats of dx apart. */
+static void max_window_backward(const float *dy, const uint8_t *tap, size_t windows, size_t first,
+                                size_t taps, size_t step, size_t channels, float *dx)
+{
+    if (taps == 3)
+        windows_backward(dy, tap, windows, first, 3, step, channels, dx);
+    else
+        windows_backward(dy, tap, windows, first, taps, step, channels, dx);
 }
 
 /* sum[c] += x; where x is larger than max[c] (or is the first NaN) it replaces it and at[c] becomes

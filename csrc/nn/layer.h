@@ -64,6 +64,7 @@ typedef struct {
     bool packs;                     /* reads packed weights */
     size_t workers;                 /* threads that the scratch is for; 0: it does not matter */
     bool rewrites;                  /* the output can be written again in backward */
+    size_t dy_rows; /* backward can do with so many rows of its dy at a time; 0: with all only */
 } mlc_needs;
 
 /* What a convolution does with its output while that is in the cache: the moments of every channel
@@ -76,7 +77,7 @@ typedef struct {
     bool relu; /* only with a scale */
 } mlc_epilogue;
 
-typedef struct {
+typedef struct mlc_run {
     mlc_layer *layer;
     const mlc_tensor *in[MLC_MAX_INPUTS], *out;
     const float *x[MLC_MAX_INPUTS];
@@ -91,8 +92,10 @@ typedef struct {
     const double *mean, *variance; /* of x[0], where its writer has measured them; else NULL */
     /* backward only; shapes of gradients differ from those of values in their halo */
     const mlc_tensor *din[MLC_MAX_INPUTS], *dout;
-    float *dx[MLC_MAX_INPUTS]; /* NULL: nobody needs it */
+    float *dx[MLC_MAX_INPUTS]; /* NULL: nobody needs it, or it is made row by row */
     float *dy;
+    const struct mlc_run *maker; /* dy is not there: of the layer that makes its rows; else NULL */
+    float *rows;                 /* a place for dy_rows such rows, for each of `workers` */
     bool accumulate[MLC_MAX_INPUTS], accumulate_params;
 } mlc_run;
 
@@ -116,7 +119,24 @@ struct mlc_layer_class {
     /* Forward as what is done to x[0] by its writer or a reader; in training after forward. */
     void (*fold)(const mlc_run *run, mlc_epilogue *epilogue);
     bool (*rewrite)(const mlc_run *run); /* y once more, from x[0] and saved, during backward */
+    /* Of a layer of one input, after its backward: row `row` of dx[0], without a halo. */
+    void (*make_row)(const mlc_run *run, size_t row, float *dx);
 };
+
+/* The running worker's place for rows of dy, where they are made. */
+static inline float *mlc_rows_at(const mlc_run *run, size_t rows)
+{
+    if (!run->maker) return NULL;
+    return run->rows + mlc_worker() * rows * run->dout->w * run->dout->stride;
+}
+
+/* Row `row` of dy: where it is, or made at `to`. */
+static inline const float *mlc_dy_row(const mlc_run *run, size_t row, float *to)
+{
+    if (!run->maker) return run->dy + tensor_row_at(run->dout, row);
+    run->maker->layer->class->make_row(run->maker, row, to);
+    return to;
+}
 
 /* The declare of a layer without parameters that keeps its channels. */
 static inline mlc_status mlc_same_channels(mlc_layer *layer, mlc_error *error)

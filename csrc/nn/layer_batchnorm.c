@@ -7,8 +7,9 @@
  * torch. A convolution before it measures them in its epilogue, and in a prediction does all of
  * this.
  *
- * Without a residual y is not kept for backward, neither for the ReLU's mask, which is as cheap to
- * compute again, nor for the layers that read it: rewrite makes it once more. */
+ * y is not kept for the layers that read it in backward: rewrite makes it once more. Nor for the
+ * ReLU's mask: without a residual that is as cheap to compute again, with one y is written again
+ * for it. */
 #include <math.h>
 
 #include "epilogue.h"
@@ -76,7 +77,8 @@ static bool norm_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
 {
     needs->keeps_input = true;
     needs->keeps_output = layer->options.relu && layer->input_count > 1;
-    needs->rewrites = layer->input_count == 1;
+    needs->rewrites = true;
+    needs->dy_rows = 1;
     needs->saved = 5 * out->stride * sizeof(float);
     needs->scratch_back = (2 * chunk_count(in[0]) + 3) * out->stride * sizeof(float);
     return mlc_moments_bytes(chunk_count(in[0]), out->stride, &needs->scratch) &&
@@ -138,10 +140,11 @@ static void apply_task(void *context, size_t chunk)
     const mlc_tensor *in = run->in[0], *out = run->out;
     statistics s = saved_statistics(run);
     size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
+    bool stream = tensor_outgrows_cache(out);
     for (size_t r = first; r < first + rows; r++) {
         const float *residual = run->x[1] ? run->x[1] + tensor_row_at(run->in[1], r) : NULL;
         mlc_kernel->norm_apply(run->x[0] + tensor_row_at(in, r), residual, in->w, in->stride,
-                               s.scale, s.shift, run->layer->options.relu,
+                               s.scale, s.shift, run->layer->options.relu, stream,
                                run->y + tensor_row_at(out, r));
     }
 }
@@ -195,14 +198,14 @@ static void norm_commit(const mlc_run *run)
  * on x through mean and variance. With dz = dy where y > 0 and sums over the n pixels of a channel,
  *     db = sum dz,  dw = sum dz xhat,  dx = w inverse (dz - db / n - xhat dw / n),
  * and the residual gets dz. Two passes: the sums, and what follows from them. */
-static mlc_norm_backward row_of(const mlc_run *run, size_t r)
+static mlc_norm_backward row_of(const mlc_run *run, size_t r, float *made)
 {
     const mlc_tensor *in = run->in[0];
     bool relu = run->layer->options.relu, residual = run->layer->input_count > 1;
     statistics s = saved_statistics(run);
     return (mlc_norm_backward){
         .x = run->x[0] + tensor_row_at(in, r),
-        .dy = run->dy + tensor_row_at(run->dout, r),
+        .dy = mlc_dy_row(run, r, made),
         .y = relu && residual ? run->y + tensor_row_at(run->out, r) : NULL,
         .scale = relu && !residual ? s.scale : NULL,
         .shift = s.shift,
@@ -221,7 +224,7 @@ static void backward_sums_task(void *context, size_t chunk)
     float *sum = (float *)run->scratch + 2 * chunk * in->stride, *dot = sum + in->stride;
     memset(sum, 0, 2 * in->stride * sizeof *sum);
     for (size_t r = first; r < first + rows; r++) {
-        mlc_norm_backward row = row_of(run, r);
+        mlc_norm_backward row = row_of(run, r, mlc_rows_at(run, 1));
         mlc_kernel->norm_backward_sums(&row, sum, dot);
     }
 }
@@ -261,29 +264,52 @@ static void finish_sums(const mlc_run *run)
     }
 }
 
-static void backward_apply_task(void *context, size_t chunk)
+static mlc_norm_backward apply_row_of(const mlc_run *run, size_t r, float *made)
+{
+    mlc_norm_backward row = row_of(run, r, made);
+    row.a = coefficients(run);
+    row.b = row.a + row.channels;
+    row.c = row.b + row.channels;
+    return row;
+}
+
+/* From the last chunk to the first: what the sums have read last is still in the cache. */
+static void backward_apply_task(void *context, size_t index)
 {
     const mlc_run *run = context;
     const mlc_tensor *in = run->in[0];
-    const float *a = coefficients(run);
+    size_t chunk = chunk_count(in) - 1 - index;
     size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
+    bool stream = tensor_outgrows_cache(in);
     for (size_t r = first; r < first + rows; r++) {
-        mlc_norm_backward row = row_of(run, r);
-        row.a = a, row.b = a + in->stride, row.c = a + 2 * in->stride;
+        mlc_norm_backward row = apply_row_of(run, r, mlc_rows_at(run, 1));
         row.add = run->accumulate[0], row.add_residual = run->accumulate[1];
+        row.stream = stream;
         if (run->dx[0]) row.dx = run->dx[0] + tensor_row_at(run->din[0], r);
         if (run->dx[1]) row.residual = run->dx[1] + tensor_row_at(run->din[1], r);
         mlc_kernel->norm_backward(&row);
     }
 }
 
-static bool norm_backward(const mlc_run *run)
+static void norm_make_row(const mlc_run *run, size_t r, float *dx)
+{
+    mlc_norm_backward row = apply_row_of(run, r, dx);
+    row.dx = dx;
+    mlc_kernel->norm_backward(&row);
+}
+
+static bool backward_pass(const mlc_run *run, mlc_task *task)
 {
     size_t chunks = chunk_count(run->in[0]);
-    if (!mlc_parallel_for(chunks, backward_sums_task, (void *)run)) return false;
+    size_t workers = run->maker ? run->workers : chunks;
+    return mlc_parallel_limit(chunks, workers, task, (void *)run);
+}
+
+static bool norm_backward(const mlc_run *run)
+{
+    if (!backward_pass(run, backward_sums_task)) return false;
     finish_sums(run);
-    if (!run->dx[0] && !run->dx[1]) return true;
-    return mlc_parallel_for(chunks, backward_apply_task, (void *)run);
+    return (!run->dx[0] && !run->dx[1]) || backward_pass(run, backward_apply_task);
 }
 
 const mlc_layer_class mlc_layer_batchnorm = {
@@ -300,4 +326,5 @@ const mlc_layer_class mlc_layer_batchnorm = {
     .commit = norm_commit,
     .fold = norm_fold,
     .rewrite = norm_apply,
+    .make_row = norm_make_row,
 };

@@ -128,6 +128,9 @@ static bool winograd_plan(const mlc_tensor *in, const mlc_tensor *out, mlc_needs
     return true;
 }
 
+/* Rows of a pass of gemm_outer. */
+static size_t outer_rows(const mlc_tensor *dout) { return OUTER_PIXELS / dout->w + 1; }
+
 static size_t conv_blocks(const mlc_tensor *out)
 {
     return mlc_product_blocks(out->n * out->h * out->w);
@@ -143,6 +146,7 @@ static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
     needs->halo_in = o->padding;
     needs->halo_dy = high > wide ? high : wide;
     needs->keeps_input = true;
+    if (!layer->inputs[0] && !layer->bias) needs->dy_rows = outer_rows(out); /* only dw reads dy */
     if (!mlc_mul(o->kernel * o->kernel, in[0]->stride, &bytes) ||
         !mlc_mul(bytes, out->stride, &bytes) ||
         !mlc_mul(bytes, sizeof(float) * conv_chunks(layer, in[0], out), &bytes))
@@ -339,47 +343,78 @@ static float *partial(const weights_job *job, size_t chunk, size_t r)
     return (float *)job->run->scratch + (chunk * job->run->layer->options.kernel + r) * row;
 }
 
-/* One task: chunk, filter row and panel of output channels. */
-static void weights_task(void *context, size_t index)
+/* What `count` rows of dy from row `from` on, whose addresses are in dy, add to the chunk's sums
+ * for filter row r and the panel of output channels at `column`; its first rows write them. */
+static void add_outer(const weights_job *job, size_t chunk, size_t r, size_t column, size_t from,
+                      size_t count, const float *const *dy, bool first)
 {
-    const weights_job *job = context;
     const mlc_run *run = job->run;
     const mlc_options *o = &run->layer->options;
     const mlc_tensor *in = run->in[0], *dout = run->dout;
     size_t rows = mlc_kernel->tile_rows, width = mlc_kernel->tile_columns;
-    size_t panel = index % job->panels, r = index / job->panels % o->kernel;
-    size_t chunk = index / job->panels / o->kernel, column = panel * width;
-    size_t first = chunk * in->n / job->chunks * dout->h;
-    size_t last = (chunk + 1) * in->n / job->chunks * dout->h;
-    size_t block = OUTER_PIXELS / dout->w + 1;
     const float *a[OUTER_PIXELS + 1], *b[OUTER_PIXELS + 1];
-    for (size_t from = first; from < last; from += block) {
-        size_t segments = last - from < block ? last - from : block;
-        for (size_t i = 0; i < segments; i++) {
-            size_t n = (from + i) / dout->h, y = (from + i) % dout->h;
-            a[i] = run->x[0] + n * tensor_image(in) + (in->halo - o->padding) * in->stride +
-                   (y * o->stride + r + in->halo - o->padding) * tensor_row(in);
-            b[i] = run->dy + tensor_at(dout, n, y, 0) + column;
-        }
-        for (size_t k = 0; k < job->depth; k += rows) {
-            const float *at[OUTER_PIXELS + 1];
-            for (size_t i = 0; i < segments; i++) at[i] = a[i] + k;
-            mlc_outer outer = {
-                .a = at,
-                .b = b,
-                .segments = segments,
-                .pixels = dout->w,
-                .a_step = o->stride * in->stride,
-                .b_step = dout->stride,
-                .rows = job->depth - k < rows ? job->depth - k : rows,
-                .columns = dout->stride - column < width ? dout->stride - column : width,
-                .out = partial(job, chunk, r) + k * dout->stride + column,
-                .out_step = dout->stride,
-                .accumulate = from > first,
-            };
-            mlc_kernel->gemm_outer(&outer);
-        }
+    for (size_t i = 0; i < count; i++) {
+        size_t n = (from + i) / dout->h, y = (from + i) % dout->h;
+        a[i] = run->x[0] + n * tensor_image(in) + (in->halo - o->padding) * in->stride +
+               (y * o->stride + r + in->halo - o->padding) * tensor_row(in);
+        b[i] = dy[i] + column;
     }
+    for (size_t k = 0; k < job->depth; k += rows) {
+        const float *at[OUTER_PIXELS + 1];
+        for (size_t i = 0; i < count; i++) at[i] = a[i] + k;
+        mlc_outer outer = {
+            .a = at,
+            .b = b,
+            .segments = count,
+            .pixels = dout->w,
+            .a_step = o->stride * in->stride,
+            .b_step = dout->stride,
+            .rows = job->depth - k < rows ? job->depth - k : rows,
+            .columns = dout->stride - column < width ? dout->stride - column : width,
+            .out = partial(job, chunk, r) + k * dout->stride + column,
+            .out_step = dout->stride,
+            .accumulate = !first,
+        };
+        mlc_kernel->gemm_outer(&outer);
+    }
+}
+
+/* The chunk's sums for filter rows [r, r_end) and panels [panel, panel_end). */
+static void add_chunk(const weights_job *job, size_t chunk, size_t r, size_t r_end, size_t panel,
+                      size_t panel_end)
+{
+    const mlc_run *run = job->run;
+    const mlc_tensor *dout = run->dout;
+    size_t first = chunk * run->in[0]->n / job->chunks * dout->h;
+    size_t last = (chunk + 1) * run->in[0]->n / job->chunks * dout->h;
+    size_t block = outer_rows(dout);
+    float *made = mlc_rows_at(run, block);
+    const float *dy[OUTER_PIXELS + 1];
+    for (size_t from = first; from < last; from += block) {
+        size_t count = last - from < block ? last - from : block;
+        for (size_t i = 0; i < count; i++)
+            dy[i] = mlc_dy_row(run, from + i, made ? made + i * dout->w * dout->stride : NULL);
+        for (size_t p = panel; p < panel_end; p++)
+            for (size_t q = r; q < r_end; q++)
+                add_outer(job, chunk, q, p * mlc_kernel->tile_columns, from, count, dy,
+                          from == first);
+    }
+}
+
+/* One task: chunk, filter row and panel of output channels. */
+static void weights_task(void *context, size_t index)
+{
+    const weights_job *job = context;
+    size_t kernel = job->run->layer->options.kernel;
+    size_t panel = index % job->panels, r = index / job->panels % kernel;
+    add_chunk(job, index / job->panels / kernel, r, r + 1, panel, panel + 1);
+}
+
+/* One task: a chunk, where making a row of dy costs more than reading it. */
+static void weights_by_rows_task(void *context, size_t chunk)
+{
+    const weights_job *job = context;
+    add_chunk(job, chunk, 0, job->run->layer->options.kernel, 0, job->panels);
 }
 
 /* The chunks' sums for MLC_LANES output channels from k0 on, at number j of a filter (C, R, R). */
@@ -419,13 +454,21 @@ static void reduce_task(void *context, size_t index)
     }
 }
 
+static bool sum_chunks(weights_job *job)
+{
+    const mlc_run *run = job->run;
+    if (run->maker) return mlc_parallel_limit(job->chunks, run->workers, weights_by_rows_task, job);
+    return mlc_parallel_for(job->chunks * run->layer->options.kernel * job->panels, weights_task,
+                            job);
+}
+
 static bool backward_weights(const mlc_run *run)
 {
     weights_job job = {.run = run, .chunks = conv_chunks(run->layer, run->in[0], run->out)};
-    size_t width = mlc_kernel->tile_columns, kernel = run->layer->options.kernel;
+    size_t width = mlc_kernel->tile_columns;
     job.panels = (run->dout->stride + width - 1) / width;
-    job.depth = kernel * run->in[0]->stride;
-    return mlc_parallel_for(job.chunks * kernel * job.panels, weights_task, &job) &&
+    job.depth = run->layer->options.kernel * run->in[0]->stride;
+    return sum_chunks(&job) &&
            mlc_parallel_for(mlc_padded(run->layer->out_channels) / MLC_LANES, reduce_task, &job);
 }
 

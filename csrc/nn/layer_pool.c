@@ -84,28 +84,76 @@ static bool max_forward(const mlc_run *run)
     return mlc_parallel_for(tensor_rows(run->out), max_row, (void *)run);
 }
 
-/* Windows overlap, so an image is one task. */
-static void max_image_backward(void *context, size_t n)
+/* Of a window's lines along one axis, [first, last) lie inside the `size` pixels. */
+typedef struct {
+    size_t first, last;
+} lines;
+
+static lines lines_inside(const mlc_options *o, size_t size, size_t at)
+{
+    size_t start = at * o->stride, end = size + o->padding - start;
+    return (lines){.first = start < o->padding ? o->padding - start : 0,
+                   .last = end < o->kernel ? end : o->kernel};
+}
+
+/* How many windows from `at` on, before `end`, are cut off as the first of them is. */
+static size_t alike(const mlc_options *o, size_t size, size_t at, size_t end)
+{
+    lines like = lines_inside(o, size, at), next = like;
+    size_t count = 0;
+    while (at + count < end && next.first == like.first && next.last == like.last)
+        next = lines_inside(o, size, at + ++count);
+    return count;
+}
+
+/* dx += what row y of the windows of image n sends to line i of theirs. Taps count the pixels that
+ * lie inside the image. */
+static void add_line(const mlc_run *run, size_t n, size_t y, size_t i, float *dx)
+{
+    const mlc_options *o = &run->layer->options;
+    const mlc_tensor *in = run->in[0], *out = run->dout;
+    const float *dy = run->dy + tensor_at(out, n, y, 0);
+    const uint8_t *tap = (const uint8_t *)run->saved + (n * out->h + y) * out->w * out->stride;
+    size_t line = i - lines_inside(o, in->h, y).first;
+    for (size_t x = 0, count; x < out->w; x += count) {
+        lines across = lines_inside(o, in->w, x);
+        size_t taps = across.last - across.first;
+        count = alike(o, in->w, x, out->w);
+        mlc_kernel->max_window_backward(dy + x * out->stride, tap + x * out->stride, count,
+                                        line * taps, taps, o->stride * in->stride, in->stride,
+                                        dx + (x * o->stride + across.first - o->padding) *
+                                                 in->stride);
+    }
+}
+
+/* dx += row `row` of the gradient. */
+static void add_row(const mlc_run *run, size_t row, float *dx)
+{
+    const mlc_options *o = &run->layer->options;
+    size_t n = row / run->in[0]->h, v = row % run->in[0]->h + o->padding;
+    size_t y = v < o->kernel ? 0 : (v - o->kernel) / o->stride + 1;
+    for (; y < run->dout->h && y * o->stride <= v; y++) add_line(run, n, y, v - y * o->stride, dx);
+}
+
+static void max_make_row(const mlc_run *run, size_t row, float *dx)
+{
+    memset(dx, 0, run->in[0]->w * run->in[0]->stride * sizeof *dx);
+    add_row(run, row, dx);
+}
+
+static void max_row_backward(void *context, size_t row)
 {
     const mlc_run *run = context;
-    const mlc_tensor *in = run->din[0], *out = run->dout;
-    size_t offset[MAX_TAPS];
-    float *window[MAX_TAPS];
-    const uint8_t *tap = (const uint8_t *)run->saved + n * out->h * out->w * out->stride;
-    for (size_t y = 0; y < in->h && !run->accumulate[0]; y++)
-        memset(run->dx[0] + tensor_at(in, n, y, 0), 0, in->w * in->stride * sizeof(float));
-    for (size_t y = 0; y < out->h; y++)
-        for (size_t x = 0; x < out->w; x++, tap += out->stride) {
-            size_t taps = window_offsets(&run->layer->options, in, n, y, x, offset);
-            for (size_t t = 0; t < taps; t++) window[t] = run->dx[0] + offset[t];
-            mlc_kernel->max_window_backward(run->dy + tensor_at(out, n, y, x), tap, taps,
-                                            out->stride, window);
-        }
+    float *dx = run->dx[0] + tensor_row_at(run->din[0], row);
+    if (run->accumulate[0])
+        add_row(run, row, dx);
+    else
+        max_make_row(run, row, dx);
 }
 
 static bool max_backward(const mlc_run *run)
 {
-    return !run->dx[0] || mlc_parallel_for(run->dout->n, max_image_backward, (void *)run);
+    return !run->dx[0] || mlc_parallel_for(tensor_rows(run->in[0]), max_row_backward, (void *)run);
 }
 
 const mlc_layer_class mlc_layer_maxpool = {
@@ -118,6 +166,7 @@ const mlc_layer_class mlc_layer_maxpool = {
     .plan = max_plan,
     .forward = max_forward,
     .backward = max_backward,
+    .make_row = max_make_row,
 };
 
 /* --- whole images: avgpool is the mean, concatpool the maximum, then the mean ----------------- */

@@ -5,7 +5,11 @@
  * in its epilogue. In a prediction all of the batch norm is the convolution's epilogue: it runs in
  * the batch norm's place and writes its output, and the tensor between them does not exist. Nor, in
  * training, does that between a batch norm and a maximum that is its only reader: that applies it
- * to what it reads. */
+ * to what it reads.
+ *
+ * Going back it is the reader of a gradient that asks for it: where a layer can do with a few rows
+ * of its dy at a time, and the one layer above it can make them one by one, all of dy never exists.
+ * What they are made from lives until then. Such layers may follow each other. */
 #include "plan.h"
 
 #include <stdio.h>
@@ -67,6 +71,14 @@ static size_t reader_count(const mlc_net *net, size_t t)
     return count;
 }
 
+/* The layer that reads tensor t, of which there is one. */
+static size_t only_reader(const mlc_net *net, size_t t)
+{
+    size_t i = t;
+    while (net->layers[i].inputs[0] != t && net->layers[i].inputs[1] != t) i++;
+    return i;
+}
+
 static void find_fusions(const mlc_net *net, mlc_plan *plan)
 {
     for (size_t i = 0; i < net->layer_count; i++)
@@ -88,9 +100,29 @@ static void find_read_through(const mlc_net *net, mlc_plan *plan)
         const mlc_layer *layer = &net->layers[i];
         size_t t = layer->inputs[0];
         if (!layer->class->prologue || plan->needs[i].keeps_input || !t) continue;
+        if (net->layers[t - 1].input_count > 1) continue;
         plan->fusion[t - 1].read_through = net->layers[t - 1].class->fold &&
                                            plan->needs[t - 1].rewrites && reader_count(net, t) == 1;
     }
+}
+
+/* Gradients that are made by rows. */
+static void find_by_rows(const mlc_net *net, mlc_plan *plan)
+{
+    for (size_t i = 0; plan->train && i < net->layer_count; i++) {
+        const mlc_layer *layer = &net->layers[i];
+        size_t t = layer->inputs[0];
+        if (!t || layer->input_count > 1 || !layer->class->make_row) continue;
+        plan->by_rows[t] = plan->needs[t - 1].dy_rows && reader_count(net, t) == 1;
+        if (plan->by_rows[t]) plan->needs[t - 1].workers = (size_t)plan->threads;
+    }
+}
+
+/* The last time that something asks for what layer i's backward is done with. */
+static int backward_end(const mlc_net *net, const mlc_plan *plan, size_t i)
+{
+    while (plan->by_rows[net->layers[i].inputs[0]]) i = net->layers[i].inputs[0] - 1;
+    return backward_time(net, i);
 }
 
 /* Whether layer i runs in the place of its batch norm. */
@@ -116,29 +148,40 @@ static int forward_end(const mlc_net *net, const mlc_plan *plan, size_t t)
     return end;
 }
 
-/* Whether a backward reads tensor t as its input, and the first and last time of that. */
-static bool backward_span(const mlc_net *net, const mlc_plan *plan, size_t t, int *first, int *last)
+static void widen(int from, int to, bool *any, int *first, int *last)
+{
+    if (!*any || from < *first) *first = from;
+    if (!*any || to > *last) *last = to;
+    *any = true;
+}
+
+/* Whether anything after the forward pass reads the value of tensor t, and from when to when: the
+ * backward of its readers, its writer's, and what writes a reader's output again: that may come
+ * late, as frozen layers have no backward. */
+static bool late_span(const mlc_net *net, const mlc_plan *plan, size_t t, int *first, int *last)
 {
     bool any = false;
-    for (size_t i = net->layer_count; plan->train && i-- > t;) {
-        if (net->layers[i].inputs[0] != t || !plan->needs[i].keeps_input) continue;
-        *last = backward_time(net, i);
-        if (!any) *first = *last;
-        any = true;
+    for (size_t i = t; plan->train && i < net->layer_count; i++) {
+        const mlc_layer *layer = &net->layers[i];
+        const mlc_again *again = &plan->again[i + 1];
+        if (layer->inputs[0] == t && plan->needs[i].keeps_input)
+            widen(backward_time(net, i), backward_end(net, plan, i), &any, first, last);
+        for (size_t k = 0; k < layer->input_count; k++)
+            if (layer->inputs[k] == t && again->planned)
+                widen(again->first, again->last, &any, first, last);
     }
+    if (plan->train && t && plan->needs[t - 1].keeps_output)
+        widen(backward_time(net, t - 1), backward_end(net, plan, t - 1), &any, first, last);
     return any;
 }
 
-/* Values that backward needs but that are cheaper written again than kept. What they are written
- * from must itself be kept. */
+/* Values that backward needs but that are cheaper written again than kept; also from such. */
 static void find_again(const mlc_net *net, mlc_plan *plan)
 {
-    for (size_t t = 1; t <= net->layer_count; t++) {
-        int first, last;
-        const mlc_needs *needs = &plan->needs[t - 1];
-        plan->again[t].planned = needs->rewrites && !needs->keeps_output &&
-                                 !plan->again[net->layers[t - 1].inputs[0]].planned &&
-                                 backward_span(net, plan, t, &first, &last);
+    for (size_t t = net->layer_count; t > 0; t--) {
+        mlc_again *again = &plan->again[t];
+        again->planned =
+            plan->needs[t - 1].rewrites && late_span(net, plan, t, &again->first, &again->last);
     }
 }
 
@@ -146,11 +189,7 @@ static void find_again(const mlc_net *net, mlc_plan *plan)
 static int value_end(const mlc_net *net, const mlc_plan *plan, size_t t)
 {
     int first, last, end = forward_end(net, plan, t);
-    if (plan->again[t].planned) return end;
-    if (backward_span(net, plan, t, &first, &last)) end = last;
-    if (plan->train && t > 0 && plan->needs[t - 1].keeps_output && backward_time(net, t - 1) > end)
-        end = backward_time(net, t - 1);
-    return end;
+    return !plan->again[t].planned && late_span(net, plan, t, &first, &last) ? last : end;
 }
 
 /* A gradient lives from its last reader's backward to its writer's. */
@@ -176,28 +215,41 @@ static mlc_status add_tensor(mlc_plan *plan, mlc_slot *slot, int first, int last
     return mlc_layout_add(&plan->layout, bytes, first, last, &slot->block, error);
 }
 
-static mlc_status add_again(const mlc_net *net, mlc_plan *plan, size_t t, mlc_error *error)
+static mlc_status add_again(mlc_plan *plan, size_t t, mlc_error *error)
 {
-    int first = 0, last = 0;
+    mlc_again *again = &plan->again[t];
     mlc_slot slot = plan->value[t];
-    backward_span(net, plan, t, &first, &last);
-    mlc_status status = add_tensor(plan, &slot, first, last, error);
-    plan->again[t].block = slot.block;
+    mlc_status status = add_tensor(plan, &slot, again->first, again->last, error);
+    again->block = slot.block;
     return status;
+}
+
+/* A place for rows of layer i's dy, for each thread. */
+static mlc_status add_rows(const mlc_net *net, mlc_plan *plan, size_t i, mlc_error *error)
+{
+    const mlc_tensor *dy = &plan->grad[i + 1].shape;
+    size_t bytes, rows = plan->needs[i].dy_rows * (size_t)plan->threads;
+    if (!mlc_mul(dy->w * dy->stride * sizeof(float), rows, &bytes) ||
+        !mlc_add(bytes, MLC_SLACK, &bytes))
+        return mlc_fail(error, MLC_MEMORY, "Net.forward: the sizes of this batch overflow");
+    return mlc_layout_add(&plan->layout, bytes, backward_time(net, i), backward_end(net, plan, i),
+                          &plan->rows[i], error);
 }
 
 static mlc_status plan_layer(const mlc_net *net, mlc_plan *plan, size_t i, mlc_error *error)
 {
     const mlc_needs *needs = &plan->needs[i];
     int forward = forward_time(plan, i), backward = backward_time(net, i);
-    mlc_status status = mlc_layout_add(&plan->layout, needs->saved, forward,
-                                       plan->train ? backward : forward, &plan->saved[i], error);
+    int end = plan->train ? backward_end(net, plan, i) : forward;
+    mlc_status status =
+        mlc_layout_add(&plan->layout, needs->saved, forward, end, &plan->saved[i], error);
     if (!status)
         status = mlc_layout_add(&plan->layout, needs->scratch, forward, forward, &plan->scratch[i],
                                 error);
     if (!status && plan->train)
-        status = mlc_layout_add(&plan->layout, needs->scratch_back, backward, backward,
+        status = mlc_layout_add(&plan->layout, needs->scratch_back, backward, end,
                                 &plan->scratch_back[i], error);
+    if (!status && plan->by_rows[i + 1]) status = add_rows(net, plan, i, error);
     mlc_fusion *fusion = &plan->fusion[i];
     if (!status && plan->train && fusion->norm != MLC_NONE)
         status = mlc_layout_add(&plan->layout, 2 * net->layers[i].out_channels * sizeof(double),
@@ -212,10 +264,10 @@ static mlc_status plan_blocks(const mlc_net *net, mlc_plan *plan, mlc_error *err
         int first = t ? (int)t - 1 : 0;
         if (!t || !(is_folded(plan, t - 1) || plan->fusion[t - 1].read_through))
             status = add_tensor(plan, &plan->value[t], first, value_end(net, plan, t), error);
-        if (!status && plan->again[t].planned) status = add_again(net, plan, t, error);
-        if (!status && plan->train && t)
-            status = add_tensor(plan, &plan->grad[t], grad_start(net, t), backward_time(net, t - 1),
-                                error);
+        if (!status && plan->again[t].planned) status = add_again(plan, t, error);
+        if (!status && plan->train && t && !plan->by_rows[t])
+            status = add_tensor(plan, &plan->grad[t], grad_start(net, t),
+                                backward_end(net, plan, t - 1), error);
     }
     for (size_t i = 0; i < net->layer_count && !status; i++)
         status = plan_layer(net, plan, i, error);
@@ -235,15 +287,18 @@ static bool plan_arrays(const mlc_net *net, mlc_plan *plan)
     plan->needs = calloc(layers, sizeof *plan->needs);
     plan->fusion = calloc(layers, sizeof *plan->fusion);
     plan->again = calloc(tensors, sizeof *plan->again);
-    plan->saved = calloc(3 * layers, sizeof *plan->saved);
-    plan->wanted = calloc(2 * tensors, sizeof *plan->wanted);
+    plan->back = calloc(layers, sizeof *plan->back);
+    plan->saved = calloc(4 * layers, sizeof *plan->saved);
+    plan->wanted = calloc(3 * tensors, sizeof *plan->wanted);
     plan->seconds = calloc(2 * layers, sizeof *plan->seconds);
     if (!plan->value || !plan->grad || !plan->needs || !plan->fusion || !plan->again ||
-        !plan->saved || !plan->wanted || !plan->seconds)
+        !plan->back || !plan->saved || !plan->wanted || !plan->seconds)
         return false;
     plan->scratch = plan->saved + layers;
     plan->scratch_back = plan->scratch + layers;
+    plan->rows = plan->scratch_back + layers;
     plan->written = plan->wanted + tensors;
+    plan->by_rows = plan->written + tensors;
     return true;
 }
 
@@ -260,7 +315,6 @@ static mlc_status plan_layout(const mlc_net *net, size_t n, size_t h, size_t w, 
     }
     plan->n = n, plan->h = h, plan->w = w, plan->train = train;
     plan->threads = mlc_threads_get();
-    plan->threads = mlc_threads_get();
     if ((status = mlc_plan_shapes(net, n, h, w, train, plan->value, error))) goto failed;
     if (!plan_needs(net, plan)) {
         status = mlc_fail(error, MLC_MEMORY, "Net.forward: the sizes of this batch overflow");
@@ -268,6 +322,7 @@ static mlc_status plan_layout(const mlc_net *net, size_t n, size_t h, size_t w, 
     }
     find_fusions(net, plan);
     find_read_through(net, plan);
+    find_by_rows(net, plan);
     find_again(net, plan);
     if ((status = plan_blocks(net, plan, error))) goto failed;
     *out = plan;
@@ -356,6 +411,7 @@ void mlc_plan_free(mlc_plan *plan)
     free(plan->needs);
     free(plan->fusion);
     free(plan->again);
+    free(plan->back);
     free(plan->saved);
     free(plan->wanted);
     free(plan->seconds);
@@ -507,36 +563,53 @@ static void find_wanted(const mlc_net *net, mlc_plan *plan)
 
 /* Where layer i's input gradients go: written by their last reader, added to by those before it. A
  * residual's comes first, as batch norm writes it first: both inputs may be one tensor. */
-static void add_gradients(mlc_plan *plan, mlc_run *run, size_t i)
+static void add_gradients(const mlc_net *net, mlc_plan *plan, mlc_run *run, size_t i)
 {
     run->dout = &plan->grad[i + 1].shape;
-    run->dy = block_at(plan, plan->grad[i + 1].block);
+    if (plan->by_rows[i + 1]) {
+        run->maker = &plan->back[only_reader(net, i + 1)];
+        run->rows = block_at(plan, plan->rows[i]);
+    } else {
+        run->dy = block_at(plan, plan->grad[i + 1].block);
+    }
     run->scratch = block_at(plan, plan->scratch_back[i]);
     for (size_t k = run->layer->input_count; k-- > 0;) {
         size_t t = run->layer->inputs[k];
         if (!plan->wanted[t]) continue;
         run->din[k] = &plan->grad[t].shape;
-        run->dx[k] = block_at(plan, plan->grad[t].block);
-        run->accumulate[k] = plan->written[t];
-        if (!plan->written[t]) clear_halo(plan, &plan->grad[t]);
+        bool first = !plan->written[t];
         plan->written[t] = true;
+        if (plan->by_rows[t]) continue;
+        run->dx[k] = block_at(plan, plan->grad[t].block);
+        run->accumulate[k] = !first;
+        if (first) clear_halo(plan, &plan->grad[t]);
     }
 }
 
-/* The input of `run`, a layer's backward, is where it was written again: by this, the first time.
- */
-static bool write_again(const mlc_net *net, mlc_plan *plan, mlc_run *run)
+/* Where the value of tensor t is, which is written again by the first who asks; NULL if stopped
+ * half way. */
+static float *late_value(const mlc_net *net, mlc_plan *plan, size_t t)
 {
-    size_t t = run->layer->inputs[0];
     mlc_again *again = &plan->again[t];
-    if (!again->planned) return true;
-    run->x[0] = block_at(plan, again->block);
-    if (again->written) return true;
-    again->written = true;
+    if (!again->planned) return block_at(plan, plan->value[t].block);
+    float *y = block_at(plan, again->block);
+    if (again->written) return y;
     mlc_run writer = run_of(net, plan, t - 1);
-    writer.y = block_at(plan, again->block);
-    tensor_clear_halo(writer.out, writer.y);
-    return writer.layer->class->rewrite(&writer);
+    for (size_t k = 0; k < writer.layer->input_count; k++)
+        if (!(writer.x[k] = late_value(net, plan, writer.layer->inputs[k]))) return NULL;
+    writer.y = y;
+    tensor_clear_halo(writer.out, y);
+    again->written = true;
+    return writer.layer->class->rewrite(&writer) ? y : NULL;
+}
+
+/* The values that layer i's backward reads. */
+static bool find_values(const mlc_net *net, mlc_plan *plan, mlc_run *run, size_t i)
+{
+    const mlc_needs *needs = &plan->needs[i];
+    if (needs->keeps_input) run->x[0] = late_value(net, plan, run->layer->inputs[0]);
+    if (needs->keeps_output) run->y = late_value(net, plan, i + 1);
+    return run->x[0] && run->y;
 }
 
 bool mlc_plan_backward(const mlc_net *net, mlc_plan *plan, bool accumulate)
@@ -546,12 +619,13 @@ bool mlc_plan_backward(const mlc_net *net, mlc_plan *plan, bool accumulate)
     for (size_t t = 0; t <= net->layer_count; t++) plan->again[t].written = false;
     for (size_t i = net->layer_count; i-- > 0;) {
         if (!plan->wanted[i + 1] || !plan->written[i + 1]) continue;
-        mlc_run run = run_of(net, plan, i);
-        if (plan->needs[i].keeps_input && !write_again(net, plan, &run)) return false;
-        add_gradients(plan, &run, i);
-        run.accumulate_params = accumulate;
+        mlc_run *run = &plan->back[i];
+        *run = run_of(net, plan, i);
+        if (!find_values(net, plan, run, i)) return false;
+        add_gradients(net, plan, run, i);
+        run->accumulate_params = accumulate;
         double *seconds = &plan->seconds[net->layer_count + i];
-        if (!timed(run.layer->class->backward, &run, seconds)) return false;
+        if (!timed(run->layer->class->backward, run, seconds)) return false;
     }
     return true;
 }

@@ -26,6 +26,7 @@ typedef struct {
 /* A value that is not kept from forward to backward but written again. */
 typedef struct {
     bool planned, written;
+    int first, last; /* when it is there */
     size_t block;
 } mlc_again;
 
@@ -37,7 +38,9 @@ typedef struct mlc_plan {
     mlc_needs *needs;       /* of each layer */
     mlc_fusion *fusion;     /* of each layer */
     mlc_again *again;       /* of each tensor */
-    size_t *saved, *scratch, *scratch_back;
+    bool *by_rows;          /* of each tensor: its gradient is made where it is read; see plan.c */
+    mlc_run *back;          /* of each layer: its backward, where others make rows by it */
+    size_t *saved, *scratch, *scratch_back, *rows;
     bool *wanted, *written; /* during backward: of each tensor's gradient */
     mlc_key key;            /* of the last forward */
     double *seconds;        /* of each layer's last forward, then of each one's backward */

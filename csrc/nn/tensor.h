@@ -32,14 +32,23 @@ static inline size_t tensor_at(const mlc_tensor *t, size_t n, size_t y, size_t x
     return n * tensor_image(t) + (y + t->halo) * tensor_row(t) + (x + t->halo) * t->stride;
 }
 
-/* Bytes of the tensor, and a tile more: kernels may read, never write, past the last pixel. */
+/* Kernels may read, never write, a tile past the last pixel. */
+enum { MLC_SLACK = 4 * MLC_LANES * sizeof(float) };
+
 static inline bool tensor_bytes(const mlc_tensor *t, size_t *bytes)
 {
-    size_t slack = 4 * MLC_LANES, h, w, floats;
+    size_t h, w, floats;
     return mlc_add(t->h, 2 * t->halo, &h) && mlc_add(t->w, 2 * t->halo, &w) &&
            mlc_mul(h, w, &floats) && mlc_mul(floats, t->n, &floats) &&
-           mlc_mul(floats, t->stride, &floats) && mlc_add(floats, slack, &floats) &&
-           mlc_mul(floats, sizeof(float), bytes);
+           mlc_mul(floats, t->stride, &floats) && mlc_mul(floats, sizeof(float), bytes) &&
+           mlc_add(*bytes, MLC_SLACK, bytes);
+}
+
+/* Whether it does not stay in the cache: who writes it need not pass through that. */
+static inline bool tensor_outgrows_cache(const mlc_tensor *t)
+{
+    enum { CACHE_FLOATS = 8 << 20 };
+    return t->n * tensor_image(t) > CACHE_FLOATS;
 }
 
 static inline void tensor_clear_halo(const mlc_tensor *t, float *data)

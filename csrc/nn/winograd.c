@@ -10,8 +10,7 @@ enum {
     MAX_PARTS = 16,        /* partial sums of the weights' gradient, */
     PART_FLOATS = 5 << 19, /* and of all of them together: 10 MB */
     MAX_CHANNELS = 4096,
-    SEGMENT = 32,          /* of the sums over channels, where nearly all of the rounding is */
-    CACHE_FLOATS = 8 << 20 /* a tensor of more does not stay in the cache */
+    SEGMENT = 32 /* of the sums over channels, where nearly all of the rounding is */
 };
 
 /* --- tiles ----------------------------------------------------------------------------------- */
@@ -329,7 +328,7 @@ static void transform_outputs(const forward_job *f, const block *b, size_t index
                         .row = tensor_row(t),
                         .pixel = t->stride,
                         .then = output_then(job),
-                        .stream = t->n * tensor_image(t) > CACHE_FLOATS};
+                        .stream = tensor_outgrows_cache(t)};
     const mlc_epilogue *e = job->epilogue;
     if (out.then == MLC_WINO_SUMS) {
         out.origin = f->moments.sums + 3 * index * t->stride + k;

@@ -6,6 +6,16 @@ typedef __m256 vf;
 typedef __m256 vmask;
 
 static inline vf v_load(const float *p) { return _mm256_loadu_ps(p); }
+static inline vf v_load_bytes(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+static inline void v_store_bytes(uint8_t *p, vf a)
+{
+    __m256i n = _mm256_cvtps_epi32(a);
+    __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(n), _mm256_extracti128_si256(n, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(words, words));
+}
 static inline void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 static inline void v_stream(float *p, vf a) { _mm256_stream_ps(p, a); }
 static inline vf v_set(float a) { return _mm256_set1_ps(a); }
@@ -22,6 +32,7 @@ static inline vf v_round(vf a)
 {
     return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+static inline vmask v_eq(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 static inline vmask v_gt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 static inline vmask v_beats(vf a, vf b)
 {

@@ -6,6 +6,14 @@ typedef __m512 vf;
 typedef __mmask16 vmask;
 
 static inline vf v_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline vf v_load_bytes(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+static inline void v_store_bytes(uint8_t *p, vf a)
+{
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+}
 static inline void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 static inline void v_stream(float *p, vf a) { _mm512_stream_ps(p, a); }
 static inline vf v_set(float a) { return _mm512_set1_ps(a); }
@@ -22,6 +30,7 @@ static inline vf v_round(vf a)
 {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+static inline vmask v_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 static inline vmask v_gt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 static inline vmask v_beats(vf a, vf b)
 {

@@ -6,6 +6,19 @@ typedef float32x4_t vf;
 typedef uint32x4_t vmask;
 
 static inline vf v_load(const float *p) { return vld1q_f32(p); }
+static inline vf v_load_bytes(const uint8_t *p)
+{
+    uint32_t bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    uint16x8_t wide = vmovl_u8(vcreate_u8(bytes));
+    return vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide)));
+}
+static inline void v_store_bytes(uint8_t *p, vf a)
+{
+    uint16x4_t words = vmovn_u32(vcvtq_u32_f32(a));
+    uint8x8_t bytes = vmovn_u16(vcombine_u16(words, words));
+    memcpy(p, &bytes, 4);
+}
 static inline void v_store(float *p, vf a) { vst1q_f32(p, a); }
 static inline void v_stream(float *p, vf a) { vst1q_f32(p, a); }
 static inline vf v_set(float a) { return vdupq_n_f32(a); }
@@ -15,6 +28,7 @@ static inline vf v_mul(vf a, vf b) { return vmulq_f32(a, b); }
 static inline vf v_div(vf a, vf b) { return vdivq_f32(a, b); }
 static inline vf v_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
 static inline vf v_sqrt(vf a) { return vsqrtq_f32(a); }
+static inline vmask v_eq(vf a, vf b) { return vceqq_f32(a, b); }
 static inline vmask v_gt(vf a, vf b) { return vcgtq_f32(a, b); }
 static inline vmask v_beats(vf a, vf b)
 {

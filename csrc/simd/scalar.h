@@ -7,7 +7,9 @@
  *   v_scale2(a, n)             a * 2^n for an integer-valued n of -252 to 254
  *   v_exponent, v_mantissa     x = v_mantissa(x) * 2^v_exponent(x), mantissa in [1, 2), for
  *                              positive normal x
- *   v_gt(a, b)                 a mask, true where a > b
+ *   v_load_bytes               VN bytes as floats
+ *   v_store_bytes              whole numbers of 0 to 255 as bytes
+ *   v_gt(a, b), v_eq(a, b)     a mask, true where a > b, a == b
  *   v_beats(a, b)              the same, true also where a is a NaN and b is not
  *   v_select(mask, yes, no)
  *   VN                         floats in a vector
@@ -24,6 +26,8 @@ typedef float vf;
 typedef int vmask;
 
 static inline vf v_load(const float *p) { return *p; }
+static inline vf v_load_bytes(const uint8_t *p) { return *p; }
+static inline void v_store_bytes(uint8_t *p, vf a) { *p = (uint8_t)a; }
 static inline void v_store(float *p, vf a) { *p = a; }
 static inline void v_stream(float *p, vf a) { *p = a; }
 static inline vf v_set(float a) { return a; }
@@ -38,6 +42,7 @@ static inline vf v_min(vf a, vf b) { return a < b ? a : b; }
 static inline vf v_abs(vf a) { return fabsf(a); }
 static inline vf v_round(vf a) { return nearbyintf(a); }
 static inline vmask v_gt(vf a, vf b) { return a > b; }
+static inline vmask v_eq(vf a, vf b) { return a == b; }
 static inline vmask v_beats(vf a, vf b) { return a > b || (a != a && b == b); }
 static inline vf v_select(vmask m, vf yes, vf no) { return m ? yes : no; }
 
