@@ -125,7 +125,7 @@ static bool winograd_plan(const mlc_tensor *in, const mlc_tensor *out, mlc_needs
         return false;
     needs->scratch_back = data > weights ? data : weights;
     needs->keeps_input = true;
-    needs->predicts_taps = mlc_winograd_packs(in);
+    needs->predicts_taps = mlc_winograd_packs(in, out);
     needs->workers = workers;
     return true;
 }
@@ -152,7 +152,7 @@ static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
     needs->scratch_back = bytes;
     if (!mlc_moments_bytes(conv_blocks(out), out->stride, &needs->scratch)) return false;
     if (!uses_winograd(layer, in[0], out, false)) return true;
-    needs->predicts_taps = true;
+    needs->predicts_taps = mlc_winograd_packs(in[0], out);
     needs->workers = (size_t)mlc_threads_get();
     if (!mlc_winograd_scratch(in[0], out, needs->workers, &bytes)) return false;
     if (bytes > needs->scratch) needs->scratch = bytes;
@@ -278,7 +278,7 @@ static bool direct_forward(const mlc_run *run)
 
 static bool winograd_forward(const mlc_run *run)
 {
-    bool few = !run->train && mlc_winograd_packs(run->in[0]);
+    bool few = !run->train && mlc_winograd_packs(run->in[0], run->out);
     mlc_winograd job = {.in = run->in[0],
                         .out = run->out,
                         .x = run->x[0],

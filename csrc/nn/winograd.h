@@ -9,12 +9,12 @@
 
 #include "layer.h"
 
-/* Whether a map can be cut so and the algorithm is the faster one: a matter of shape alone. */
+/* Whether a map can be cut so and the algorithm is the faster one, a matter of shape alone. It
+ * pays sooner in a prediction than in training, and never later. */
 bool mlc_winograd_pays(const mlc_tensor *in, const mlc_tensor *out, bool train);
 
-/* Whether predictions read packed weights, where transforming them takes a good part of the time.
- */
-bool mlc_winograd_packs(const mlc_tensor *in);
+/* Whether a prediction has so few tiles that it reads packed weights. */
+bool mlc_winograd_packs(const mlc_tensor *in, const mlc_tensor *out);
 
 /* [MLC_LANES output channels][input channel][tap][output channel]. */
 bool mlc_winograd_pack(const mlc_param *weight, size_t in_stride, size_t out_stride, float *taps);
