@@ -129,7 +129,7 @@ bool mlc_winograd_pays(const mlc_tensor *in, const mlc_tensor *out, bool train)
     if (in->stride % MLC_LANES || out->stride % MLC_LANES || least < 32 || most > MAX_CHANNELS ||
         !can_cut(in->h) || !can_cut(in->w))
         return false;
-    return tile_count(in) >= 12 || (!train && pixels >= 32 && pixels * least >= 36 * 128);
+    return tile_count(in) >= 12 || (!train && pixels >= 32 && least >= 128);
 }
 
 bool mlc_winograd_packs(const mlc_tensor *in, const mlc_tensor *out)
