@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -822,3 +823,74 @@ def test_times_are_of_the_last_training_pass(rng):
     assert all(forward > 0 and backward > 0 for *_, forward, backward in passed)
     net.forward(x)
     assert net.times() == passed
+
+
+# --- predictions of few photos, which read packed weights
+
+# (channels, outputs, height, width, photos): whole and partial blocks of channels, one group of
+# tiles and several, every kind of tile, sums over 16, 32 and 48 channels at a time.
+FEW = [(64, 64, 15, 15, 1), (128, 128, 29, 30, 1), (256, 256, 14, 15, 2), (512, 512, 8, 8, 1),
+       (512, 130, 7, 7, 1), (48, 260, 7, 9, 5), (80, 100, 6, 11, 2), (130, 145, 4, 4, 2)]
+
+
+def single_conv(channels, out, exact=False, extra=()):
+    """A 3x3 convolution of `channels` inputs, with batch norm and a residual."""
+    return _core.Net([("conv", "one", (0,), {"out": channels, "kernel": 1}),
+                      ("conv", "other", (0,), {"out": out, "kernel": 1}),
+                      ("conv", "c", (1,), {"out": out, "kernel": 3, "padding": 1}),
+                      ("batchnorm", "n", (3, 2), {"relu": True}), *extra], 3, exact)
+
+
+@pytest.fixture
+def any_threads():
+    before = _core.get_num_threads()
+    yield _core.set_num_threads
+    _core.set_num_threads(before)
+
+
+@pytest.mark.parametrize("channels, out, h, w, n", FEW)
+def test_few_photos_are_predicted_as_by_direct_sums(channels, out, h, w, n, rng, any_threads):
+    net, exact = single_conv(channels, out), single_conv(channels, out, exact=True)
+    state = random_state(net, rng)
+    net.load_state_dict(state)
+    exact.load_state_dict(state)
+    x, answers = nhwc(rng.normal(size=(n, 3, h, w))), []
+    for threads in (1, 2, 3, 7):
+        any_threads(threads)
+        answers.append(net.forward(x))
+    assert all(a.tobytes() == answers[0].tobytes() for a in answers)
+    want = exact.forward(x)
+    assert relative(answers[0], want) < 2e-6
+    assert (answers[0] != want).any(), "both took the same way"
+
+
+def test_packed_weights_follow_training_and_loading(rng):
+    head = (("avgpool", "", (4,), {}), ("linear", "fc", (5,), {"out": 2}))
+    net = single_conv(128, 128, extra=head)
+    net.load_state_dict(random_state(net, rng))
+    one, batch = images(rng, 1, 14), images(rng, 4, 14)
+
+    def fresh():
+        again = single_conv(128, 128, extra=head)
+        again.load_state_dict(snapshot(net))
+        return again.forward(one).tobytes()
+
+    answers = [net.forward(one).tobytes()]
+    for _ in range(2):
+        step(net, batch)
+        answers.append(net.forward(one).tobytes())
+        assert answers[-1] == fresh()
+    net.load_state_dict(random_state(net, rng))
+    answers.append(net.forward(one).tobytes())
+    assert answers[-1] == fresh()
+    assert len(set(answers)) == 4
+
+
+def test_threads_that_predict_first_at_the_same_time(rng):
+    net = single_conv(128, 128)
+    net.load_state_dict(random_state(net, rng))
+    x = [images(rng, 1, side) for side in (14, 15, 14, 16)]
+    with ThreadPoolExecutor(4) as pool:
+        side_by_side = list(pool.map(net.forward, 5 * x))
+    for got, one in zip(side_by_side, 5 * x):
+        assert got.tobytes() == net.forward(one).tobytes()

@@ -15,6 +15,10 @@
 
 enum { MLC_MAX_INPUTS = 2, MLC_NAME = 96 };
 
+/* Packed forms of weights: of direct sums forward and backward, and of a prediction of few photos
+ * by Winograd's algorithm. */
+typedef enum { MLC_FORWARD, MLC_BACK, MLC_TAPS, MLC_FORMS } mlc_form;
+
 typedef struct {
     char name[MLC_NAME];
     int ndim;
@@ -50,8 +54,8 @@ typedef struct {
     size_t in_channels, in_stride, out_channels;
     mlc_param *weight, *bias;    /* NULL: none */
     mlc_buffer *mean, *variance; /* running statistics; NULL: none */
-    float *packed, *packed_back; /* weights as the kernels read them; see conv */
-    bool stale, stale_back;      /* the packed form is older than the weights */
+    float *packed[MLC_FORMS];    /* weights as the kernels read them; see conv */
+    bool stale[MLC_FORMS];       /* the packed form is older than the weights */
     bool exact;                  /* no algorithm that rounds more than a direct sum */
 } mlc_layer;
 
@@ -61,7 +65,8 @@ typedef struct {
     size_t saved;                   /* bytes from forward to backward */
     size_t scratch, scratch_back;   /* bytes within one call */
     bool keeps_input, keeps_output; /* read again by backward */
-    bool packs;                     /* reads packed weights */
+    bool packs;                     /* reads packed weights, */
+    bool predicts_taps;             /* in a prediction those of MLC_TAPS and no others */
     size_t workers;                 /* threads that the scratch is for; 0: it does not matter */
     bool rewrites;                  /* the output can be written again in backward */
     size_t dy_rows; /* backward can do with so many rows of its dy at a time; 0: with all only */
@@ -113,8 +118,8 @@ struct mlc_layer_class {
     bool (*forward)(const mlc_run *run);
     bool (*backward)(const mlc_run *run);
     /* optional */
-    size_t (*packed_floats)(const mlc_layer *layer, bool back);
-    bool (*pack)(mlc_layer *layer, bool back);
+    size_t (*packed_floats)(const mlc_layer *layer, mlc_form form);
+    bool (*pack)(mlc_layer *layer, mlc_form form);
     void (*commit)(const mlc_run *run); /* update running statistics after a whole forward */
     /* Forward as what is done to x[0] by its writer or a reader; in training after forward. */
     void (*fold)(const mlc_run *run, mlc_epilogue *epilogue);

@@ -108,11 +108,12 @@ static size_t reach(const mlc_options *o, size_t in, size_t out)
     return (size_t)halo;
 }
 
-static bool uses_winograd(const mlc_layer *layer, const mlc_tensor *in, const mlc_tensor *out)
+static bool uses_winograd(const mlc_layer *layer, const mlc_tensor *in, const mlc_tensor *out,
+                          bool train)
 {
     const mlc_options *o = &layer->options;
     return !layer->exact && o->kernel == 3 && o->stride == 1 && o->padding == 1 &&
-           mlc_winograd_pays(in, out);
+           mlc_winograd_pays(in, out, train);
 }
 
 static bool winograd_plan(const mlc_tensor *in, const mlc_tensor *out, mlc_needs *needs)
@@ -124,6 +125,7 @@ static bool winograd_plan(const mlc_tensor *in, const mlc_tensor *out, mlc_needs
         return false;
     needs->scratch_back = data > weights ? data : weights;
     needs->keeps_input = true;
+    needs->predicts_taps = mlc_winograd_packs(in, out);
     needs->workers = workers;
     return true;
 }
@@ -140,7 +142,7 @@ static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
                       mlc_needs *needs)
 {
     const mlc_options *o = &layer->options;
-    if (uses_winograd(layer, in[0], out)) return winograd_plan(in[0], out, needs);
+    if (uses_winograd(layer, in[0], out, true)) return winograd_plan(in[0], out, needs);
     size_t high = reach(o, in[0]->h, out->h), wide = reach(o, in[0]->w, out->w), bytes;
     needs->packs = true;
     needs->halo_in = o->padding;
@@ -152,15 +154,23 @@ static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
         !mlc_mul(bytes, sizeof(float) * conv_chunks(layer, in[0], out), &bytes))
         return false;
     needs->scratch_back = bytes;
-    return mlc_moments_bytes(conv_blocks(out), out->stride, &needs->scratch);
+    if (!mlc_moments_bytes(conv_blocks(out), out->stride, &needs->scratch)) return false;
+    if (!uses_winograd(layer, in[0], out, false)) return true;
+    needs->predicts_taps = mlc_winograd_packs(in[0], out);
+    needs->workers = (size_t)mlc_threads_get();
+    if (!mlc_winograd_scratch(in[0], out, needs->workers, &bytes)) return false;
+    if (bytes > needs->scratch) needs->scratch = bytes;
+    return true;
 }
 
 /* --- packed weights -------------------------------------------------------------------------- */
 
-static size_t conv_packed_floats(const mlc_layer *layer, bool back)
+static size_t conv_packed_floats(const mlc_layer *layer, mlc_form form)
 {
     size_t k = layer->options.kernel;
-    if (!back) return mlc_product_weights(k, k * layer->in_stride, mlc_padded(layer->out_channels));
+    if (form == MLC_TAPS) return k * k * layer->in_stride * mlc_padded(layer->out_channels);
+    if (form == MLC_FORWARD)
+        return mlc_product_weights(k, k * layer->in_stride, mlc_padded(layer->out_channels));
     return mlc_product_weights(k * k, mlc_padded(layer->out_channels), layer->in_stride);
 }
 
@@ -177,7 +187,7 @@ static void pack_panel(void *context, size_t panel)
     const mlc_layer *layer = context;
     size_t kernel = layer->options.kernel, columns = mlc_kernel->tile_columns;
     size_t channels = layer->in_stride;
-    float *to = layer->packed + panel * kernel * kernel * channels * columns;
+    float *to = layer->packed[MLC_FORWARD] + panel * kernel * kernel * channels * columns;
     for (size_t r = 0; r < kernel; r++)
         for (size_t q = 0; q < kernel; q++)
             for (size_t c = 0; c < channels; c++)
@@ -194,7 +204,7 @@ static void pack_phase_panel(const mlc_layer *layer, size_t a, size_t b, size_t 
     size_t high = phase_taps(&layer->options, a, lines, unused);
     size_t wide = phase_taps(&layer->options, b, columns_of, unused);
     size_t depth = mlc_padded(layer->out_channels);
-    float *to = layer->packed_back + mlc_product_weights(start, depth, layer->in_stride) +
+    float *to = layer->packed[MLC_BACK] + mlc_product_weights(start, depth, layer->in_stride) +
                 panel * high * wide * depth * width;
     for (size_t i = 0; i < high; i++)
         for (size_t j = 0; j < wide; j++)
@@ -222,12 +232,14 @@ static void pack_back_panel(void *context, size_t panel)
             pack_phase_panel(layer, a, b, taps_before(&layer->options, a, b), panel);
 }
 
-static bool conv_pack(mlc_layer *layer, bool back)
+static bool conv_pack(mlc_layer *layer, mlc_form form)
 {
-    size_t width = mlc_kernel->tile_columns;
-    size_t columns = back ? layer->in_stride : mlc_padded(layer->out_channels);
-    return mlc_parallel_for((columns + width - 1) / width, back ? pack_back_panel : pack_panel,
-                            layer);
+    size_t width = mlc_kernel->tile_columns, outs = mlc_padded(layer->out_channels);
+    size_t columns = form == MLC_BACK ? layer->in_stride : outs;
+    if (form == MLC_TAPS)
+        return mlc_winograd_pack(layer->weight, layer->in_stride, outs, layer->packed[form]);
+    return mlc_parallel_for((columns + width - 1) / width,
+                            form == MLC_BACK ? pack_back_panel : pack_panel, layer);
 }
 
 /* --- forward --------------------------------------------------------------------------------- */
@@ -262,7 +274,7 @@ static bool direct_forward(const mlc_run *run)
         .taps = o->kernel,
         .run = o->kernel * in->stride,
         .columns = out->stride,
-        .weights = run->layer->packed,
+        .weights = run->layer->packed[MLC_FORWARD],
         .finish = run->epilogue ? &finish : NULL,
     };
     return mlc_product_run(&product);
@@ -270,11 +282,13 @@ static bool direct_forward(const mlc_run *run)
 
 static bool winograd_forward(const mlc_run *run)
 {
+    bool few = !run->train && mlc_winograd_packs(run->in[0], run->out);
     mlc_winograd job = {.in = run->in[0],
                         .out = run->out,
                         .x = run->x[0],
                         .y = run->y,
                         .weight = run->layer->weight,
+                        .taps = few ? run->layer->packed[MLC_TAPS] : NULL,
                         .epilogue = run->epilogue,
                         .scratch = run->scratch,
                         .workers = run->workers};
@@ -283,7 +297,7 @@ static bool winograd_forward(const mlc_run *run)
 
 static bool conv_forward(const mlc_run *run)
 {
-    bool winograd = uses_winograd(run->layer, run->in[0], run->out);
+    bool winograd = uses_winograd(run->layer, run->in[0], run->out, run->train);
     return winograd ? winograd_forward(run) : direct_forward(run);
 }
 
@@ -313,7 +327,7 @@ static bool backward_phase(const mlc_run *run, size_t a, size_t b)
         .taps = high * wide,
         .run = out->stride,
         .columns = in->stride,
-        .weights = run->layer->packed_back +
+        .weights = run->layer->packed[MLC_BACK] +
                    mlc_product_weights(taps_before(o, a, b), out->stride, in->stride),
         .accumulate = run->accumulate[0],
     };
@@ -497,7 +511,7 @@ static bool winograd_backward(const mlc_run *run)
 
 static bool conv_backward(const mlc_run *run)
 {
-    if (uses_winograd(run->layer, run->in[0], run->out)) return winograd_backward(run);
+    if (uses_winograd(run->layer, run->in[0], run->out, true)) return winograd_backward(run);
     if (run->layer->weight->trainable && !backward_weights(run)) return false;
     return !run->dx[0] || backward_data(run);
 }

@@ -194,8 +194,7 @@ void mlc_net_free(mlc_net *net)
         net->plans = next;
     }
     for (size_t i = 0; i < net->layer_count; i++) {
-        free(net->layers[i].packed);
-        free(net->layers[i].packed_back);
+        for (mlc_form form = 0; form < MLC_FORMS; form++) free(net->layers[i].packed[form]);
     }
     for (size_t i = 0; i < net->param_count; i++) {
         mlc_param *p = &net->params[i];
@@ -228,40 +227,42 @@ mlc_buffer *mlc_net_buffer(mlc_net *net, const char *name)
 
 /* --- packed weights and training memory ------------------------------------------------------ */
 
-/* Layer i as this plan runs it reads packed weights that are older than the weights. */
-static bool needs_pack(const mlc_net *net, const mlc_plan *plan, size_t i, bool back)
+/* Layer i as this plan runs it reads a packed form that is older than the weights. */
+static bool needs_pack(const mlc_net *net, const mlc_plan *plan, size_t i, mlc_form form)
 {
     const mlc_layer *layer = &net->layers[i];
-    if (!plan->needs[i].packs || (back && layer->inputs[0] == 0)) return false;
-    return back ? layer->stale_back : layer->stale;
+    bool taps = plan->needs[i].predicts_taps && !plan->train;
+    if (form == MLC_TAPS ? !taps : taps || !plan->needs[i].packs) return false;
+    return layer->stale[form] && (form != MLC_BACK || layer->inputs[0] != 0);
+}
+
+/* Pack what the plan reads, making room for it the first time; under the write lock. */
+static mlc_status pack_for(mlc_net *net, const mlc_plan *plan, mlc_form form, mlc_error *error)
+{
+    for (size_t i = 0; i < net->layer_count; i++) {
+        mlc_layer *layer = &net->layers[i];
+        float **packed = &layer->packed[form];
+        if (!needs_pack(net, plan, i, form)) continue;
+        if (!*packed && !(*packed = new_floats(layer->class->packed_floats(layer, form))))
+            return no_memory(error, layer->weight->name);
+        if (!layer->class->pack(layer, form)) return cancelled(error);
+        layer->stale[form] = false;
+    }
+    return MLC_OK;
 }
 
 static bool is_packed(const mlc_net *net, const mlc_plan *plan)
 {
     for (size_t i = 0; i < net->layer_count; i++)
-        if (needs_pack(net, plan, i, false)) return false;
+        if (needs_pack(net, plan, i, MLC_FORWARD) || needs_pack(net, plan, i, MLC_TAPS))
+            return false;
     return true;
-}
-
-/* Pack what the plan reads, making room for it the first time; under the write lock. */
-static mlc_status pack_for(mlc_net *net, const mlc_plan *plan, bool back, mlc_error *error)
-{
-    for (size_t i = 0; i < net->layer_count; i++) {
-        mlc_layer *layer = &net->layers[i];
-        float **packed = back ? &layer->packed_back : &layer->packed;
-        if (!needs_pack(net, plan, i, back)) continue;
-        if (!*packed && !(*packed = new_floats(layer->class->packed_floats(layer, back))))
-            return no_memory(error, layer->weight->name);
-        if (!layer->class->pack(layer, back)) return cancelled(error);
-        *(back ? &layer->stale_back : &layer->stale) = false;
-    }
-    return MLC_OK;
 }
 
 void mlc_net_refresh(mlc_net *net)
 {
     for (size_t i = 0; i < net->layer_count; i++)
-        net->layers[i].stale = net->layers[i].stale_back = true;
+        for (mlc_form form = 0; form < MLC_FORMS; form++) net->layers[i].stale[form] = true;
 }
 
 mlc_status mlc_net_prepare_training(mlc_net *net, mlc_error *error)
@@ -374,7 +375,7 @@ static mlc_status train_forward(mlc_net *net, const float *x, size_t n, size_t h
     if (!status) status = take_plan(net, n, h, w, true, &plan, error);
     if (status) return status;
     plan->key = key;
-    status = pack_for(net, plan, false, error);
+    status = pack_for(net, plan, MLC_FORWARD, error);
     if (!status) status = predict(net, plan, x, out, error);
     if (status) {
         give_plan(net, plan);
@@ -395,7 +396,8 @@ static mlc_status pack_before_reading(mlc_net *net, const mlc_plan *plan, mlc_er
     while (!status && !is_packed(net, plan)) {
         mlc_unlock(&net->lock);
         mlc_lock_write(&net->lock);
-        status = pack_for(net, plan, false, error);
+        status = pack_for(net, plan, MLC_FORWARD, error);
+        if (!status) status = pack_for(net, plan, MLC_TAPS, error);
         mlc_unlock(&net->lock);
         mlc_lock_read(&net->lock);
     }
@@ -468,7 +470,7 @@ mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t sh
                           "thread's in between");
     if (!status) {
         const mlc_slot *out = &net->training->grad[net->layer_count];
-        status = pack_for(net, net->training, true, error);
+        status = pack_for(net, net->training, MLC_BACK, error);
         if (!status && mlc_plan_put(net->training, out, gradient) &&
             mlc_plan_backward(net, net->training, accumulate)) {
             net->can_step = true;

@@ -45,7 +45,7 @@ static void step_layer(mlc_layer *layer, const mlc_hypers *hypers)
     if (layer->bias && layer->bias->trainable) step_param(layer->bias, hypers);
     if (!layer->weight || !layer->weight->trainable) return;
     step_param(layer->weight, hypers);
-    layer->stale = layer->stale_back = true;
+    for (mlc_form form = 0; form < MLC_FORMS; form++) layer->stale[form] = true;
 }
 
 /* A step is never stopped half way: it is short, and half of one is no state to return to. The

@@ -142,9 +142,12 @@ static int forward_end(const mlc_net *net, const mlc_plan *plan, size_t t)
     int end = t ? (int)t - 1 : 0;
     if (t == net->layer_count) end = (int)t;
     for (size_t i = t; i < net->layer_count; i++)
-        for (size_t k = 0; k < net->layers[i].input_count; k++)
-            if (net->layers[i].inputs[k] == t && forward_time(plan, i) > end)
-                end = forward_time(plan, i);
+        for (size_t k = 0; k < net->layers[i].input_count; k++) {
+            if (net->layers[i].inputs[k] != t) continue;
+            bool through = plan->fusion[i].read_through; /* then read by that layer's reader, too */
+            int time = through ? forward_end(net, plan, i + 1) : forward_time(plan, i);
+            if (time > end) end = time;
+        }
     return end;
 }
 

@@ -1,10 +1,11 @@
 #include "product.h"
 
-enum { BLOCK_PIXELS = 84, SEGMENT = 256 };
+enum { BLOCK_PIXELS = 84, SEGMENT = 256, FEW_BLOCKS = 16 };
 
 typedef struct {
     const mlc_product *product;
-    size_t pixels, block; /* pixels in all, and of a task */
+    size_t pixels, block;  /* pixels in all, and of a task */
+    size_t blocks, panels; /* how many blocks, and panels of a task */
 } product_job;
 
 size_t mlc_product_weights(size_t taps, size_t run, size_t columns)
@@ -36,19 +37,29 @@ static void prefetch_out(float *const *out, size_t count, size_t columns)
         for (size_t v = 0; v < columns; v += MLC_LANES) __builtin_prefetch(out[i] + v, 1);
 }
 
-/* One task: a block of pixels against every panel, so that the block's input stays in cache. */
-static void product_block(void *context, size_t index)
+static size_t block_count(const product_job *job, size_t first)
+{
+    return job->pixels - first < job->block ? job->pixels - first : job->block;
+}
+
+/* One task: a block of pixels against every panel, so that the block's input stays in cache; or
+ * against some of them. */
+static void product_task(void *context, size_t task)
 {
     const product_job *job = context;
     const mlc_product *p = job->product;
+    size_t index = task % job->blocks, from = task / job->blocks * job->panels;
     const float *in[BLOCK_PIXELS];
     float *out[BLOCK_PIXELS];
     size_t first = index * job->block, rows = mlc_kernel->tile_rows,
            panel = mlc_kernel->tile_columns;
-    size_t count = job->pixels - first < job->block ? job->pixels - first : job->block;
+    size_t count = block_count(job, first);
     addresses(p, first, count, in, out);
-    const float *weights = p->weights;
-    for (size_t column = 0; column < p->columns; column += panel) {
+    for (size_t i = 0; i < count; i++) out[i] += from * panel;
+    const float *weights = p->weights + from * p->taps * p->run * panel;
+    size_t all = p->columns,
+           end = (from + job->panels) * panel < all ? (from + job->panels) * panel : all;
+    for (size_t column = from * panel; column < end; column += panel) {
         size_t columns = p->columns - column < panel ? p->columns - column : panel;
         for (size_t i = 0; i < count; i += rows) {
             mlc_tile tile = {.in = in + i,
@@ -68,7 +79,15 @@ static void product_block(void *context, size_t index)
         for (size_t i = 0; i < count; i++) out[i] += panel;
         weights += p->taps * p->run * panel;
     }
-    if (p->finish) mlc_finish_chunk(p->finish, index, first, count);
+    if (p->finish && from == 0 && end == all) mlc_finish_chunk(p->finish, index, first, count);
+}
+
+/* A task after those of some panels each. */
+static void finish_task(void *context, size_t index)
+{
+    const product_job *job = context;
+    size_t first = index * job->block;
+    mlc_finish_chunk(job->product->finish, index, first, block_count(job, first));
 }
 
 /* A multiple of every instruction set's register rows, so that moments are the same on all of them;
@@ -89,8 +108,14 @@ size_t mlc_product_blocks(size_t pixels)
 bool mlc_product_run(const mlc_product *product)
 {
     product_job job = {.product = product, .pixels = product->n * product->h * product->w};
+    size_t panels = (product->columns + mlc_kernel->tile_columns - 1) / mlc_kernel->tile_columns;
     job.block = block_pixels(job.pixels);
-    if (!mlc_parallel_for(mlc_product_blocks(job.pixels), product_block, &job)) return false;
-    if (product->finish) mlc_finish_all(product->finish);
+    job.blocks = mlc_product_blocks(job.pixels);
+    job.panels = job.blocks < FEW_BLOCKS ? 1 : panels;
+    size_t parts = panels / job.panels; /* 1, or each panel */
+    if (!mlc_parallel_for(parts * job.blocks, product_task, &job)) return false;
+    if (!product->finish) return true;
+    if (parts > 1 && !mlc_parallel_for(job.blocks, finish_task, &job)) return false;
+    mlc_finish_all(product->finish);
     return true;
 }

@@ -10,7 +10,9 @@ enum {
     MAX_PARTS = 16,        /* partial sums of the weights' gradient, */
     PART_FLOATS = 5 << 19, /* and of all of them together: 10 MB */
     MAX_CHANNELS = 4096,
-    SEGMENT = 32 /* of the sums over channels, where nearly all of the rounding is */
+    SEGMENT = 32,    /* of the sums over channels, where nearly all of the rounding is */
+    FEW_TILES = 256, /* predictions of no more read packed weights, */
+    GROUP_TILES = 32 /* in groups of so many */
 };
 
 /* --- tiles ----------------------------------------------------------------------------------- */
@@ -117,12 +119,22 @@ static size_t v_point(size_t tiles, size_t channels) { return tiles * channels +
 static size_t m_point(size_t tiles, size_t blocks) { return tiles * blocks * BLOCK + PAD; }
 
 /* Fewer multiplications, but transforms and four times the weights: worth it for enough channels
- * to spread the transforms over, and enough tiles to spread the weights over. */
-bool mlc_winograd_pays(const mlc_tensor *in, const mlc_tensor *out)
+ * to spread the transforms over, and enough pixels to spread the weights over. */
+bool mlc_winograd_pays(const mlc_tensor *in, const mlc_tensor *out, bool train)
 {
-    bool padded = in->stride % MLC_LANES == 0 && out->stride % MLC_LANES == 0;
-    return padded && can_cut(in->h) && can_cut(in->w) && in->stride >= 32 && out->stride >= 32 &&
-           in->stride <= MAX_CHANNELS && out->stride <= MAX_CHANNELS && tile_count(in) >= 12;
+    size_t least = in->stride < out->stride ? in->stride : out->stride;
+    size_t most = in->stride < out->stride ? out->stride : in->stride;
+    size_t pixels = in->n * in->h * in->w;
+    if (in->stride % MLC_LANES || out->stride % MLC_LANES || least < 32 || most > MAX_CHANNELS ||
+        !can_cut(in->h) || !can_cut(in->w))
+        return false;
+    return tile_count(in) >= 12 || (!train && pixels >= 32 && least >= 128);
+}
+
+bool mlc_winograd_packs(const mlc_tensor *in, const mlc_tensor *out)
+{
+    size_t tiles = tile_count(in);
+    return tiles <= FEW_TILES && tiles <= 64 * blocks_of(out->stride);
 }
 
 /* --- weights --------------------------------------------------------------------------------- */
@@ -131,6 +143,7 @@ typedef struct {
     const mlc_winograd *job;
     float *u;
     size_t depth, columns; /* input and output channels as this product has them */
+    float *taps;
 } weights_job;
 
 /* The taps of MLC_LANES input channels from d0 and as many output channels from k0 on, of the
@@ -174,6 +187,24 @@ static void weights_task(void *context, size_t task)
         load_taps(w, task * MLC_LANES, k0, g);
         for (size_t d = 0; d < MLC_LANES; d++) put_weights(w, task * MLC_LANES + d, k0, g[d][0]);
     }
+}
+
+/* Where the packed taps of input channel d and output channels [k, k + MLC_LANES) are. */
+static size_t taps_at(size_t depth, size_t d, size_t k) { return (k * depth + d * MLC_LANES) * 9; }
+
+static void pack_task(void *context, size_t task)
+{
+    const weights_job *w = context;
+    size_t d = task * MLC_LANES;
+    for (size_t k = 0; k < w->columns; k += MLC_LANES)
+        load_taps(w, d, k, (float(*)[9][MLC_LANES])(w->taps + taps_at(w->depth, d, k)));
+}
+
+bool mlc_winograd_pack(const mlc_param *weight, size_t in_stride, size_t out_stride, float *taps)
+{
+    mlc_winograd job = {.weight = weight};
+    weights_job w = {.job = &job, .depth = in_stride, .columns = out_stride, .taps = taps};
+    return mlc_parallel_for(in_stride / MLC_LANES, pack_task, &w);
 }
 
 /* --- forward --------------------------------------------------------------------------------- */
@@ -396,21 +427,172 @@ static void forward_layout(const mlc_tensor *in, const mlc_tensor *out, forward_
     f->work_floats = POINTS * (f->v_point + f->m_point);
 }
 
+/* --- forward, few tiles ---------------------------------------------------------------------- */
+
+/* A photo alone: few tiles, and reading the weights is a good part of the work. Tiles are
+ * transformed first, in groups; a task is a group and a block of output channels. It makes U of a
+ * few input channels at a time in the cache, from packed weights, and uses it up: a quarter of U's
+ * memory is read, and U itself is nowhere. */
+typedef struct {
+    forward_job f; /* a worker's memory: M, then U */
+    float *v;
+    block group[FEW_TILES / GROUP_TILES];
+    size_t groups, step, u_point; /* step: input channels of U at a time */
+} few_job;
+
+static void few_layout(const mlc_tensor *in, few_job *w)
+{
+    forward_job *f = &w->f;
+    size_t all = tile_count(in);
+    w->groups = (all + GROUP_TILES - 1) / GROUP_TILES;
+    f->tiles = (all + w->groups - 1) / w->groups;
+    f->in_width = block_width(in->stride);
+    f->v_point = v_point(f->tiles, in->stride);
+    f->m_point = m_point(f->tiles, 1);
+    w->step = f->in_width > SEGMENT && f->in_width % SEGMENT == 0 ? SEGMENT : f->in_width;
+    w->u_point = u_point(w->step, BLOCK);
+    f->work_floats = POINTS * (f->m_point + w->u_point);
+}
+
+static size_t few_floats(const few_job *w, size_t depth)
+{
+    return depth + w->groups * POINTS * w->f.v_point;
+}
+
+static float *group_inputs(const few_job *w, size_t group)
+{
+    return w->v + group * POINTS * w->f.v_point;
+}
+
+/* A task of the first step: one tile. */
+static void few_inputs(void *context, size_t tile)
+{
+    const few_job *w = context;
+    const mlc_winograd *job = w->f.job;
+    size_t group = tile / w->f.tiles, i = tile % w->f.tiles;
+    transform_inputs(job->in, job->x, w->f.zero, &w->group[group], i, i + 1, group_inputs(w, group),
+                     w->f.tiles);
+}
+
+/* U of input channels [c, c + step) and the output channels of block k. */
+static void few_weights(const few_job *w, size_t c, size_t k, size_t columns, float *u)
+{
+    const mlc_winograd *job = w->f.job;
+    weights_job part = {.job = job, .u = u, .depth = w->step, .columns = BLOCK};
+    for (size_t i = 0; i < columns; i += MLC_LANES)
+        for (size_t d = 0; d < w->step; d++)
+            put_weights(&part, d, i, job->taps + taps_at(job->in->stride, c + d, k * BLOCK + i));
+}
+
+/* M += V U for the input channels [c, c + step) at point p and one panel. */
+static void few_multiply(const few_job *w, size_t group, size_t p, size_t c, const float *u,
+                         float *m, size_t columns, const float *later)
+{
+    const forward_job *f = &w->f;
+    size_t width = f->in_width, rows = mlc_kernel->tile_rows, from, to;
+    range(&w->group[group], p, &from, &to);
+    const float *v = group_inputs(w, group) + p * f->v_point + c / width * f->tiles * width +
+                     c % width,
+                *in[8];
+    float *out[8];
+    ptrdiff_t offset = 0;
+    for (size_t r = from, left = (to - from + rows - 1) / rows; left; left--, later = NULL) {
+        size_t count = (to - r) / left;
+        for (size_t i = 0; i < count; i++)
+            in[i] = v + (r + i) * width, out[i] = m + (r + i) * BLOCK;
+        mlc_tile tile = {.in = in,
+                         .out = out,
+                         .rows = count,
+                         .columns = columns,
+                         .offset = &offset,
+                         .taps = 1,
+                         .run = w->step,
+                         .weights = u,
+                         .segment = SEGMENT,
+                         .accumulate = c > 0,
+                         .ahead = count * width,
+                         .later = later};
+        mlc_kernel->gemm_tile(&tile);
+        r += count;
+    }
+}
+
+/* Of the packed weights that U is made from after input channel c, the part that the products of
+ * point p fetch. */
+static const float *next_taps(const few_job *w, size_t p, size_t c, size_t k, size_t columns)
+{
+    size_t depth = w->f.job->in->stride, runs = columns / MLC_LANES, parts = POINTS / runs;
+    if (c + w->step >= depth) return NULL;
+    return w->f.job->taps + taps_at(depth, c + w->step, k * BLOCK + p / parts * MLC_LANES) +
+           p % parts * w->step * 9 * MLC_LANES / parts;
+}
+
+/* A task of the second step: one block of output channels and one group. */
+static void few_task(void *context, size_t task)
+{
+    const few_job *w = context;
+    const forward_job *f = &w->f;
+    size_t k = task / w->groups, group = task % w->groups;
+    size_t depth = f->job->in->stride, rest = f->job->out->stride - k * BLOCK;
+    size_t columns = rest < BLOCK ? rest : BLOCK, panel = mlc_kernel->tile_columns;
+    float *m = f->work + mlc_worker() * f->work_floats, *u = m + POINTS * f->m_point;
+    for (size_t c = 0; c < depth; c += w->step) {
+        few_weights(w, c, k, columns, u);
+        for (size_t p = 0; p < POINTS; p++)
+            for (size_t i = 0; i < columns; i += panel)
+                few_multiply(w, group, p, c, u + p * w->u_point + i * w->step,
+                             m + p * f->m_point + i, columns - i < panel ? columns - i : panel,
+                             next_taps(w, p, c, k, columns));
+    }
+    transform_outputs(f, &w->group[group], 0, m, k, k + 1);
+}
+
+static bool run_few(const mlc_winograd *job)
+{
+    few_job w = {.f = {.job = job, .zero = job->scratch}};
+    few_layout(job->in, &w);
+    w.v = w.f.zero + job->in->stride;
+    w.f.work = w.v + w.groups * POINTS * w.f.v_point;
+    memset(w.f.zero, 0, job->in->stride * sizeof(float));
+    size_t all = tile_count(job->in), tasks = w.groups * blocks_of(job->out->stride);
+    for (size_t i = 0; i < w.groups; i++) {
+        size_t first = i * w.f.tiles;
+        make_block(job->in, first, all - first < w.f.tiles ? all - first : w.f.tiles, &w.group[i]);
+    }
+    return mlc_parallel_for(all, few_inputs, &w) &&
+           mlc_parallel_limit(tasks, job->workers, few_task, &w);
+}
+
+static bool few_scratch(const mlc_tensor *in, size_t workers, size_t *bytes)
+{
+    few_job w;
+    few_layout(in, &w);
+    return mlc_mul(workers, w.f.work_floats, bytes) &&
+           mlc_add(*bytes, few_floats(&w, in->stride), bytes) &&
+           mlc_mul(*bytes, sizeof(float), bytes);
+}
+
+/* --- forward, both --------------------------------------------------------------------------- */
+
 bool mlc_winograd_scratch(const mlc_tensor *in, const mlc_tensor *out, size_t workers,
                           size_t *bytes)
 {
     forward_job f;
-    size_t work, moments;
+    size_t work, moments, few = 0;
     forward_layout(in, out, &f);
-    return mlc_mul(workers, f.work_floats, &work) &&
-           mlc_add(work, POINTS * f.u_point + in->stride, &work) &&
-           mlc_mul(work, sizeof(float), bytes) &&
-           mlc_moments_bytes(forward_blocks(in, &f), out->stride, &moments) &&
-           mlc_add(*bytes, moments, bytes);
+    if (mlc_winograd_packs(in, out) && !few_scratch(in, workers, &few)) return false;
+    bool fits = mlc_mul(workers, f.work_floats, &work) &&
+                mlc_add(work, POINTS * f.u_point + in->stride, &work) &&
+                mlc_mul(work, sizeof(float), bytes) &&
+                mlc_moments_bytes(forward_blocks(in, &f), out->stride, &moments) &&
+                mlc_add(*bytes, moments, bytes);
+    if (fits && few > *bytes) *bytes = few;
+    return fits;
 }
 
 bool mlc_winograd_run(const mlc_winograd *job)
 {
+    if (job->taps) return run_few(job);
     forward_job f = {.job = job, .u = job->scratch};
     forward_layout(job->in, job->out, &f);
     f.zero = f.u + POINTS * f.u_point;
@@ -418,7 +600,7 @@ bool mlc_winograd_run(const mlc_winograd *job)
     f.work = f.zero + job->in->stride;
     f.moments = mlc_moments_in(f.work + job->workers * f.work_floats, blocks, job->out->stride);
     memset(f.zero, 0, job->in->stride * sizeof(float));
-    weights_job w = {job, f.u, job->in->stride, job->out->stride};
+    weights_job w = {job, f.u, job->in->stride, job->out->stride, NULL};
     if (!mlc_parallel_for(w.depth / MLC_LANES, weights_task, &w) ||
         !mlc_parallel_limit(blocks, job->workers, forward_task, &f))
         return false;

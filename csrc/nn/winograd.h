@@ -9,15 +9,23 @@
 
 #include "layer.h"
 
-/* Whether a map can be cut so and the algorithm is the faster one: a matter of shape alone. */
-bool mlc_winograd_pays(const mlc_tensor *in, const mlc_tensor *out);
+/* Whether a map can be cut so and the algorithm is the faster one, a matter of shape alone. It
+ * pays sooner in a prediction than in training, and never later. */
+bool mlc_winograd_pays(const mlc_tensor *in, const mlc_tensor *out, bool train);
+
+/* Whether a prediction has so few tiles that it reads packed weights. */
+bool mlc_winograd_packs(const mlc_tensor *in, const mlc_tensor *out);
+
+/* [MLC_LANES output channels][input channel][tap][output channel]. */
+bool mlc_winograd_pack(const mlc_param *weight, size_t in_stride, size_t out_stride, float *taps);
 
 typedef struct {
     const mlc_tensor *in, *out; /* of one n, h and w; their halos are not read */
     const float *x;
     float *y;
     const mlc_param *weight;
-    bool turned; /* backward: the weights' taps and channels change sides */
+    const float *taps; /* as mlc_winograd_pack wrote them, to be read instead; NULL: none */
+    bool turned;       /* backward: the weights' taps and channels change sides */
     bool accumulate;
     const mlc_epilogue *epilogue;
     float *scratch;

@@ -353,7 +353,7 @@ class _Buffers:
 
 def _ahead(function, chunks, num_workers):
     """Yield the list of `function`'s values for every chunk, working ahead in threads."""
-    if not num_workers:
+    if not num_workers or sum(map(len, chunks)) == 1:  # to start a thread takes a while
         for chunk in chunks:
             yield [function(position) for position in chunk]
         return
