@@ -1,37 +1,24 @@
-"""Metrics: how good the labels are, as functions of arrays and as columns of the epoch table.
+"""What a Learner takes as metrics: the columns of the epoch table.
 
-A function takes whole arrays. A `Metric` gathers over the batches of a validation pass: it is
-handed the learner after each batch and reads its `pred` (logits) and `y`. Functions given to a
-learner are wrapped in `AvgMetric`.
+A `Metric` gathers over the batches of a validation pass: it is handed the learner after each batch
+and reads its `pred` (logits) and `y`. Functions given to a learner are wrapped in `AvgMetric`.
 """
 
-import warnings
 from functools import partial
-from types import NoneType
 
 import numpy as np
 
 from mlclassify import _core
-from mlclassify.arrays import as_array, as_float32, as_matrix, as_uint8_mask, refuse
-from mlclassify.checks import check_function
+from mlclassify.arrays import as_float32, as_uint8_mask, refuse
+from mlclassify.checks import check_choice, check_function
+from mlclassify.metrics.ranking import (
+    average_precision_score,
+    averaged,
+    label_precisions,
+    warn_absent,
+)
 from mlclassify.tensor import Tensor, TensorBase
 from mlclassify.thresholds import check_thresh
-
-__all__ = [
-    "APScoreMulti",
-    "AccumMetric",
-    "AvgMetric",
-    "MLClassifyWarning",
-    "Metric",
-    "accuracy_multi",
-    "average_precision_score",
-    "make_metric",
-    "unique_names",
-]
-
-
-class MLClassifyWarning(UserWarning):
-    """Something that this library thinks its user should know."""
 
 
 def accuracy_multi(inp, targ, thresh=0.5, sigmoid=True):
@@ -96,95 +83,6 @@ def _cuts(fn, thresh, sigmoid):
     cuts = as_float32("thresh", fn, thresh)
     refuse(np.isnan(cuts), "thresh", fn, "not be NaN", cuts)
     return cuts
-
-
-def average_precision_score(y_true, y_score, average="macro", absent="zero"):
-    """Return the average precision of a ranking, sum of (R_n - R_(n-1)) P_n, ties as one step.
-
-    The arguments stand as in scikit-learn's function of this name, and the numbers are its.
-
-    Parameters
-    ----------
-    y_true : array_like (N, L) or (N,)
-        0 and 1.
-    y_score : array_like of the same shape
-        Higher means more likely; logits and probabilities rank alike.
-    average : "macro" or None
-        The mean over labels, or one number for each.
-    absent : "zero" or "skip"
-        What a label without a positive counts: 0 as in scikit-learn, with a warning; or nothing
-        (NaN where `average` is None).
-
-    Returns
-    -------
-    float, or float64 (L,) where `average` is None
-
-    Examples
-    --------
-    >>> average_precision_score([0, 1, 1, 0], [0.1, 0.9, 0.4, 0.6])
-    0.8333333333333333
-    """
-    fn = "average_precision_score"
-    precisions = label_precisions(y_true, y_score, average, absent)
-    missing = np.flatnonzero(np.isnan(precisions))
-    if absent == "zero" and len(missing):
-        _warn_absent(fn, [str(i) for i in missing], stacklevel=3)
-    return _averaged(precisions, average, absent)
-
-
-def label_precisions(y_true, y_score, average="macro", absent="zero"):
-    """Check the arguments of `average_precision_score`; float64 (L,), NaN without a positive."""
-    fn = "average_precision_score"
-    _check_choice(fn, "average", average, ("macro", None))
-    _check_choice(fn, "absent", absent, ("zero", "skip"))
-    targets = as_uint8_mask("y_true", fn, y_true, strict=True)
-    scores = _ranks(as_array("y_score", fn, y_score))
-    if scores.shape != targets.shape:
-        raise ValueError(
-            f"{fn}: `y_score` must have the shape of `y_true`, got {scores.shape} "
-            f"for {targets.shape}"
-        )
-    scores = as_matrix("y_score", fn, scores)
-    refuse(np.isnan(scores), "y_score", fn, "not be NaN", scores)
-    out = np.empty(scores.shape[1])
-    _core.average_precision(scores, targets.reshape(scores.shape), out)
-    return out
-
-
-def _ranks(scores):
-    """Return scores that float32 would merge as their ranks, which it can tell apart."""
-    if scores.dtype in (np.float32, np.float16, bool) or np.isnan(scores).any():
-        return scores
-    with np.errstate(over="ignore"):
-        if (scores.astype(np.float32) == scores).all():
-            return scores
-    columns = scores.reshape(len(scores), -1)
-    ranks = [np.unique(column, return_inverse=True)[1] for column in columns.T]
-    return np.stack(ranks, axis=1).reshape(scores.shape)
-
-
-def _check_choice(fn, name, value, choices):
-    if not isinstance(value, (str, NoneType)) or value not in choices:
-        options = " or ".join(repr(c) for c in choices)
-        raise ValueError(f"{fn}: `{name}` must be {options}, got {value!r}")
-
-
-def _averaged(precisions, average, absent):
-    if absent == "zero":
-        precisions = np.nan_to_num(precisions)
-    if average is None:
-        return precisions
-    present = precisions[~np.isnan(precisions)]
-    return float(present.mean()) if len(present) else float("nan")
-
-
-def _warn_absent(fn, names, stacklevel):
-    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-    warnings.warn(
-        f"{fn}: no photo here has the labels {shown}; each counts 0 in the mean. "
-        "absent='skip' leaves them out",
-        MLClassifyWarning, stacklevel=stacklevel,
-    )
 
 
 class Metric:
@@ -278,7 +176,7 @@ class AccumMetric(Metric):
 
     def __init__(self, func, activation="no", thresh=None, flatten=True, invert_arg=False,
                  name=None, **kwargs):
-        _check_choice("AccumMetric", "activation", activation, ("no", "sigmoid"))
+        check_choice("AccumMetric", "activation", activation, ("no", "sigmoid"))
         self.func, self.activation = check_function("AccumMetric", "func", func), activation
         self.thresh = None if thresh is None else _cuts("AccumMetric", thresh, sigmoid=False)
         self.flatten, self.invert_arg, self.kwargs = flatten, invert_arg, kwargs
@@ -344,8 +242,8 @@ class APScoreMulti(AccumMetric):
     """
 
     def __init__(self, sigmoid=False, average="macro", absent="zero"):
-        _check_choice("APScoreMulti", "average", average, ("macro", None))
-        _check_choice("APScoreMulti", "absent", absent, ("zero", "skip"))
+        check_choice("APScoreMulti", "average", average, ("macro", None))
+        check_choice("APScoreMulti", "absent", absent, ("zero", "skip"))
         super().__init__(average_precision_score, "sigmoid" if sigmoid else "no", flatten=False)
         self.kwargs = {"average": average, "absent": absent}
         self._reported, self._vocab = set(), None
@@ -360,8 +258,8 @@ class APScoreMulti(AccumMetric):
         if self.kwargs["absent"] == "zero" and missing:
             self._reported |= missing
             names = [str(self._vocab[i] if self._vocab else i) for i in sorted(missing)]
-            _warn_absent(self.name, names, stacklevel=4)
-        return _averaged(precisions, **self.kwargs)
+            warn_absent(self.name, names, stacklevel=4)
+        return averaged(precisions, **self.kwargs)
 
 
 def function_name(func):

@@ -1,0 +1,29 @@
+"""Metrics: how good the labels are, as functions of arrays and as columns of the epoch table.
+
+`decisions` judges labels that were decided, `ranking` the scores before that, `columns` holds what
+a Learner takes.
+"""
+
+from mlclassify.checks import MLClassifyWarning
+from mlclassify.metrics.columns import (
+    AccumMetric,
+    APScoreMulti,
+    AvgMetric,
+    Metric,
+    accuracy_multi,
+    make_metric,
+    unique_names,
+)
+from mlclassify.metrics.ranking import average_precision_score
+
+__all__ = [
+    "APScoreMulti",
+    "AccumMetric",
+    "AvgMetric",
+    "MLClassifyWarning",
+    "Metric",
+    "accuracy_multi",
+    "average_precision_score",
+    "make_metric",
+    "unique_names",
+]

@@ -1,0 +1,1 @@
+"""Metrics of decisions: labels predicted or not, against labels present or not."""
