@@ -14,6 +14,18 @@ from mlclassify.metrics.columns import (
     make_metric,
     unique_names,
 )
+from mlclassify.metrics.decisions import (
+    accuracy_score,
+    brier_score_loss,
+    f1_score,
+    fbeta_score,
+    hamming_loss,
+    jaccard_score,
+    matthews_corrcoef,
+    multilabel_confusion_matrix,
+    precision_score,
+    recall_score,
+)
 from mlclassify.metrics.ranking import average_precision_score
 
 __all__ = [
@@ -23,7 +35,17 @@ __all__ = [
     "MLClassifyWarning",
     "Metric",
     "accuracy_multi",
+    "accuracy_score",
     "average_precision_score",
+    "brier_score_loss",
+    "f1_score",
+    "fbeta_score",
+    "hamming_loss",
+    "jaccard_score",
     "make_metric",
+    "matthews_corrcoef",
+    "multilabel_confusion_matrix",
+    "precision_score",
+    "recall_score",
     "unique_names",
 ]
