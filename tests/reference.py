@@ -133,10 +133,11 @@ def weigh_labels(targets, decided, weights):
 
 
 def rank_edges(bits):
-    """The numbers between the bins of ranks, that below the first included, ascending: the floats
-    whose rank has zeros but in its upper bits. NaN where that is no number."""
-    ranks = np.arange(1 << bits, dtype=np.uint64) << np.uint64(32 - bits)
-    pattern = np.where(ranks >> np.uint64(31), ranks ^ np.uint64(1 << 31), ~ranks)
+    """The number below each bin, ascending: the floats with zeros but in their upper bits. NaN
+    where that is no number."""
+    places = (np.arange(1 << bits) << (32 - bits)) - 2**31
+    pattern = np.where(places < 0, 2**31 - places, places)
+    pattern[0] = 2**32 - 1
     return pattern.astype(np.uint32).view(np.float32)
 
 

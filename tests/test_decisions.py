@@ -86,7 +86,8 @@ def test_the_others_are_scikit_learns(rng, weighted):
 def test_matthews_by_label_and_of_all_cells(rng):
     y, p = draw(rng)
     weight = rng.random(len(y))
-    want = [scikit_learns("matthews_corrcoef", a, b, sample_weight=weight) for a, b in zip(y.T, p.T)]
+    want = [scikit_learns("matthews_corrcoef", a, b, sample_weight=weight)
+            for a, b in zip(y.T, p.T)]
     got = matthews_corrcoef(y, p, average=None, sample_weight=weight)
     np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-15)
     assert matthews_corrcoef(y, p, average="macro", sample_weight=weight) == pytest.approx(

@@ -56,7 +56,7 @@ INNER_STOREYS = {
         {"samples"},
     ],
     "metrics": [
-        {"ranking", "decisions"},
+        {"ranking", "decisions", "streaming"},
         {"columns"},
     ],
 }

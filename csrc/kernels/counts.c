@@ -78,15 +78,18 @@ static void weigh_labels(const uint8_t *targets, const uint8_t *decided, const d
 }
 
 /* Histograms of `width` labels of (rows, labels) matrices: counts[(l << bits | bin) * 2 + target]
- * += 1, where a bin is the upper `bits` bits of the rank below the score's. So a bin of ranks is
- * open below and closed above: a score is above the number between two bins, strictly, where it
- * lies in the upper one. Scores are not NaN. */
+ * += 1. Bins are cut where all but the upper `bits` bits of a float are 0, are open below and
+ * closed above: a score is above such a cut, strictly, where it lies in a bin above it. Scores are
+ * not NaN. */
 static void count_ranks(const float *scores, const uint8_t *targets, size_t rows, size_t labels,
                         size_t width, size_t bits, int64_t *counts)
 {
     for (size_t i = 0; i < rows; i++, scores += labels, targets += labels)
         for (size_t l = 0; l < width; l++) {
-            size_t bin = (mlc_rank_of(scores[l]) - 1) >> (32 - bits);
+            uint32_t rank = mlc_rank_of(scores[l]);
+            /* Ranks of negatives, which are complements, end with a cut; the others begin with
+             * one, and move down. */
+            size_t bin = (rank - (rank >> 31)) >> (32 - bits);
             counts[(l << bits | bin) * 2 + (targets[l] != 0)]++;
         }
 }

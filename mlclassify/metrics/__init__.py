@@ -1,7 +1,7 @@
 """Metrics: how good the labels are, as functions of arrays and as columns of the epoch table.
 
-`decisions` judges labels that were decided, `ranking` the scores before that, `columns` holds what
-a Learner takes.
+`decisions` judges labels that were decided, `ranking` the scores before that, `streaming` both in
+bounded memory; `columns` holds what a Learner takes.
 """
 
 from mlclassify.checks import MLClassifyWarning
@@ -27,13 +27,16 @@ from mlclassify.metrics.decisions import (
     recall_score,
 )
 from mlclassify.metrics.ranking import average_precision_score
+from mlclassify.metrics.streaming import Bounded, StreamingScores
 
 __all__ = [
     "APScoreMulti",
     "AccumMetric",
     "AvgMetric",
+    "Bounded",
     "MLClassifyWarning",
     "Metric",
+    "StreamingScores",
     "accuracy_multi",
     "accuracy_score",
     "average_precision_score",
