@@ -4,13 +4,31 @@ A `Metric` gathers over the batches of a validation pass: it is handed the learn
 and reads its `pred` (logits) and `y`. Functions given to a learner are wrapped in `AvgMetric`.
 """
 
+import inspect
 from functools import partial
 
 import numpy as np
 
 from mlclassify import _core
-from mlclassify.arrays import as_float32, as_uint8_mask, refuse
+from mlclassify.arrays import as_float32, as_matrix, as_uint8_mask, refuse
 from mlclassify.checks import check_choice, check_function
+from mlclassify.metrics.decisions import (
+    AVERAGES,
+    Counts,
+    average_ratio,
+    check_beta,
+    check_columns,
+    check_weights,
+    check_zero_division,
+    count_labels,
+    count_photos,
+    fbeta_parts,
+    hamming_of,
+    jaccard_parts,
+    matthews_of,
+    precision_parts,
+    recall_parts,
+)
 from mlclassify.metrics.ranking import (
     average_precision_score,
     averaged,
@@ -88,10 +106,12 @@ def _cuts(fn, thresh, sigmoid):
 class Metric:
     """What a column of the epoch table is computed by.
 
-    A subclass has `reset`, `accumulate`, and the properties `name` and `value`.
+    A subclass has `reset`, `accumulate`, and the properties `name` and `value`; `thresh` is what
+    it decides by, None where it does not decide.
     """
 
     name = "metric"
+    thresh = None
 
     def reset(self):
         """Forget everything, before a validation pass."""
@@ -136,6 +156,16 @@ class AvgMetric(Metric):
     @property
     def value(self):
         return self._total / self._count if self._count else None
+
+    @property
+    def thresh(self):
+        """The argument `thresh` of the function, as it is bound or by default."""
+        try:
+            argument = inspect.signature(self.func).parameters.get("thresh")
+        except ValueError:  # a builtin without a signature
+            return None
+        known = argument is not None and argument.default is not inspect.Parameter.empty
+        return argument.default if known else None
 
     @property
     def name(self):
@@ -260,6 +290,289 @@ class APScoreMulti(AccumMetric):
             names = [str(self._vocab[i] if self._vocab else i) for i in sorted(missing)]
             warn_absent(self.name, names, stacklevel=4)
         return averaged(precisions, **self.kwargs)
+
+
+class BatchedMetric(Metric):
+    """What the metrics below share: thresholds, columns and weights; sums instead of predictions.
+
+    A subclass has `_add`, which takes in the scores, targets and weights of a batch.
+    """
+
+    def __init__(self, thresh, sigmoid, labels, sample_weight):
+        own = type(self).__name__
+        self.thresh = None if thresh is None else _cuts(own, thresh, sigmoid)
+        self.sigmoid = sigmoid
+        self.labels = None if labels is None else check_columns(own, labels)
+        self.sample_weight = check_weights(own, sample_weight)
+        self.reset()
+
+    def reset(self):
+        self._photos, self._sums = 0, None
+
+    def accumulate(self, learn):
+        own = type(self).__name__
+        scores = as_matrix("pred", own, learn.pred)
+        targets = as_uint8_mask("y", own, learn.y, strict=True).reshape(scores.shape)
+        refuse(np.isnan(scores), "pred", own, "not be NaN", scores)
+        if self.sigmoid:
+            _core.sigmoid(scores, scores := np.empty_like(scores))
+        if self.thresh is not None:
+            if self.thresh.shape not in ((), (1,), scores.shape[1:]):
+                raise ValueError(f"{own}: `thresh` must be a number or have shape "
+                                 f"{scores.shape[1:]}, got {self.thresh.shape}")
+            scores = (scores > self.thresh).view(np.uint8)
+        if self.labels is not None:
+            columns = check_columns(own, self.labels, scores.shape[1])
+            scores, targets = (np.ascontiguousarray(x[:, columns]) for x in (scores, targets))
+        end = self._photos + len(scores)
+        weights = None if self.sample_weight is None else self.sample_weight[self._photos : end]
+        if weights is not None and len(weights) < len(scores):
+            self._refuse_weights(f"at least {end}")
+        self._photos = end
+        self._add(scores, targets, weights)
+
+    def _check_weights_used_up(self):
+        if self.sample_weight is not None and len(self.sample_weight) != self._photos:
+            self._refuse_weights(self._photos)
+
+    def _refuse_weights(self, photos):
+        raise ValueError(
+            f"{type(self).__name__}: `sample_weight` must have one number for each photo of the "
+            f"validation pass ({photos}), got {len(self.sample_weight)}"
+        )
+
+    def _options(self):
+        """Return what tells apart two metrics of one class."""
+        return {} if self.thresh is None else {"thresh": self.thresh}
+
+    @property
+    def long_name(self):
+        inside = ", ".join(f"{k}={_brief(v)}" for k, v in self._options().items())
+        return f"{self.name}({inside})" if inside else self.name
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.long_name})"
+
+
+class DecisionMetric(BatchedMetric):
+    """A metric of decisions, which keeps counts: three numbers a label.
+
+    A subclass has `name` and `_of(counts)`.
+    """
+
+    def _add(self, decided, targets, weights):
+        # A batch may weigh nothing, which only a whole pass may not.
+        counts = count_labels(targets, decided, weights)
+        self._sums = counts if self._sums is None else Counts(
+            *(a + b for a, b in zip(self._sums, counts)))
+
+    @property
+    def value(self):
+        if self._sums is None:
+            return None
+        self._check_weights_used_up()
+        return self._of(self._sums)
+
+
+class RatioMetric(DecisionMetric):
+    """Metrics with the averages of `f1_score`; a subclass has `name` and `_parts()`."""
+
+    def __init__(self, thresh=0.5, sigmoid=True, labels=None, pos_label=1, average="macro",
+                 sample_weight=None, zero_division=0):
+        own = type(self).__name__
+        if pos_label != 1:
+            raise ValueError(f"{own}: `pos_label` must be 1, for labels are present or not, got "
+                             f"{pos_label!r}")
+        self.average = check_choice(own, "average", average, AVERAGES)
+        self.zero_division = check_zero_division(own, zero_division)
+        super().__init__(thresh, sigmoid, labels, sample_weight)
+
+    def _add(self, decided, targets, weights):
+        if self.average != "samples":
+            super()._add(decided, targets, weights)
+            return
+        counts = count_photos(targets, decided)
+        self._sums = counts if self._sums is None else Counts(
+            *(np.concatenate(pair) for pair in zip(self._sums[:3], counts)), counts.total)
+
+    def _of(self, counts):
+        weights = self.sample_weight if self.average == "samples" else None
+        return average_ratio(self._parts(), counts, self.average, self.zero_division, weights)
+
+    def _options(self):
+        return {**super()._options(), "average": self.average}
+
+
+class F1ScoreMulti(RatioMetric):
+    """`f1_score` of a validation pass; "samples" keeps three numbers a photo, the rest a label.
+
+    Parameters
+    ----------
+    thresh : float or array_like (L,)
+        A label is predicted where its probability (logit, without `sigmoid`) is above it.
+    sigmoid : bool
+        Whether to make probabilities of the logits first.
+    labels : array_like of int, optional
+        Only these columns count.
+    pos_label : 1
+        What a present label is; labels are present or not, so nothing else is taken.
+    average, zero_division
+        As in `f1_score`.
+    sample_weight : array_like (N,), optional
+        A weight for each photo of a validation pass.
+    """
+
+    name = "f1_score"
+
+    def _parts(self):
+        return fbeta_parts(1.0)
+
+
+class PrecisionMulti(RatioMetric):
+    """`precision_score` of a validation pass.
+
+    Parameters
+    ----------
+    thresh, sigmoid, labels, pos_label, average, sample_weight, zero_division
+        As for `F1ScoreMulti`.
+    """
+
+    name = "precision_score"
+
+    def _parts(self):
+        return precision_parts
+
+
+class RecallMulti(RatioMetric):
+    """`recall_score` of a validation pass.
+
+    Parameters
+    ----------
+    thresh, sigmoid, labels, pos_label, average, sample_weight, zero_division
+        As for `F1ScoreMulti`.
+    """
+
+    name = "recall_score"
+
+    def _parts(self):
+        return recall_parts
+
+
+class JaccardMulti(RatioMetric):
+    """`jaccard_score` of a validation pass.
+
+    Parameters
+    ----------
+    thresh, sigmoid, labels, pos_label, average, sample_weight, zero_division
+        As for `F1ScoreMulti`.
+    """
+
+    name = "jaccard_score"
+
+    def _parts(self):
+        return jaccard_parts
+
+
+class FBetaMulti(RatioMetric):
+    """`fbeta_score` of a validation pass.
+
+    Parameters
+    ----------
+    beta : float
+        How much more recall weighs than precision.
+    thresh, sigmoid, labels, pos_label, average, sample_weight, zero_division
+        As for `F1ScoreMulti`.
+    """
+
+    name = "fbeta_score"
+
+    def __init__(self, beta, thresh=0.5, sigmoid=True, labels=None, pos_label=1, average="macro",
+                 sample_weight=None, zero_division=0):
+        self.beta = check_beta("FBetaMulti", beta)
+        super().__init__(thresh, sigmoid, labels, pos_label, average, sample_weight, zero_division)
+
+    def _parts(self):
+        return fbeta_parts(self.beta)
+
+    def _options(self):
+        return {"beta": self.beta, **super()._options()}
+
+
+class HammingLossMulti(DecisionMetric):
+    """`hamming_loss` of a validation pass.
+
+    Parameters
+    ----------
+    thresh, sigmoid, labels, sample_weight
+        As for `F1ScoreMulti`.
+    """
+
+    name = "hamming_loss"
+
+    def __init__(self, thresh=0.5, sigmoid=True, labels=None, sample_weight=None):
+        super().__init__(thresh, sigmoid, labels, sample_weight)
+
+    def _of(self, counts):
+        return hamming_of(counts)
+
+
+class MatthewsCorrCoefMulti(DecisionMetric):
+    """`matthews_corrcoef` of a validation pass, of all cells as one table.
+
+    Parameters
+    ----------
+    thresh, sigmoid, sample_weight
+        As for `F1ScoreMulti`.
+    average : "micro", "macro" or None
+        As in `matthews_corrcoef`.
+    """
+
+    name = "matthews_corrcoef"
+
+    def __init__(self, thresh=0.5, sigmoid=True, sample_weight=None, average="micro"):
+        self.average = check_choice("MatthewsCorrCoefMulti", "average", average,
+                                    ("micro", "macro", None))
+        super().__init__(thresh, sigmoid, None, sample_weight)
+
+    def _of(self, counts):
+        return matthews_of(counts, self.average)
+
+    def _options(self):
+        return {**super()._options(), "average": self.average}
+
+
+class BrierScoreMulti(BatchedMetric):
+    """`brier_score_loss` of a validation pass, the mean over labels.
+
+    Parameters
+    ----------
+    thresh : float or array_like (L,), optional
+        Judge decisions instead of probabilities, which gives the Hamming loss.
+    sigmoid : bool
+        Whether to make probabilities of the logits first.
+    sample_weight : array_like (N,), optional
+        As for `F1ScoreMulti`.
+    """
+
+    name = "brier_score_loss"
+
+    def __init__(self, thresh=None, sigmoid=True, sample_weight=None):
+        super().__init__(thresh, sigmoid, None, sample_weight)
+
+    def _add(self, probs, targets, weights):
+        outside = (probs < 0) | (probs > 1)
+        refuse(outside, "pred", "BrierScoreMulti", "lie in [0, 1] where `sigmoid` is False", probs)
+        errors = ((probs.astype(np.float64) - targets) ** 2).mean(axis=1)
+        weights = np.ones(len(errors)) if weights is None else weights
+        total, weight = self._sums or (0.0, 0.0)
+        self._sums = total + float((errors * weights).sum()), weight + float(weights.sum())
+
+    @property
+    def value(self):
+        if self._sums is None:
+            return None
+        self._check_weights_used_up()
+        return self._sums[0] / self._sums[1]
 
 
 def function_name(func):
