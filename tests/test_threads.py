@@ -75,6 +75,7 @@ def test_losses_and_metrics_have_the_same_bits_for_any_number_of_threads(rng):
     t = (rng.random(x.shape) < 0.3).astype(np.float32)
     scores = np.round(x, 1)
     truth, decided = t.astype(np.uint8), (x > 0.5).astype(np.uint8)
+    many = np.tile(truth, 40), np.tile(decided, 40)  # more cells than one chunk of counts
 
     def run():
         grad, loss, ap, p = np.empty_like(x), np.empty_like(x), np.empty(7), np.empty_like(x)
@@ -82,11 +83,12 @@ def test_losses_and_metrics_have_the_same_bits_for_any_number_of_threads(rng):
         _core.average_precision(scores, truth, ap)
         _core.sigmoid(x, p)
         count = _core.accuracy_count(p, truth, np.full(7, 0.5, np.float32))
-        labels, photos = np.empty((3, 7), np.int64), np.empty((3, 9001), np.int64)
-        weighed, histogram = np.empty((3, 7)), np.zeros((7, 1 << 9, 2), np.int64)
-        _core.label_counts(truth, decided, labels)
-        _core.row_counts(truth, decided, photos)
-        _core.label_weights(truth, decided, np.linspace(0, 1, 9001), weighed)
+        labels, photos = np.empty((3, 280), np.int64), np.empty((3, 9001), np.int64)
+        weighed, histogram = np.empty((3, 280)), np.zeros((7, 1 << 9, 2), np.int64)
+        _core.label_counts(*many, labels)
+        _core.row_counts(*many, photos)
+        _core.label_weights(*many, np.linspace(0, 1, 9001), weighed)
+        assert labels[0].sum() == photos[0].sum() == many[0][many[1] != 0].sum()
         _core.rank_histogram(scores, truth, histogram)
         _core.histogram_ranking(histogram, ranking := np.empty((7, 6)))
         found = [labels, photos, weighed, histogram, ranking]
