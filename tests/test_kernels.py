@@ -56,12 +56,12 @@ PROTOTYPES = {
     "relu_backward": (P, P, P, Z, C.c_int),
     "add_into": (P, P, Z),
     "dropout": (P, P, Z, Key, F, C.c_int),
-    "bce": (C.POINTER(Bce), Z, Z, P),
-    "count_equal": (P, P, P, Z, Z, P),
     "count_labels": (P, P, Z, Z, P),
     "count_rows": (P, P, Z, Z, P, Z),
     "weigh_labels": (P, P, P, Z, Z, P),
     "count_ranks": (P, P, Z, Z, Z, Z, P),
+    "bce": (C.POINTER(Bce), Z, Z, P),
+    "count_equal": (P, P, P, Z, Z, P),
     "sort_descending": (P, P, Z),
     "gemm_tile": (C.POINTER(Tile),),
     "gemm_outer": (C.POINTER(Outer),),
@@ -440,18 +440,6 @@ def test_bce_without_outputs_gives_the_sum(isa, guarded):
 
 # --- counts, sort
 
-@each_edge
-@each_isa
-def test_counts_are_exact(isa, edge, guarded):
-    for labels in lengths(isa):
-        scores, thresh = draw(edge, (3, labels)), draw("random", labels, "thresh")
-        thresh[: labels // 2] = scores[1, : labels // 2]  # equal is not above
-        targets = guarded(np.random.default_rng(0).choice([0, 1, 2, 255], (3, labels)), np.uint8)
-        count = guarded([7], np.int64)
-        call(isa, "count_equal", guarded(scores), targets, guarded(thresh), 3, labels, count)
-        assert count[0] == 7 + reference.count_equal(scores, targets, thresh)
-
-
 def decisions(rows, labels):
     rng = np.random.default_rng(rows * 1000 + labels)
     return (rng.choice([0, 1, 2, 255], (rows, labels), p=(0.5, 0.3, 0.1, 0.1)) for _ in range(2))
@@ -495,6 +483,18 @@ def test_ranks_are_counted_in_bins_open_below(isa, edge, width, guarded):
         call(isa, "count_ranks", held, wanted, 60, 9, width, n, counts)
         want = reference.count_ranks(scores[:, :width], targets[:, :width], n)
         np.testing.assert_array_equal(counts, 3 + want)
+
+
+@each_edge
+@each_isa
+def test_counts_are_exact(isa, edge, guarded):
+    for labels in lengths(isa):
+        scores, thresh = draw(edge, (3, labels)), draw("random", labels, "thresh")
+        thresh[: labels // 2] = scores[1, : labels // 2]  # equal is not above
+        targets = guarded(np.random.default_rng(0).choice([0, 1, 2, 255], (3, labels)), np.uint8)
+        count = guarded([7], np.int64)
+        call(isa, "count_equal", guarded(scores), targets, guarded(thresh), 3, labels, count)
+        assert count[0] == 7 + reference.count_equal(scores, targets, thresh)
 
 
 @each_isa
