@@ -420,6 +420,14 @@ class F1ScoreMulti(RatioMetric):
         As in `f1_score`.
     sample_weight : array_like (N,), optional
         A weight for each photo of a validation pass.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> metric = F1ScoreMulti(thresh=0.5)
+    >>> metric.accumulate(SimpleNamespace(pred=[[2.0, -1.0]], y=[[1, 0]]))
+    >>> metric.name, metric.value
+    ('f1_score', 0.5)
     """
 
     name = "f1_score"
