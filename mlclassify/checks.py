@@ -10,6 +10,10 @@ import re
 from pathlib import Path
 
 
+class MLClassifyWarning(UserWarning):
+    """Something that this library thinks its user should know."""
+
+
 def check_whole(function, name, value, at_least):
     """Return `value` as an int that is not below `at_least`.
 
@@ -74,6 +78,22 @@ def check_function(function, name, value):
     """
     if not callable(value):
         raise TypeError(f"{function}: `{name}` must be a function, got {value!r}")
+    return value
+
+
+def check_choice(function, name, value, choices):
+    """Return `value`, which is one of `choices`: strings, or None.
+
+    Examples
+    --------
+    >>> check_choice("AccumMetric", "activation", "relu", ("no", "sigmoid"))
+    Traceback (most recent call last):
+    ...
+    ValueError: AccumMetric: `activation` must be 'no' or 'sigmoid', got 'relu'
+    """
+    if not isinstance(value, (str, type(None))) or value not in choices:
+        options = " or ".join(repr(c) for c in choices)
+        raise ValueError(f"{function}: `{name}` must be {options}, got {value!r}")
     return value
 
 

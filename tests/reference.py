@@ -112,6 +112,48 @@ def count_equal(scores, targets, thresh):
     )
 
 
+def _both_there_decided(targets, decided):
+    t, d = np.asarray(targets) != 0, np.asarray(decided) != 0
+    return np.stack([t & d, t, d]).astype(np.float64)
+
+
+@kernel
+def count_labels(targets, decided):
+    return _both_there_decided(targets, decided).sum(1)
+
+
+@kernel
+def count_rows(targets, decided):
+    return _both_there_decided(targets, decided).sum(2)
+
+
+@kernel
+def weigh_labels(targets, decided, weights):
+    return (_both_there_decided(targets, decided) * np.asarray(weights)[:, None]).sum(1)
+
+
+def rank_edges(bits):
+    """The number below each bin, ascending: the floats with zeros but in their upper bits. NaN
+    where that is no number."""
+    places = (np.arange(1 << bits) << (32 - bits)) - 2**31
+    pattern = np.where(places < 0, 2**31 - places, places)
+    pattern[0] = 2**32 - 1
+    return pattern.astype(np.uint32).view(np.float32)
+
+
+@kernel
+def count_ranks(scores, targets, bits):
+    """Bin b is above edge b and not above edge b + 1; edges that are no numbers have no bins."""
+    edges, out = rank_edges(bits), np.zeros((np.shape(scores)[1], 1 << bits, 2), np.int64)
+    numbers = np.flatnonzero(~np.isnan(edges))
+    for row, wanted in zip(scores, targets):
+        for label, (score, target) in enumerate(zip(row, wanted)):
+            below = numbers[edges[numbers] < score]
+            b = below[-1] if len(below) else numbers[0] - 1
+            out[label, b, int(target != 0)] += 1
+    return out
+
+
 def accuracy(scores, targets, thresh):
     return count_equal(scores, targets, thresh) / np.size(scores)
 

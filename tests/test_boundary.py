@@ -13,7 +13,7 @@ from reference import nhwc, small_resnet
 
 from mlclassify import _core
 
-F4, F8, U1 = np.float32, np.float64, np.uint8
+F4, F8, U1, I8 = np.float32, np.float64, np.uint8, np.int64
 
 
 class Array:
@@ -56,6 +56,15 @@ FUNCTIONS = {
                        Array("thresh", F4, (4,))],
     "average_precision": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
                           Array("out", F8, (4,), out=True)],
+    "label_counts": [Array("targets", U1, (3, 4)), Array("decided", U1, (3, 4), like="targets"),
+                     Array("out", I8, (3, 4), out=True)],
+    "row_counts": [Array("targets", U1, (2, 4)), Array("decided", U1, (2, 4), like="targets"),
+                   Array("out", I8, (3, 2), out=True)],
+    "label_weights": [Array("targets", U1, (3, 4)), Array("decided", U1, (3, 4), like="targets"),
+                      Array("weights", F8, (3,)), Array("out", F8, (3, 4), out=True)],
+    "rank_histogram": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
+                       Array("histogram", I8, (4, 8, 2), out=True)],
+    "histogram_ranking": [Array("histogram", I8, (4, 8, 2)), Array("out", F8, (4, 6), out=True)],
     "augment": [Array("images", U1, (2, 5, 6, 3)),
                 Array("homography", F8, (2, 3, 3), optional=True),
                 Array("lighting", F4, (2, 2), optional=True), Array("mean", F4, (3,)),
@@ -82,14 +91,14 @@ def read_only(array):
 def array_faults(function, place):
     """(wrong value, exception, end of the sentence) for one array argument."""
     good, swapped = place.good(), np.dtype(place.dtype).newbyteorder(">")
-    other = np.zeros(place.shape, np.int64)
+    other = np.zeros(place.shape, np.int64 if place.dtype != I8 else np.int32)
     kind = f"`{place.name}` must be {place.dtype}, got"
     no_array = f"`{place.name}` must be a NumPy array, got"
     if not place.optional:
         yield None, TypeError, f"{no_array} NoneType"
     yield good.tolist(), TypeError, f"{no_array} list"
     yield 1.5, TypeError, f"{no_array} float"
-    yield other, TypeError, f"{kind} int64"
+    yield other, TypeError, f"{kind} {other.dtype}"
     yield good.astype(object), TypeError, f"{kind} object"
     if place.dtype.itemsize > 1:
         yield good.astype(swapped), TypeError, f"{kind} {swapped.str}"
@@ -231,6 +240,19 @@ def test_scores_that_are_no_numbers():
             _core.average_precision, scores, targets, np.zeros(4))
 
 
+@pytest.mark.parametrize("bins", [0, 1, 3, 2**25])
+def test_a_histogram_has_a_power_of_two_of_bins(bins):
+    histogram = np.zeros((0, bins, 2), I8)
+    refused(ValueError,
+            f"rank_histogram: `histogram` must have 2, 4, 8... or 2**24 bins, got {bins}",
+            _core.rank_histogram, np.zeros((3, 0), F4), np.zeros((3, 0), U1), histogram)
+
+
+def test_histograms_count_both_targets():
+    refused(ValueError, "histogram_ranking: `histogram` must have shape (4, 8, 2), got (4, 8, 3)",
+            _core.histogram_ranking, np.zeros((4, 8, 3), I8), np.zeros((4, 6)))
+
+
 @pytest.mark.parametrize("name", ["weight", "pos_weight"])
 def test_a_weight_is_one_row_or_all(name):
     args = good_arguments("bce_with_logits")
@@ -271,6 +293,17 @@ def test_empty_matrices_are_fine(shape):
     out = np.zeros(shape[1])
     _core.average_precision(x, u, out)
     assert np.isnan(out).all()
+    for count, n in ((_core.label_counts, shape[1]), (_core.row_counts, shape[0])):
+        counts = np.ones((3, n), I8)
+        count(u, u, counts)
+        assert not counts.any()
+    sums = np.ones((3, shape[1]))
+    _core.label_weights(u, u, np.ones(shape[0]), sums)
+    assert not sums.any()
+    histogram, ranking = np.zeros((shape[1], 8, 2), I8), np.empty((shape[1], 6))
+    _core.rank_histogram(x, u, histogram)
+    _core.histogram_ranking(histogram, ranking)
+    assert not histogram.any() and np.isnan(ranking).all()
     for size in ((0, 4, 4, 3), (2, 0, 4, 3), (2, 4, 0, 3)):
         empty = np.zeros(size, F4)
         _core.augment(np.zeros(size, U1), None, None, np.zeros(3, F4), np.ones(3, F4), empty)

@@ -58,6 +58,10 @@ PROTOTYPES = {
     "relu_backward": (P, P, P, Z, C.c_int),
     "add_into": (P, P, Z),
     "dropout": (P, P, Z, Key, F, C.c_int),
+    "count_labels": (P, P, Z, Z, P),
+    "count_rows": (P, P, Z, Z, P, Z),
+    "weigh_labels": (P, P, P, Z, Z, P),
+    "count_ranks": (P, P, Z, Z, Z, Z, P),
     "bce": (C.POINTER(Bce), Z, Z, P),
     "count_equal": (P, P, P, Z, Z, P),
     "sort_descending": (P, P, Z),
@@ -444,6 +448,51 @@ def test_bce_without_outputs_gives_the_sum(isa, guarded):
 
 
 # --- counts, sort
+
+def decisions(rows, labels):
+    rng = np.random.default_rng(rows * 1000 + labels)
+    return (rng.choice([0, 1, 2, 255], (rows, labels), p=(0.5, 0.3, 0.1, 0.1)) for _ in range(2))
+
+
+@each_isa
+@pytest.mark.parametrize("rows", [0, 1, 254, 255, 256, 511])
+@pytest.mark.parametrize("labels", [0, 1, 5, 63, 64, 65, 130])
+def test_decisions_are_counted_by_label_and_by_row(isa, rows, labels, guarded):
+    t, d = (guarded(x, np.uint8) for x in decisions(rows, labels))
+    counts = guarded(np.full((3, labels), 7), np.int64)
+    call(isa, "count_labels", t, d, rows, labels, counts)
+    np.testing.assert_array_equal(counts, 7 + reference.count_labels(t, d))
+    by_row = guarded(np.full((3, rows + 2), -1), np.int64)
+    call(isa, "count_rows", t, d, rows, labels, by_row, rows + 2)
+    np.testing.assert_array_equal(by_row[:, :rows], reference.count_rows(t, d))
+    assert (by_row[:, rows:] == -1).all()
+
+
+@each_isa
+@pytest.mark.parametrize("rows, labels", [(0, 3), (1, 1), (300, 5), (7, 65)])
+def test_decisions_are_weighed(isa, rows, labels, guarded):
+    t, d = (guarded(x, np.uint8) for x in decisions(rows, labels))
+    weights = guarded(np.random.default_rng(1).random(rows), np.float64)
+    sums, scalar = (guarded(np.full((3, labels), 0.5), np.float64) for _ in range(2))
+    call(isa, "weigh_labels", t, d, weights, rows, labels, sums)
+    call("scalar", "weigh_labels", t, d, weights, rows, labels, scalar)
+    assert bits(sums) == bits(scalar)
+    close(sums, 0.5 + reference.weigh_labels(t, d, weights), 1e-13)
+
+
+@each_isa
+@pytest.mark.parametrize("edge", [e for e in EDGES if e != "nan"])
+@pytest.mark.parametrize("width", [1, 4, 9])
+def test_ranks_are_counted_in_bins_open_below(isa, edge, width, guarded):
+    scores, (targets, _) = draw(edge, (60, 9)), decisions(60, 9)
+    scores[:5] = [[-np.inf], [np.inf], [0.5], [np.nextafter(np.float32(0.5), np.float32(1))], [0]]
+    for n in (4, 10):
+        counts = guarded(np.full((width, 1 << n, 2), 3), np.int64)
+        held, wanted = guarded(scores), guarded(targets, np.uint8)
+        call(isa, "count_ranks", held, wanted, 60, 9, width, n, counts)
+        want = reference.count_ranks(scores[:, :width], targets[:, :width], n)
+        np.testing.assert_array_equal(counts, 3 + want)
+
 
 @each_edge
 @each_isa

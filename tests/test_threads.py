@@ -74,7 +74,8 @@ def test_losses_and_metrics_have_the_same_bits_for_any_number_of_threads(rng):
     x = rng.normal(size=(9001, 7)).astype(np.float32)
     t = (rng.random(x.shape) < 0.3).astype(np.float32)
     scores = np.round(x, 1)
-    truth = t.astype(np.uint8)
+    truth, decided = t.astype(np.uint8), (x > 0.5).astype(np.uint8)
+    many = np.tile(truth, 40), np.tile(decided, 40)  # more cells than one chunk of counts
 
     def run():
         grad, loss, ap, p = np.empty_like(x), np.empty_like(x), np.empty(7), np.empty_like(x)
@@ -82,7 +83,16 @@ def test_losses_and_metrics_have_the_same_bits_for_any_number_of_threads(rng):
         _core.average_precision(scores, truth, ap)
         _core.sigmoid(x, p)
         count = _core.accuracy_count(p, truth, np.full(7, 0.5, np.float32))
-        return total, count, grad.tobytes(), loss.tobytes(), ap.tobytes(), p.tobytes()
+        labels, photos = np.empty((3, 280), np.int64), np.empty((3, 9001), np.int64)
+        weighed, histogram = np.empty((3, 280)), np.zeros((7, 1 << 9, 2), np.int64)
+        _core.label_counts(*many, labels)
+        _core.row_counts(*many, photos)
+        _core.label_weights(*many, np.linspace(0, 1, 9001), weighed)
+        assert labels[0].sum() == photos[0].sum() == many[0][many[1] != 0].sum()
+        _core.rank_histogram(scores, truth, histogram)
+        _core.histogram_ranking(histogram, ranking := np.empty((7, 6)))
+        found = [labels, photos, weighed, histogram, ranking]
+        return total, count, *(a.tobytes() for a in found), grad.tobytes(), loss.tobytes(), ap.tobytes(), p.tobytes()
 
     assert len(set(with_each_count(run))) == 1
 

@@ -1,4 +1,6 @@
-/* Counting agreements of predictions and targets. */
+/* Counting predictions against targets. A label is there where its byte is not 0; the three counts
+ * of decisions are, in this order, labels that are there and decided, that are there, that are
+ * decided. */
 
 /* *count += the cells where (score > thresh[label]) == (target != 0). A NaN score is above no
  * threshold. Integers: the same on every instruction set. */
@@ -10,4 +12,84 @@ static void count_equal(const float *scores, const uint8_t *targets, const float
         for (size_t j = 0; j < labels; j++) equal += (scores[j] > thresh[j]) == (targets[j] != 0);
         *count += equal;
     }
+}
+
+enum { COUNT_LABELS = 64, COUNT_ROWS = 255 /* what a byte can count */ };
+
+/* One block of at most COUNT_ROWS rows and COUNT_LABELS labels, counted in bytes. */
+static inline void count_block(const uint8_t *targets, const uint8_t *decided, size_t rows,
+                               size_t labels, size_t width, int64_t *counts)
+{
+    uint8_t both[COUNT_LABELS] = {0}, there[COUNT_LABELS] = {0}, said[COUNT_LABELS] = {0};
+    for (size_t i = 0; i < rows; i++, targets += labels, decided += labels)
+        for (size_t l = 0; l < width; l++) {
+            uint8_t t = targets[l] != 0, d = decided[l] != 0;
+            both[l] += t & d, there[l] += t, said[l] += d;
+        }
+    for (size_t l = 0; l < width; l++) {
+        counts[l] += both[l];
+        counts[labels + l] += there[l];
+        counts[2 * labels + l] += said[l];
+    }
+}
+
+/* counts[k * labels + l] += the k-th count of label l. Integers: the same on every instruction set.
+ */
+static void count_labels(const uint8_t *targets, const uint8_t *decided, size_t rows, size_t labels,
+                         int64_t *counts)
+{
+    for (size_t i = 0; i < rows; i += COUNT_ROWS) {
+        size_t n = rows - i < COUNT_ROWS ? rows - i : COUNT_ROWS;
+        for (size_t l = 0; l < labels; l += COUNT_LABELS) {
+            const uint8_t *t = targets + i * labels + l, *d = decided + i * labels + l;
+            if (labels - l >= COUNT_LABELS)
+                count_block(t, d, n, labels, COUNT_LABELS, counts + l);
+            else
+                count_block(t, d, n, labels, labels - l, counts + l);
+        }
+    }
+}
+
+/* counts[k * step + i] = the k-th count of row i. Integers: the same on every instruction set. */
+static void count_rows(const uint8_t *targets, const uint8_t *decided, size_t rows, size_t labels,
+                       int64_t *counts, size_t step)
+{
+    for (size_t i = 0; i < rows; i++, targets += labels, decided += labels) {
+        int64_t both = 0, there = 0, said = 0;
+        for (size_t l = 0; l < labels; l++) {
+            int t = targets[l] != 0, d = decided[l] != 0;
+            both += t & d, there += t, said += d;
+        }
+        counts[i] = both, counts[step + i] = there, counts[2 * step + i] = said;
+    }
+}
+
+/* As count_labels, with weights[i] for each of row i's: row after row, so that every instruction
+ * set adds in the same order. */
+static void weigh_labels(const uint8_t *targets, const uint8_t *decided, const double *weights,
+                         size_t rows, size_t labels, double *sums)
+{
+    double *both = sums, *there = sums + labels, *said = sums + 2 * labels;
+    for (size_t i = 0; i < rows; i++, targets += labels, decided += labels)
+        for (size_t l = 0; l < labels; l++) {
+            double t = targets[l] != 0 ? weights[i] : 0, d = decided[l] != 0 ? weights[i] : 0;
+            both[l] += decided[l] != 0 ? t : 0, there[l] += t, said[l] += d;
+        }
+}
+
+/* Histograms of `width` labels of (rows, labels) matrices: counts[(l << bits | bin) * 2 + target]
+ * += 1. Bins are cut where all but the upper `bits` bits of a float are 0, are open below and
+ * closed above: a score is above such a cut, strictly, where it lies in a bin above it. Scores are
+ * not NaN. */
+static void count_ranks(const float *scores, const uint8_t *targets, size_t rows, size_t labels,
+                        size_t width, size_t bits, int64_t *counts)
+{
+    for (size_t i = 0; i < rows; i++, scores += labels, targets += labels)
+        for (size_t l = 0; l < width; l++) {
+            uint32_t rank = mlc_rank_of(scores[l]);
+            /* Ranks of negatives, which are complements, end with a cut; the others begin with
+             * one, and move down. */
+            size_t bin = (rank - (rank >> 31)) >> (32 - bits);
+            counts[(l << bits | bin) * 2 + (targets[l] != 0)]++;
+        }
 }

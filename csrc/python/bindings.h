@@ -12,6 +12,13 @@ BINDING(bce_with_logits);
 BINDING(accuracy_count);
 BINDING(average_precision);
 
+/* bind_counts.c */
+BINDING(label_counts);
+BINDING(row_counts);
+BINDING(label_weights);
+BINDING(rank_histogram);
+BINDING(histogram_ranking);
+
 /* bind_image.c */
 BINDING(augment);
 

@@ -22,6 +22,16 @@ static PyMethodDef functions[] = {
                              "How many cells have (score > thresh) == (target != 0)."),
     FUNCTION(average_precision, "average_precision(scores, targets, out, /)\n--\n\n"
                                 "Average precision of each label; NaN without positives."),
+    FUNCTION(label_counts, "label_counts(targets, decided, out, /)\n--\n\n"
+                           "Of each label: in how many rows both are not 0, targets, decided."),
+    FUNCTION(row_counts, "row_counts(targets, decided, out, /)\n--\n\n"
+                         "The same of each row."),
+    FUNCTION(label_weights, "label_weights(targets, decided, weights, out, /)\n--\n\n"
+                            "As label_counts, summing the rows' weights."),
+    FUNCTION(rank_histogram, "rank_histogram(scores, targets, histogram, /)\n--\n\n"
+                             "Add scores to the histograms of their ranks' upper bits."),
+    FUNCTION(histogram_ranking, "histogram_ranking(histogram, out, /)\n--\n\n"
+                                "Of each label: AP, its least, its most; ROC AUC likewise."),
     FUNCTION(augment, "augment(images, homography, lighting, mean, std, out, /)\n--\n\n"
                       "Resample, light and normalise a batch of uint8 images into float32."),
     FUNCTION(random_uniform, "random_uniform(seed, epoch, position, operation, out, /)\n--\n\n"

@@ -1,0 +1,627 @@
+"""What a Learner takes as metrics: the columns of the epoch table.
+
+A `Metric` gathers over the batches of a validation pass: it is handed the learner after each batch
+and reads its `pred` (logits) and `y`. Functions given to a learner are wrapped in `AvgMetric`.
+"""
+
+import inspect
+from functools import partial
+
+import numpy as np
+
+from mlclassify import _core
+from mlclassify.arrays import as_float32, as_matrix, as_uint8_mask, refuse
+from mlclassify.checks import check_choice, check_function
+from mlclassify.metrics.decisions import (
+    AVERAGES,
+    Counts,
+    average_ratio,
+    check_beta,
+    check_columns,
+    check_weights,
+    check_zero_division,
+    count_labels,
+    count_photos,
+    fbeta_parts,
+    hamming_of,
+    jaccard_parts,
+    matthews_of,
+    precision_parts,
+    recall_parts,
+)
+from mlclassify.metrics.ranking import (
+    average_precision_score,
+    averaged,
+    label_precisions,
+    warn_absent,
+)
+from mlclassify.tensor import Tensor, TensorBase
+from mlclassify.thresholds import check_thresh
+
+
+def accuracy_multi(inp, targ, thresh=0.5, sigmoid=True):
+    """Return the share of cells, photos times labels, that are right.
+
+    A label is predicted where its score is above `thresh`, and present where its target is not 0.
+    The mean of one minus the Hamming loss: predicting nothing scores high where labels are rare.
+
+    Parameters
+    ----------
+    inp : array_like (N, L) or any shape
+        Logits; probabilities with ``sigmoid=False``.
+    targ : array_like
+        As many numbers as `inp`, in the same order.
+    thresh : float or array_like (L,)
+        A probability, or one for each label.
+    sigmoid : bool
+        Whether to make probabilities of `inp` first.
+
+    Returns
+    -------
+    TensorBase float32 ()
+
+    Raises
+    ------
+    ValueError
+        The sizes differ, a score is NaN, or `thresh` has not one number for each label.
+
+    Examples
+    --------
+    >>> accuracy_multi([[2.0, -1.0], [0.5, 3.0]], [[1, 0], [0, 1]])
+    TensorBase(0.7500)
+    """
+    fn = "accuracy_multi"
+    scores = as_float32("inp", fn, inp)
+    targets = as_uint8_mask("targ", fn, targ)
+    if scores.size != targets.size:
+        raise ValueError(
+            f"{fn}: `targ` must have as many numbers as `inp`, got {targets.shape} "
+            f"for {scores.shape}"
+        )
+    refuse(np.isnan(scores), "inp", fn, "not be NaN", scores)
+    cuts = np.atleast_1d(_cuts(fn, thresh, sigmoid))
+    if cuts.ndim != 1 or (len(cuts) != 1 and scores.shape[-1:] != cuts.shape):
+        raise ValueError(
+            f"{fn}: `thresh` must be a number or have one for each label, got shape "
+            f"{cuts.shape} for `inp` of {scores.shape}"
+        )
+    if not scores.size:
+        return TensorBase(np.float32("nan"))
+    if sigmoid:
+        _core.sigmoid(scores, scores := np.empty_like(scores))
+    shape = (-1, len(cuts))
+    right = _core.accuracy_count(scores.reshape(shape), targets.reshape(shape), cuts)
+    return TensorBase(np.float32(right / scores.size))
+
+
+def _cuts(fn, thresh, sigmoid):
+    """Return thresholds as float32; only those on probabilities have a range to lie in."""
+    if sigmoid:
+        return check_thresh(fn, thresh)
+    cuts = as_float32("thresh", fn, thresh)
+    refuse(np.isnan(cuts), "thresh", fn, "not be NaN", cuts)
+    return cuts
+
+
+class Metric:
+    """What a column of the epoch table is computed by.
+
+    A subclass has `reset`, `accumulate`, and the properties `name` and `value`; `thresh` is what
+    it decides by, None where it does not decide.
+    """
+
+    name = "metric"
+    thresh = None
+
+    def reset(self):
+        """Forget everything, before a validation pass."""
+
+    def accumulate(self, learn):
+        """Take in the batch of which the learner holds `pred` and `y`."""
+
+    @property
+    def value(self):
+        """The number for the table, or None where there was no batch."""
+        return None
+
+    @property
+    def long_name(self):
+        """A name that tells apart two metrics of the same `name`."""
+        return self.name
+
+
+class AvgMetric(Metric):
+    """The mean over photos of a function of (logits, targets).
+
+    Parameters
+    ----------
+    func : function
+        Gives a number for a batch; a ``functools.partial`` is fine.
+    name : str, optional
+        Of the column; default the function's own.
+    """
+
+    def __init__(self, func, name=None):
+        self.func, self._given_name = check_function("AvgMetric", "func", func), name
+        self.reset()
+
+    def reset(self):
+        self._total, self._count = 0.0, 0
+
+    def accumulate(self, learn):
+        n = len(learn.y)
+        self._total += float(self.func(learn.pred, learn.y)) * n
+        self._count += n
+
+    @property
+    def value(self):
+        return self._total / self._count if self._count else None
+
+    @property
+    def thresh(self):
+        """The argument `thresh` of the function, as it is bound or by default."""
+        try:
+            argument = inspect.signature(self.func).parameters.get("thresh")
+        except ValueError:  # a builtin without a signature
+            return None
+        known = argument is not None and argument.default is not inspect.Parameter.empty
+        return argument.default if known else None
+
+    @property
+    def name(self):
+        return self._given_name or function_name(self.func)
+
+    @property
+    def long_name(self):
+        keywords = getattr(self.func, "keywords", None)
+        if self._given_name or not keywords:
+            return self.name
+        inside = ", ".join(f"{k}={_brief(v)}" for k, v in keywords.items())
+        return f"{self.name}({inside})"
+
+    def __repr__(self):
+        return f"AvgMetric({self.long_name})"
+
+
+class AccumMetric(Metric):
+    """A function of all targets and predictions of a validation pass together.
+
+    Parameters
+    ----------
+    func : function
+        Called as scikit-learn's metrics are: ``func(targets, predictions, **kwargs)``.
+    activation : "no" or "sigmoid"
+        Applied to the logits.
+    thresh : float or array_like (L,), optional
+        Predictions become whether they are above it.
+    flatten : bool
+        Whether both are flattened before `func` gets them.
+    invert_arg : bool
+        Whether `func` takes predictions first.
+    name : str, optional
+        Of the column; default the function's own.
+    **kwargs
+        Go on to `func`.
+    """
+
+    def __init__(self, func, activation="no", thresh=None, flatten=True, invert_arg=False,
+                 name=None, **kwargs):
+        check_choice("AccumMetric", "activation", activation, ("no", "sigmoid"))
+        self.func, self.activation = check_function("AccumMetric", "func", func), activation
+        self.thresh = None if thresh is None else _cuts("AccumMetric", thresh, sigmoid=False)
+        self.flatten, self.invert_arg, self.kwargs = flatten, invert_arg, kwargs
+        self._given_name = name
+        self.reset()
+
+    def reset(self):
+        self._preds, self._targets = [], []
+
+    def accumulate(self, learn):
+        # Copies: the loader writes its next batch over this one.
+        self._preds.append(np.array(learn.pred, np.float32))
+        self._targets.append(np.array(learn.y))
+
+    @property
+    def value(self):
+        if not self._preds:
+            return None
+        preds, targets = np.concatenate(self._preds), np.concatenate(self._targets)
+        return self._compute(self._decided(preds), targets)
+
+    def _decided(self, preds):
+        if self.activation == "sigmoid":
+            _core.sigmoid(preds, preds)
+        if self.thresh is not None:
+            if self.thresh.shape not in ((), (1,), preds.shape[-1:]):
+                raise ValueError(
+                    f"AccumMetric: `thresh` must be a number or have shape {preds.shape[-1:]}, "
+                    f"got {self.thresh.shape}"
+                )
+            preds = preds > self.thresh
+        return preds
+
+    def _compute(self, preds, targets):
+        both = [x.ravel() if self.flatten else x for x in (targets, preds)]
+        both = [np.ndarray.view(x, Tensor) for x in both]
+        return self.func(*(both[::-1] if self.invert_arg else both), **self.kwargs)
+
+    @property
+    def name(self):
+        return self._given_name or function_name(self.func)
+
+    @property
+    def long_name(self):
+        options = {"thresh": self.thresh} if self.thresh is not None else {}
+        inside = ", ".join(f"{k}={_brief(v)}" for k, v in {**options, **self.kwargs}.items())
+        return f"{self.name}({inside})" if inside and not self._given_name else self.name
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.long_name})"
+
+
+class APScoreMulti(AccumMetric):
+    """Average precision over a whole validation pass, the mean over labels.
+
+    Parameters
+    ----------
+    sigmoid : bool
+        False ranks the logits. True ranks their float32 sigmoids as fastai does, in which
+        logits above about 17 tie.
+    average, absent
+        As in `average_precision_score`. A label without a positive is reported once.
+    """
+
+    def __init__(self, sigmoid=False, average="macro", absent="zero"):
+        check_choice("APScoreMulti", "average", average, ("macro", None))
+        check_choice("APScoreMulti", "absent", absent, ("zero", "skip"))
+        super().__init__(average_precision_score, "sigmoid" if sigmoid else "no", flatten=False)
+        self.kwargs = {"average": average, "absent": absent}
+        self._reported, self._vocab = set(), None
+
+    def accumulate(self, learn):
+        super().accumulate(learn)
+        self._vocab = getattr(learn.dls, "vocab", None)
+
+    def _compute(self, preds, targets):
+        precisions = label_precisions(targets, preds, **self.kwargs)
+        missing = set(np.flatnonzero(np.isnan(precisions)).tolist()) - self._reported
+        if self.kwargs["absent"] == "zero" and missing:
+            self._reported |= missing
+            names = [str(self._vocab[i] if self._vocab else i) for i in sorted(missing)]
+            warn_absent(self.name, names, stacklevel=4)
+        return averaged(precisions, **self.kwargs)
+
+
+class BatchedMetric(Metric):
+    """What the metrics below share: thresholds, columns and weights; sums instead of predictions.
+
+    A subclass has `_add`, which takes in the scores, targets and weights of a batch.
+    """
+
+    def __init__(self, thresh, sigmoid, labels, sample_weight):
+        own = type(self).__name__
+        self.thresh = None if thresh is None else _cuts(own, thresh, sigmoid)
+        self.sigmoid = sigmoid
+        self.labels = None if labels is None else check_columns(own, labels)
+        self.sample_weight = check_weights(own, sample_weight)
+        self.reset()
+
+    def reset(self):
+        self._photos, self._sums = 0, None
+
+    def accumulate(self, learn):
+        own = type(self).__name__
+        scores = as_matrix("pred", own, learn.pred)
+        targets = as_uint8_mask("y", own, learn.y, strict=True).reshape(scores.shape)
+        refuse(np.isnan(scores), "pred", own, "not be NaN", scores)
+        if self.sigmoid:
+            _core.sigmoid(scores, scores := np.empty_like(scores))
+        if self.thresh is not None:
+            if self.thresh.shape not in ((), (1,), scores.shape[1:]):
+                raise ValueError(f"{own}: `thresh` must be a number or have shape "
+                                 f"{scores.shape[1:]}, got {self.thresh.shape}")
+            scores = (scores > self.thresh).view(np.uint8)
+        if self.labels is not None:
+            columns = check_columns(own, self.labels, scores.shape[1])
+            scores, targets = (np.ascontiguousarray(x[:, columns]) for x in (scores, targets))
+        end = self._photos + len(scores)
+        weights = None if self.sample_weight is None else self.sample_weight[self._photos : end]
+        if weights is not None and len(weights) < len(scores):
+            self._refuse_weights(f"at least {end}")
+        self._photos = end
+        self._add(scores, targets, weights)
+
+    def _check_weights_used_up(self):
+        if self.sample_weight is not None and len(self.sample_weight) != self._photos:
+            self._refuse_weights(self._photos)
+
+    def _refuse_weights(self, photos):
+        raise ValueError(
+            f"{type(self).__name__}: `sample_weight` must have one number for each photo of the "
+            f"validation pass ({photos}), got {len(self.sample_weight)}"
+        )
+
+    def _options(self):
+        """Return what tells apart two metrics of one class."""
+        return {} if self.thresh is None else {"thresh": self.thresh}
+
+    @property
+    def long_name(self):
+        inside = ", ".join(f"{k}={_brief(v)}" for k, v in self._options().items())
+        return f"{self.name}({inside})" if inside else self.name
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.long_name})"
+
+
+class DecisionMetric(BatchedMetric):
+    """A metric of decisions, which keeps counts: three numbers a label.
+
+    A subclass has `name` and `_of(counts)`.
+    """
+
+    def _add(self, decided, targets, weights):
+        # A batch may weigh nothing, which only a whole pass may not.
+        counts = count_labels(targets, decided, weights)
+        self._sums = counts if self._sums is None else Counts(
+            *(a + b for a, b in zip(self._sums, counts)))
+
+    @property
+    def value(self):
+        if self._sums is None:
+            return None
+        self._check_weights_used_up()
+        return self._of(self._sums)
+
+
+class RatioMetric(DecisionMetric):
+    """Metrics with the averages of `f1_score`; a subclass has `name` and `_parts()`."""
+
+    def __init__(self, thresh=0.5, sigmoid=True, labels=None, pos_label=1, average="macro",
+                 sample_weight=None, zero_division=0):
+        own = type(self).__name__
+        if pos_label != 1:
+            raise ValueError(f"{own}: `pos_label` must be 1, for labels are present or not, got "
+                             f"{pos_label!r}")
+        self.average = check_choice(own, "average", average, AVERAGES)
+        self.zero_division = check_zero_division(own, zero_division)
+        super().__init__(thresh, sigmoid, labels, sample_weight)
+
+    def _add(self, decided, targets, weights):
+        if self.average != "samples":
+            super()._add(decided, targets, weights)
+            return
+        counts = count_photos(targets, decided)
+        self._sums = counts if self._sums is None else Counts(
+            *(np.concatenate(pair) for pair in zip(self._sums[:3], counts)), counts.total)
+
+    def _of(self, counts):
+        weights = self.sample_weight if self.average == "samples" else None
+        return average_ratio(self._parts(), counts, self.average, self.zero_division, weights)
+
+    def _options(self):
+        return {**super()._options(), "average": self.average}
+
+
+class F1ScoreMulti(RatioMetric):
+    """`f1_score` of a validation pass; "samples" keeps three numbers a photo, the rest a label.
+
+    Parameters
+    ----------
+    thresh : float or array_like (L,)
+        A label is predicted where its probability (logit, without `sigmoid`) is above it.
+    sigmoid : bool
+        Whether to make probabilities of the logits first.
+    labels : array_like of int, optional
+        Only these columns count.
+    pos_label : 1
+        What a present label is; labels are present or not, so nothing else is taken.
+    average, zero_division
+        As in `f1_score`.
+    sample_weight : array_like (N,), optional
+        A weight for each photo of a validation pass.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> metric = F1ScoreMulti(thresh=0.5)
+    >>> metric.accumulate(SimpleNamespace(pred=[[2.0, -1.0]], y=[[1, 0]]))
+    >>> metric.name, metric.value
+    ('f1_score', 0.5)
+    """
+
+    name = "f1_score"
+
+    def _parts(self):
+        return fbeta_parts(1.0)
+
+
+class PrecisionMulti(RatioMetric):
+    """`precision_score` of a validation pass.
+
+    Parameters
+    ----------
+    thresh, sigmoid, labels, pos_label, average, sample_weight, zero_division
+        As for `F1ScoreMulti`.
+    """
+
+    name = "precision_score"
+
+    def _parts(self):
+        return precision_parts
+
+
+class RecallMulti(RatioMetric):
+    """`recall_score` of a validation pass.
+
+    Parameters
+    ----------
+    thresh, sigmoid, labels, pos_label, average, sample_weight, zero_division
+        As for `F1ScoreMulti`.
+    """
+
+    name = "recall_score"
+
+    def _parts(self):
+        return recall_parts
+
+
+class JaccardMulti(RatioMetric):
+    """`jaccard_score` of a validation pass.
+
+    Parameters
+    ----------
+    thresh, sigmoid, labels, pos_label, average, sample_weight, zero_division
+        As for `F1ScoreMulti`.
+    """
+
+    name = "jaccard_score"
+
+    def _parts(self):
+        return jaccard_parts
+
+
+class FBetaMulti(RatioMetric):
+    """`fbeta_score` of a validation pass.
+
+    Parameters
+    ----------
+    beta : float
+        How much more recall weighs than precision.
+    thresh, sigmoid, labels, pos_label, average, sample_weight, zero_division
+        As for `F1ScoreMulti`.
+    """
+
+    name = "fbeta_score"
+
+    def __init__(self, beta, thresh=0.5, sigmoid=True, labels=None, pos_label=1, average="macro",
+                 sample_weight=None, zero_division=0):
+        self.beta = check_beta("FBetaMulti", beta)
+        super().__init__(thresh, sigmoid, labels, pos_label, average, sample_weight, zero_division)
+
+    def _parts(self):
+        return fbeta_parts(self.beta)
+
+    def _options(self):
+        return {"beta": self.beta, **super()._options()}
+
+
+class HammingLossMulti(DecisionMetric):
+    """`hamming_loss` of a validation pass.
+
+    Parameters
+    ----------
+    thresh, sigmoid, labels, sample_weight
+        As for `F1ScoreMulti`.
+    """
+
+    name = "hamming_loss"
+
+    def __init__(self, thresh=0.5, sigmoid=True, labels=None, sample_weight=None):
+        super().__init__(thresh, sigmoid, labels, sample_weight)
+
+    def _of(self, counts):
+        return hamming_of(counts)
+
+
+class MatthewsCorrCoefMulti(DecisionMetric):
+    """`matthews_corrcoef` of a validation pass, of all cells as one table.
+
+    Parameters
+    ----------
+    thresh, sigmoid, sample_weight
+        As for `F1ScoreMulti`.
+    average : "micro", "macro" or None
+        As in `matthews_corrcoef`.
+    """
+
+    name = "matthews_corrcoef"
+
+    def __init__(self, thresh=0.5, sigmoid=True, sample_weight=None, average="micro"):
+        self.average = check_choice("MatthewsCorrCoefMulti", "average", average,
+                                    ("micro", "macro", None))
+        super().__init__(thresh, sigmoid, None, sample_weight)
+
+    def _of(self, counts):
+        return matthews_of(counts, self.average)
+
+    def _options(self):
+        return {**super()._options(), "average": self.average}
+
+
+class BrierScoreMulti(BatchedMetric):
+    """`brier_score_loss` of a validation pass, the mean over labels.
+
+    Parameters
+    ----------
+    thresh : float or array_like (L,), optional
+        Judge decisions instead of probabilities, which gives the Hamming loss.
+    sigmoid : bool
+        Whether to make probabilities of the logits first.
+    sample_weight : array_like (N,), optional
+        As for `F1ScoreMulti`.
+    """
+
+    name = "brier_score_loss"
+
+    def __init__(self, thresh=None, sigmoid=True, sample_weight=None):
+        super().__init__(thresh, sigmoid, None, sample_weight)
+
+    def _add(self, probs, targets, weights):
+        outside = (probs < 0) | (probs > 1)
+        refuse(outside, "pred", "BrierScoreMulti", "lie in [0, 1] where `sigmoid` is False", probs)
+        errors = ((probs.astype(np.float64) - targets) ** 2).mean(axis=1)
+        weights = np.ones(len(errors)) if weights is None else weights
+        total, weight = self._sums or (0.0, 0.0)
+        self._sums = total + float((errors * weights).sum()), weight + float(weights.sum())
+
+    @property
+    def value(self):
+        if self._sums is None:
+            return None
+        self._check_weights_used_up()
+        return self._sums[0] / self._sums[1]
+
+
+def function_name(func):
+    """Return what a function is called, through any ``functools.partial`` around it."""
+    while isinstance(func, partial):
+        func = func.func
+    return getattr(func, "__name__", type(func).__name__)
+
+
+def _brief(value):
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value) if np.ndim(value) == 0 else "..."
+
+
+def make_metric(m):
+    """Return a `Metric`: the one given, one of the class given, or one of the function given."""
+    if isinstance(m, type):
+        m = m()
+    if isinstance(m, Metric):
+        return m
+    if not callable(m):
+        raise TypeError(f"Learner: `metrics` must hold functions or Metric objects, got {m!r}")
+    return AvgMetric(m)
+
+
+def unique_names(metrics):
+    """Return a column name for each metric, no two alike.
+
+    Examples
+    --------
+    >>> two = [AvgMetric(partial(accuracy_multi, thresh=t)) for t in (0.5, 0.95)]
+    >>> unique_names(two)
+    ['accuracy_multi(thresh=0.5)', 'accuracy_multi(thresh=0.95)']
+    >>> unique_names([two[0], APScoreMulti()])
+    ['accuracy_multi', 'average_precision_score']
+    """
+    short = [m.name for m in metrics]
+    names = [m.long_name if short.count(m.name) > 1 else m.name for m in metrics]
+    out = []
+    for name in names:
+        tries = [name, *(f"{name}_{k}" for k in range(2, len(names) + 1))]
+        out.append(next(t for t in tries if t not in out))
+    return out

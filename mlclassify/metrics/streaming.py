@@ -1,0 +1,215 @@
+"""Rankings and counts of more photos than memory holds, with bounds that are true."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mlclassify import _core
+from mlclassify.arrays import as_matrix, as_uint8_mask, refuse
+from mlclassify.checks import check_choice, check_whole
+
+
+class Bounded(NamedTuple):
+    """A value and between which numbers the true one lies.
+
+    Attributes
+    ----------
+    value, low, high : float or ndarray
+    """
+
+    value: object
+    low: object
+    high: object
+
+
+class StreamingScores:
+    """Scores counted in histograms, a batch at a time, in memory that does not grow.
+
+    A score falls into a bin by the upper bits of its float32, so bins are narrow near 0 and wide
+    far from it: with 14 bits, 1/32 of the power of two below the score. What the order of scores
+    inside a bin could change is what lies between the bounds that every answer carries. Of scores
+    with at most ``bits - 9`` bits of mantissa, as float16 with 19 bits, the values are exact.
+
+    Parameters
+    ----------
+    n_labels : int
+    bits : int
+        Of a score that are kept, 10 to 24. Histograms take ``n_labels * 2 ** (bits + 4)`` bytes:
+        256 KB a label with 14.
+
+    Attributes
+    ----------
+    n_labels, bits : int
+    nbytes : int
+        The memory of the histograms.
+
+    Examples
+    --------
+    >>> stream = StreamingScores(1)
+    >>> stream.update([[0.1], [0.9]], [[0], [1]])
+    >>> stream.update([[0.4], [0.6]], [[1], [0]])
+    >>> len(stream), stream.average_precision()
+    (4, Bounded(value=0.8333333333333333, low=0.8333333333333333, high=0.8333333333333333))
+    """
+
+    def __init__(self, n_labels, bits=14):
+        self.n_labels = check_whole("StreamingScores", "n_labels", n_labels, at_least=1)
+        self.bits = check_whole("StreamingScores", "bits", bits, at_least=10)
+        if self.bits > 24:
+            raise ValueError(f"StreamingScores: `bits` must lie in [10, 24], got {bits}")
+        self._histogram = np.zeros((self.n_labels, 1 << self.bits, 2), np.int64)
+        self._rows = 0
+
+    def __len__(self):
+        """Return how many photos were counted."""
+        return self._rows
+
+    @property
+    def nbytes(self):
+        return self._histogram.nbytes
+
+    def update(self, scores, targs):
+        """Count a batch.
+
+        Parameters
+        ----------
+        scores : array_like (N, L) or (N,)
+            Logits or probabilities, as float32; the same kind in every batch.
+        targs : array_like of the same shape
+            0 and 1.
+
+        Raises
+        ------
+        ValueError
+            A score is NaN, a target is not 0 or 1, or a shape is wrong.
+        """
+        fn = "StreamingScores.update"
+        scores = as_matrix("scores", fn, scores)
+        targets = as_uint8_mask("targs", fn, targs, strict=True)
+        if scores.shape[1] != self.n_labels:
+            raise ValueError(f"{fn}: `scores` must have {self.n_labels} columns, got shape "
+                             f"{scores.shape}")
+        if targets.reshape(len(targets), -1).shape != scores.shape:
+            raise ValueError(f"{fn}: `targs` must have the shape of `scores`, got {targets.shape} "
+                             f"for {scores.shape}")
+        refuse(np.isnan(scores), "scores", fn, "not be NaN", scores)
+        _core.rank_histogram(scores, targets.reshape(scores.shape), self._histogram)
+        self._rows += len(scores)
+
+    def merge(self, other):
+        """Add what `other` counted: the same as if its batches had come here.
+
+        Raises
+        ------
+        ValueError
+            It has another number of labels or of bits.
+
+        Examples
+        --------
+        >>> one, two = StreamingScores(1), StreamingScores(1)
+        >>> one.update([0.5, 2.0], [0, 1])
+        >>> two.update([1.0], [0])
+        >>> one.merge(two)
+        >>> len(one), one.roc_auc().value
+        (3, 1.0)
+        """
+        shape = getattr(other, "n_labels", None), getattr(other, "bits", None)
+        if shape != (self.n_labels, self.bits):
+            raise ValueError(
+                f"StreamingScores.merge: `other` must have {self.n_labels} labels and {self.bits} "
+                f"bits, got {shape[0]} and {shape[1]}"
+            )
+        self._histogram += other._histogram
+        self._rows += other._rows
+
+    def average_precision(self, average="macro"):
+        """Return the average precision, and between which numbers it lies.
+
+        The value counts each bin as one tie. The bounds are those of the best and the worst that
+        any order and any ties inside the bins could give, up to float64 rounding.
+
+        Parameters
+        ----------
+        average : "macro", "micro" or None
+            The mean over the labels that have a positive; that of all cells in one ranking; or one
+            for each label, NaN without a positive.
+
+        Returns
+        -------
+        Bounded
+        """
+        return self._ranking("average_precision", average, 0)
+
+    def roc_auc(self, average="macro"):
+        """Return the area under the ROC curve, and between which numbers it lies.
+
+        Parameters
+        ----------
+        average : "macro", "micro" or None
+            As for `average_precision`; a label without a positive or a negative has none.
+
+        Returns
+        -------
+        Bounded
+        """
+        return self._ranking("roc_auc", average, 3)
+
+    def _ranking(self, name, average, column):
+        check_choice(f"StreamingScores.{name}", "average", average, ("macro", "micro", None))
+        histogram = self._histogram
+        if average == "micro":
+            histogram = histogram.sum(axis=0, keepdims=True)
+        _core.histogram_ranking(histogram, out := np.empty((len(histogram), 6)))
+        values = out[:, column : column + 3]
+        if average is None:
+            return Bounded(*values.T.copy())
+        defined = values[~np.isnan(values[:, 0])]
+        return Bounded(*(defined.mean(axis=0) if len(defined) else np.full(3, np.nan)).tolist())
+
+    def confusion(self, thresh):
+        """Return a table [[TN, FP], [FN, TP]] for each label, of ``scores > thresh``.
+
+        Where `thresh` is the number between two bins, as 0, 0.5 and all others of few significant
+        bits are, tables are exact and the three are equal. Else the value is that of the nearest
+        such number below, and cells lie between `low` and `high`.
+
+        Parameters
+        ----------
+        thresh : float or array_like (L,)
+            On the scores as they were given.
+
+        Returns
+        -------
+        Bounded of int64 (L, 2, 2)
+
+        Examples
+        --------
+        >>> stream = StreamingScores(1)
+        >>> stream.update([0.25, 0.5, 0.75], [0, 0, 1])
+        >>> stream.confusion(0.5).value.tolist()
+        [[[2, 0], [0, 1]]]
+        """
+        fn = "StreamingScores.confusion"
+        thresh = as_matrix("thresh", fn, np.atleast_1d(thresh)).ravel()
+        refuse(np.isnan(thresh), "thresh", fn, "not be NaN", thresh)
+        if len(thresh) not in (1, self.n_labels):
+            raise ValueError(f"{fn}: `thresh` must be one number or have shape "
+                             f"({self.n_labels},), got ({len(thresh)},)")
+        places = np.broadcast_to(_places(thresh), self.n_labels)
+        below = places >> (32 - self.bits)
+        exact = places == below << (32 - self.bits)
+        most = self._above(below)
+        least = self._above(below + ~exact)
+        total = self._histogram.sum(axis=1)
+        cells = [np.stack([total - said, said], axis=-1) for said in (most, least)]
+        return Bounded(cells[0], np.minimum(*cells), np.maximum(*cells))
+
+    def _above(self, first):
+        """Of each label, how many negatives and positives lie in the bins from `first` on."""
+        return np.stack([h[b:].sum(axis=0) for h, b in zip(self._histogram, first)])
+
+
+def _places(scores):
+    """Return floats as integers in the same order, -0 as 0, of which bins hold the upper bits."""
+    bits = scores.view(np.int32).astype(np.int64)
+    return 2**31 + np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
