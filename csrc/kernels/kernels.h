@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../base/rank.h"
 #include "../base/rng.h"
 
 /* Channels of every image and gradient of the engine are padded with zeros to a multiple of this,
