@@ -172,6 +172,16 @@ def average_precision(scores, targets):
 
 
 @kernel
+def column_items(scores, targets, row):
+    """A row for each label; the rank of a score is its place on the line of all float32s."""
+    bits = np.abs(scores).astype(np.float32).view(np.uint32).astype(np.int64)
+    rank = np.where(np.asarray(scores) < 0, 2**31 - 1 - bits, 2**31 + bits)
+    rows = row + np.arange(len(rank))[:, None]
+    items = rank.astype(np.uint64) << 32 | (2 * rows + (np.asarray(targets) != 0)).astype(np.uint64)
+    return items.T, bool(np.isnan(scores).any())
+
+
+@kernel
 def sort_descending(items):
     return np.array(sorted(items.tolist(), key=lambda item: -(item >> 32)), np.uint64)
 

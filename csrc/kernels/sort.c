@@ -1,20 +1,77 @@
-/* Radix sort, for everything that ranks scores. */
+/* What ranks scores: columns of a matrix as items, and the radix sort of such a column. An item is
+ * (rank << 32 | row << 1 | target), see base/rank.h. */
 
-/* Sort `items` by their upper 32 bits, descending, keeping the order of equal ones. `spare` has
- * room for as many. Four passes of 8 bits, least significant first; the result ends in `items`. A
- * pass whose byte is the same for all is skipped. */
-static void sort_descending(uint64_t *items, uint64_t *spare, size_t n)
+enum { ITEM_ROWS = 16, ITEM_LABELS = 16 }; /* of the tile that is turned at once */
+
+/* Ranks of `width` scores of one row; returns whether one is NaN. */
+static inline int rank_row(const float *scores, size_t width, uint32_t *rank)
 {
-    for (int shift = 32; shift < 64; shift += 8) {
-        size_t start[256] = {0}, at = 0;
-        for (size_t i = 0; i < n; i++) start[(items[i] >> shift) & 255]++;
-        if (n && start[(items[0] >> shift) & 255] == n) continue;
-        for (int digit = 255; digit >= 0; digit--) {
-            size_t count = start[digit];
-            start[digit] = at;
-            at += count;
-        }
-        for (size_t i = 0; i < n; i++) spare[start[(items[i] >> shift) & 255]++] = items[i];
-        memcpy(items, spare, n * sizeof *items);
+    int nan = 0;
+    for (size_t l = 0; l < width; l++) {
+        rank[l] = mlc_rank_of(scores[l]);
+        nan |= scores[l] != scores[l];
     }
+    return nan;
+}
+
+/* `rows` rows of (rows, labels) matrices, the first of them number `row`, as items of `width`
+ * labels: label l's go to items[l * column + 0...]. *nan becomes true where a score is NaN. A
+ * target is whether it is not 0. Integers: the same on every instruction set. */
+static void column_items(const float *scores, const uint8_t *targets, size_t row, size_t rows,
+                         size_t labels, size_t width, uint64_t *items, size_t column, bool *nan)
+{
+    uint32_t rank[ITEM_ROWS][ITEM_LABELS];
+    int found = 0;
+    for (size_t i = 0; i < rows; i += ITEM_ROWS) {
+        size_t n = rows - i < ITEM_ROWS ? rows - i : ITEM_ROWS;
+        const float *score = scores + i * labels;
+        const uint8_t *target = targets + i * labels;
+        for (size_t r = 0; r < n; r++)
+            found |= width == ITEM_LABELS ? rank_row(score + r * labels, ITEM_LABELS, rank[r])
+                                          : rank_row(score + r * labels, width, rank[r]);
+        for (size_t l = 0; l < width; l++)
+            for (size_t r = 0; r < n; r++)
+                items[l * column + i + r] =
+                    (uint64_t)rank[r][l] << 32 | (row + i + r) << 1 | (target[r * labels + l] != 0);
+    }
+    if (found) *nan = true;
+}
+
+enum { RADIX_COUNTERS = 3 * 2048, RADIX_SMALL = 2048 /* items; below, small digits are faster */ };
+
+/* Sort by digits of `bits` bits, least significant first. All digits are counted in one pass; one
+ * that is the same for all items is skipped. Returns which of the two arrays holds the result. */
+static inline uint64_t *radix(uint64_t *items, uint64_t *spare, size_t n, int bits)
+{
+    uint32_t start[RADIX_COUNTERS];
+    const int digits = (32 + bits - 1) / bits;
+    const uint32_t size = 1u << bits, mask = size - 1;
+    memset(start, 0, (size_t)digits * size * sizeof *start);
+    for (size_t i = 0; i < n; i++)
+        for (int d = 0; d < digits; d++)
+            start[(uint32_t)d * size + ((uint32_t)(items[i] >> 32) >> d * bits & mask)]++;
+    for (int d = 0; d < digits; d++) {
+        uint32_t *at = start + (uint32_t)d * size, sum = 0;
+        const int shift = 32 + d * bits;
+        if (at[items[0] >> shift & mask] == n) continue;
+        for (uint32_t k = size; k-- > 0;) {
+            uint32_t count = at[k];
+            at[k] = sum;
+            sum += count;
+        }
+        for (size_t i = 0; i < n; i++) spare[at[items[i] >> shift & mask]++] = items[i];
+        uint64_t *sorted = spare;
+        spare = items, items = sorted;
+    }
+    return items;
+}
+
+/* Sort fewer than 2^32 `items` by their upper 32 bits, descending, keeping the order of equal ones.
+ * `spare` has room for as many; *sorted is set to which of the two holds the result. */
+static void sort_descending(uint64_t *items, uint64_t *spare, size_t n, uint64_t **sorted)
+{
+    if (n < 2)
+        *sorted = items;
+    else
+        *sorted = n < RADIX_SMALL ? radix(items, spare, n, 8) : radix(items, spare, n, 11);
 }
