@@ -76,7 +76,7 @@ mlc_status mlc_columns_visit(const char *function, const float *scores, const ui
     mlc_parallel_limit(blocks, workers, sort_block, &job);
     for (size_t b = 0; b < blocks; b++)
         if (job.nan[b]) status = MLC_VALUE;
-    if (status) mlc_fail(error, status, "%s: `scores` must not be NaN, got nan", function);
+    if (status) mlc_fail(error, status, "%s: `scores` must not hold NaN, got NaN", function);
 done:
     free(job.work);
     free(job.nan);

@@ -88,8 +88,8 @@ static size_t block_width(size_t channels)
 
 static size_t blocks_of(size_t channels) { return (channels + BLOCK - 1) / BLOCK; }
 
-/* Tiles of a forward block: U, V and M of a point stay in the L2 cache, and few enough for 16
- * blocks where that leaves a block the rows of a register tile or two. */
+/* Tiles of a forward block: U, V and M of a point stay in the L2 cache, and few enough for four
+ * blocks where that leaves a block the rows of a register tile. */
 static size_t forward_tiles(const mlc_tensor *in, const mlc_tensor *out)
 {
     size_t depth = in->stride < out->stride ? out->stride : in->stride, tiles = tile_count(in);
