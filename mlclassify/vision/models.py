@@ -101,23 +101,27 @@ def _resnet(depth, block, repeats, expansion):
 
 
 def _basic_block(layers, x, name, width, stride, projected):
-    """Two 3x3 convolutions and a shortcut, which is projected where the shape changes."""
+    """Two 3x3 convolutions and a shortcut, which is projected where the shape changes.
+
+    The shortcut comes first so that its backward comes last: the gradient of x, of which a 1x1 of
+    stride 2 has three quarters of zeros, is then written by the other path and only added to.
+    """
+    shortcut = _shortcut(layers, x, name, width, stride) if projected else x
     y = layers.conv(x, f"{name}.conv1", width, 3, stride)
     y = layers.batchnorm(y, f"{name}.bn1", relu=True)
     y = layers.conv(y, f"{name}.conv2", width, 3, 1)
-    x = _shortcut(layers, x, name, width, stride) if projected else x
-    return layers.batchnorm(y, f"{name}.bn2", residual=x, relu=True)
+    return layers.batchnorm(y, f"{name}.bn2", residual=shortcut, relu=True)
 
 
 def _bottleneck(layers, x, name, width, stride, projected):
     """1x1, 3x3 and 1x1 to four times the width; the stride is in the 3x3, as torchvision has it."""
+    shortcut = _shortcut(layers, x, name, 4 * width, stride) if projected else x
     y = layers.conv(x, f"{name}.conv1", width, 1, 1)
     y = layers.batchnorm(y, f"{name}.bn1", relu=True)
     y = layers.conv(y, f"{name}.conv2", width, 3, stride)
     y = layers.batchnorm(y, f"{name}.bn2", relu=True)
     y = layers.conv(y, f"{name}.conv3", 4 * width, 1, 1)
-    x = _shortcut(layers, x, name, 4 * width, stride) if projected else x
-    return layers.batchnorm(y, f"{name}.bn3", residual=x, relu=True)
+    return layers.batchnorm(y, f"{name}.bn3", residual=shortcut, relu=True)
 
 
 def _shortcut(layers, x, name, out, stride):
