@@ -454,6 +454,27 @@ def test_draft_is_for_training_and_for_transforms_that_know_their_size():
         assert asked == (train and draft and tfm is Covering)
 
 
+class Sized(Covering):
+    """Covered by photos of its size; paints as Paint."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def covers(self, w, h):
+        return min(w, h) >= self.size
+
+
+def test_a_cached_draft_is_for_the_transform_that_it_was_made_for():
+    photos = Counted(3)
+    dl = DataLoader(photos, train=True, item_tfms=Sized(2), draft=True, cache=PhotoCache(10**6))
+    for _ in range(2):
+        epoch(dl)
+    assert photos.reads == [0, 1, 2]
+    dl.item_tfms = [Sized(4)]
+    epoch(dl)
+    assert photos.reads == [0, 1, 2] * 2 and not photos.enough[-1](3, 3)
+
+
 def test_draft_and_cache_are_checked():
     with pytest.raises(ValueError, match="DataLoader: `draft` must be True or False, got 'yes'"):
         DataLoader(Photos(1), draft="yes")

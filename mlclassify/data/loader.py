@@ -301,7 +301,8 @@ class DataLoader:
         def read():
             return self.dataset.image(i) if enough is None else self.dataset.image(i, enough)
 
-        im = read() if self.cache is None else self.cache.get((self._own, i), read)
+        # A draft is large enough for the transform that it was made for.
+        im = read() if self.cache is None else self.cache.get((self._own, i, enough), read)
         try:
             for transform in self.item_tfms:
                 im = transform.apply(im, draw, self.train)

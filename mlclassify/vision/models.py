@@ -19,6 +19,7 @@ from mlclassify.weights import ModelFileError
 
 _BATCHNORM = {"eps": 1e-5, "momentum": 0.1}
 _HEAD_BATCHNORM_BIAS = 1e-3
+_POOLS = ("concatpool", "avgpool")  # from a feature map to numbers; concatpool: maxima, then means
 _HEAD_WIDTH = 512
 _NOT_KEPT = "num_batches_tracked"
 
@@ -262,6 +263,25 @@ class Model:
     def forward(self, x, train=False, seed=0, epoch=0, position=0):
         """Run the network; `seed`, `epoch` and `position` of the first image key the dropout."""
         return self.net.forward(x, train=train, seed=seed, epoch=epoch, position=position)
+
+    def forward_with_features(self, x):
+        """Run the network; also return the mean of each channel of the last feature map.
+
+        Parameters
+        ----------
+        x : float32 (N, 3, H, W)
+            As batches come.
+
+        Returns
+        -------
+        logits : float32 (N, n_out)
+        features : float32 (N, F)
+        """
+        pool = next(name for name, kind in self._kinds.items() if kind in _POOLS)
+        logits, pooled = self.net.forward(x, also=pool)
+        pooled = pooled.reshape(len(pooled), -1)
+        means_from = pooled.shape[1] // 2 if self._kinds[pool] == "concatpool" else 0
+        return logits, np.ascontiguousarray(pooled[:, means_from:])
 
     def backward(self, gradient, accumulate=False):
         """Carry d loss / d logits, float32 (N, n_out), to the gradients of the parameters."""
