@@ -35,6 +35,7 @@ from mlclassify.novelty import fit_novelty, photo_names
 from mlclassify.optim import Adam, check_hyper, spread
 from mlclassify.plot import label_title, show_images
 from mlclassify.rng import check_seed, default_seed, fresh_seed
+from mlclassify.selection import as_thresh, find_thresholds
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
 from mlclassify.vision.augment import Normalize
 
@@ -563,6 +564,51 @@ class Learner:
                    "neighbours": self.novelty.neighbours(features)[0]}
         return Prediction(self._names(mask[0]), mask[0], probs[0], getattr(loss, "thresh", None),
                           **why)
+
+    def tune_thresholds(self, method="scut", ds_idx=1, dl=None, **options):
+        """Choose a threshold for every label, from photos that were not trained on.
+
+        They are written to ``learn.loss_func.thresh``: `predict`, `show_results` and the decisions
+        of `get_preds` go by them from here on, and `export` saves them.
+
+        Parameters
+        ----------
+        method : str
+            As in `find_thresholds`.
+        ds_idx, dl
+            Of what photos, as in `get_preds`; training photos are too easy to choose by.
+        **options
+            `folds`, `pooled`, `fbr` and `seed` of `find_thresholds`.
+
+        Returns
+        -------
+        FoundThresholds
+            With F1 before and after, and how far the folds agree; its repr is a table.
+
+        Raises
+        ------
+        TypeError
+            The loss has no threshold.
+        ValueError
+            The photos have no labels, or as `find_thresholds`.
+
+        Examples
+        --------
+        ``learn.tune_thresholds(); learn.export("bears.safetensors")``
+        """
+        loss = self.loss_func
+        if not (hasattr(loss, "thresh") and hasattr(loss, "activation")):
+            raise TypeError(
+                "tune_thresholds: `learn.loss_func` must decide by a threshold on probabilities, "
+                f"as BCEWithLogitsLossFlat does, got {loss!r}"
+            )
+        probs, targets = self.get_preds(ds_idx, dl)
+        if targets is None:
+            raise ValueError("tune_thresholds: `dl` must have labels, got photos without")
+        found = find_thresholds(probs, targets, method=method, start=loss.thresh, **options)
+        found.labels = [str(label) for label in self.dls.vocab]
+        loss.thresh = as_thresh(probs, found.thresholds)
+        return found
 
     def fit_novelty(self, lost=0.05, k=10):
         """Learn what the training photos look like, so that `predict` can say that it knows none.

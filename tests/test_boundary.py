@@ -13,7 +13,7 @@ from reference import nhwc, small_resnet
 
 from mlclassify import _core
 
-F4, F8, U1, I8 = np.float32, np.float64, np.uint8, np.int64
+F4, F8, U1, I4, I8 = np.float32, np.float64, np.uint8, np.int32, np.int64
 
 
 class Array:
@@ -56,6 +56,10 @@ FUNCTIONS = {
                        Array("thresh", F4, (4,))],
     "average_precision": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
                           Array("out", F8, (4,), out=True)],
+    "ranked_columns": [
+        Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
+        Array("out_scores", F4, (4, 3), out=True), Array("out_rows", I4, (4, 3), out=True),
+        Array("out_positives", I4, (4, 3), out=True)],
     "label_counts": [Array("targets", U1, (3, 4)), Array("decided", U1, (3, 4), like="targets"),
                      Array("out", I8, (3, 4), out=True)],
     "row_counts": [Array("targets", U1, (2, 4)), Array("decided", U1, (2, 4), like="targets"),

@@ -29,7 +29,7 @@ PYTHON_STOREYS = [
     {"functional"},
     {"tensor"},
     {"thresholds"},
-    {"losses", "metrics", "plot", "weights", "optim"},
+    {"losses", "metrics", "selection", "plot", "weights", "optim"},
     {"vision.image"},
     {"data"},
     {"vision.augment", "vision.models"},

@@ -11,6 +11,7 @@ BINDING(sigmoid);
 BINDING(bce_with_logits);
 BINDING(accuracy_count);
 BINDING(average_precision);
+BINDING(ranked_columns);
 
 /* bind_counts.c */
 BINDING(label_counts);

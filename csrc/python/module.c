@@ -22,6 +22,9 @@ static PyMethodDef functions[] = {
                              "How many cells have (score > thresh) == (target != 0)."),
     FUNCTION(average_precision, "average_precision(scores, targets, out, /)\n--\n\n"
                                 "Average precision of each label; NaN without positives."),
+    FUNCTION(ranked_columns,
+             "ranked_columns(scores, targets, out_scores, out_rows, out_positives, /)\n"
+             "--\n\nColumns, descending: scores, their rows, positives so far."),
     FUNCTION(label_counts, "label_counts(targets, decided, out, /)\n--\n\n"
                            "Of each label: in how many rows both are not 0, targets, decided."),
     FUNCTION(row_counts, "row_counts(targets, decided, out, /)\n--\n\n"
