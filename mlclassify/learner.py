@@ -30,12 +30,12 @@ from mlclassify.data.lists import L
 from mlclassify.data.loader import DataLoader
 from mlclassify.export import read_learner, write_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
-from mlclassify.metrics import make_metric
+from mlclassify.metrics import make_metric, make_report
 from mlclassify.novelty import fit_novelty, photo_names
 from mlclassify.optim import Adam, check_hyper, spread
-from mlclassify.plot import label_title, show_images
+from mlclassify.plot import label_title, plot_f1_curves, show_images
 from mlclassify.rng import check_seed, default_seed, fresh_seed
-from mlclassify.selection import as_thresh, find_thresholds
+from mlclassify.selection import as_thresh, f1_curves, find_thresholds
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
 from mlclassify.vision.augment import Normalize
 
@@ -609,6 +609,50 @@ class Learner:
         found.labels = [str(label) for label in self.dls.vocab]
         loss.thresh = as_thresh(probs, found.thresholds)
         return found
+
+    def report(self, ds_idx=1, dl=None):
+        """Judge every label: precision, recall, F1, average precision, support and threshold.
+
+        The last line is what a model that never names anything would get: with many labels and few
+        of them on a photo that is a high accuracy.
+
+        Parameters
+        ----------
+        ds_idx, dl
+            On what photos, as in `get_preds`.
+
+        Returns
+        -------
+        Report
+            Its repr is a table; its attributes are arrays.
+        """
+        probs, targets, masks = self.get_preds(ds_idx, dl, with_decoded=True)
+        if targets is None:
+            raise ValueError("report: `dl` must have labels, got photos without")
+        thresh = getattr(self.loss_func, "thresh", np.nan)
+        return make_report(probs, targets, masks, thresh, list(self.dls.vocab))
+
+    def plot_thresholds(self, ds_idx=1, dl=None, ax=None):
+        """Draw F1 of every label over the threshold, and where the label's own threshold is.
+
+        Parameters
+        ----------
+        ds_idx, dl
+            On what photos, as in `get_preds`.
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        Axes
+        """
+        probs, targets = self.get_preds(ds_idx, dl)
+        if targets is None:
+            raise ValueError("plot_thresholds: `dl` must have labels, got photos without")
+        thresholds = np.linspace(0, 1, 201)
+        labels = list(self.dls.vocab)
+        chosen = np.broadcast_to(getattr(self.loss_func, "thresh", np.nan), len(labels))
+        curves = f1_curves(probs, targets, thresholds)
+        return plot_f1_curves(thresholds, curves, labels, chosen, ax)
 
     def fit_novelty(self, lost=0.05, k=10):
         """Learn what the training photos look like, so that `predict` can say that it knows none.

@@ -143,6 +143,33 @@ def find_thresholds(scores, targs, *, method="scut", folds=None, pooled=False, f
                            [str(i) for i in range(len(found))])
 
 
+def f1_curves(scores, targs, thresholds):
+    """Return F1 of every label at every threshold, 0 for 0 / 0.
+
+    Parameters
+    ----------
+    scores, targs : array_like (N, L)
+        As in `find_thresholds`.
+    thresholds : array_like (T,)
+
+    Returns
+    -------
+    float64 (T, L)
+
+    Examples
+    --------
+    >>> f1_curves([[0.9], [0.2]], [[1], [0]], [0.1, 0.5, 0.95])
+    array([[0.66666667],
+           [1.        ],
+           [0.        ]])
+    """
+    cuts = _Cuts(*_matrices("f1_curves", scores, targs))
+    thresholds = as_array("thresholds", "f1_curves", thresholds).astype(np.float64)
+    curves = [f1[cuts.n - np.searchsorted(ranked[::-1].astype(np.float64), thresholds, "right")]
+              for f1, ranked in zip(cuts.f1(), cuts.ranked)]
+    return np.stack(curves, axis=1)
+
+
 def as_thresh(probs, thresholds):
     """Round thresholds on probabilities to what a loss takes, every decision on `probs` as before.
 

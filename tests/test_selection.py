@@ -305,6 +305,32 @@ def test_what_is_tuned_decides_and_is_saved(learn):
         np.testing.assert_array_equal(theirs.thresh, thresh)
 
 
+def test_a_report_is_the_definitions(learn):
+    learn.tune_thresholds()
+    probs, targets, masks = (np.asarray(a) for a in learn.get_preds(with_decoded=True))
+    report = learn.report()
+    np.testing.assert_allclose(report.f1, f1(probs, targets, learn.loss_func.thresh))
+    tp = (masks & (targets != 0)).sum(axis=0)
+    np.testing.assert_allclose(report.precision, tp / np.maximum(masks.sum(axis=0), 1))
+    np.testing.assert_allclose(report.recall, tp / targets.sum(axis=0))
+    assert report.accuracy == np.mean(masks == targets)
+    assert report.accuracy_of_nothing == np.mean(targets == 0)
+    lines = repr(report).splitlines()
+    assert len(lines) == 6 and [line.split()[0] for line in lines[1:4]] == ["blue", "green", "red"]
+
+
+def test_the_plot_has_a_curve_and_a_dot_for_each_label(learn):
+    learn.tune_thresholds(pooled=True)
+    probs, targets = learn.get_preds()
+    ax = learn.plot_thresholds()
+    curves, dots = ax.lines[::2], ax.lines[1::2]
+    assert [line.get_label() for line in curves] == ["blue", "green", "red"]
+    assert [float(d.get_xdata()[0]) for d in dots] == learn.loss_func.thresh.tolist()
+    for i, line in enumerate(curves):
+        for x, y in list(zip(*line.get_data()))[::20]:
+            assert y == f1(probs[:, i : i + 1], targets[:, i : i + 1], [x])[0]
+
+
 def test_tuning_says_what_it_needs(learn):
     files = [image for image, _ in photos(2)]
     with pytest.raises(ValueError, match="tune_thresholds: `dl` must have labels, got photos wit"):

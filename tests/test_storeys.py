@@ -58,7 +58,7 @@ INNER_STOREYS = {
     ],
     "metrics": [
         {"ranking", "decisions", "streaming"},
-        {"columns"},
+        {"columns", "report"},
     ],
 }
 

@@ -35,6 +35,7 @@ from mlclassify.metrics.decisions import (
     recall_score,
 )
 from mlclassify.metrics.ranking import average_precision_score
+from mlclassify.metrics.report import Report, make_report
 from mlclassify.metrics.streaming import Bounded, StreamingScores
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "Metric",
     "PrecisionMulti",
     "RecallMulti",
+    "Report",
     "StreamingScores",
     "accuracy_multi",
     "accuracy_score",
@@ -62,6 +64,7 @@ __all__ = [
     "hamming_loss",
     "jaccard_score",
     "make_metric",
+    "make_report",
     "matthews_corrcoef",
     "multilabel_confusion_matrix",
     "precision_score",
