@@ -1,7 +1,11 @@
 /* What ranks scores: columns of a matrix as items, and the radix sort of such a column. An item is
  * (rank << 32 | row << 1 | target), see base/rank.h. */
 
-enum { ITEM_ROWS = 16, ITEM_LABELS = 16 }; /* of the tile that is turned at once */
+enum {
+    ITEM_ROWS = 16, /* of the tile that is turned at once */
+    ITEM_LABELS = 16,
+    ITEM_AHEAD = 32, /* rows from one that is read to the one that is fetched */
+};
 
 /* Ranks of `width` scores of one row; returns whether one is NaN. */
 static inline int rank_row(const float *scores, size_t width, uint32_t *rank)
@@ -26,9 +30,12 @@ static void column_items(const float *scores, const uint8_t *targets, size_t row
         size_t n = rows - i < ITEM_ROWS ? rows - i : ITEM_ROWS;
         const float *score = scores + i * labels;
         const uint8_t *target = targets + i * labels;
-        for (size_t r = 0; r < n; r++)
+        for (size_t r = 0; r < n; r++) {
+            __builtin_prefetch(score + (ITEM_AHEAD + r) * labels);
+            __builtin_prefetch(target + (ITEM_AHEAD + r) * labels);
             found |= width == ITEM_LABELS ? rank_row(score + r * labels, ITEM_LABELS, rank[r])
                                           : rank_row(score + r * labels, width, rank[r]);
+        }
         for (size_t l = 0; l < width; l++)
             for (size_t r = 0; r < n; r++)
                 items[l * column + i + r] =
