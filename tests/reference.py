@@ -186,6 +186,15 @@ def sort_descending(items):
     return np.array(sorted(items.tolist(), key=lambda item: -(item >> 32)), np.uint64)
 
 
+@kernel
+def row_places(scores, targets):
+    """Of each label that is there: how many are above it, as high or above, there of the latter."""
+    there = [(s, bool(t)) for s, t in zip(np.asarray(scores).tolist(), targets)]
+    found = [[sum(s > x for s, _ in there), sum(s >= x for s, _ in there),
+              sum(s >= x and t for s, t in there)] for x, t in there if t]
+    return np.array(found).reshape(-1, 3)
+
+
 # --- matrix products
 
 @kernel

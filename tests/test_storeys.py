@@ -56,6 +56,7 @@ INNER_STOREYS = {
         {"samples"},
     ],
     "metrics": [
+        {"arguments"},
         {"ranking", "decisions", "streaming"},
         {"columns"},
     ],

@@ -10,7 +10,12 @@
 BINDING(sigmoid);
 BINDING(bce_with_logits);
 BINDING(accuracy_count);
-BINDING(average_precision);
+
+/* bind_ranking.c */
+BINDING(column_ranking);
+BINDING(column_curve);
+BINDING(row_ranking);
+BINDING(row_gains);
 
 /* bind_counts.c */
 BINDING(label_counts);
