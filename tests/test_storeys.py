@@ -57,6 +57,7 @@ INNER_STOREYS = {
         {"samples"},
     ],
     "metrics": [
+        {"arguments"},
         {"ranking", "decisions", "streaming"},
         {"columns", "report"},
     ],

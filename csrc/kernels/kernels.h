@@ -24,6 +24,12 @@ typedef struct {
     float *loss, *grad;                      /* NULL: not wanted */
 } mlc_bce;
 
+/* Where a label of a row stands: how many labels have a higher score, how many one at least as
+ * high, and how many of the latter are there; see row_places in kernels/sort.c. */
+typedef struct {
+    uint32_t above, reached, found;
+} mlc_place;
+
 /* out[i][0..columns) = sum over t < taps, k < run of in[i][offset[t] + k] * weights[t][k][0..),
  * for each of `rows` <= tile_rows pixels; `weights` holds tile_columns floats a step. */
 typedef struct {

@@ -1,5 +1,5 @@
-/* What ranks scores: columns of a matrix as items, and the radix sort of such a column. An item is
- * (rank << 32 | row << 1 | target), see base/rank.h. */
+/* What ranks scores: columns of a matrix as items, the radix sort of such a column, and the places
+ * of a row's labels. An item is (rank << 32 | row << 1 | target), see base/rank.h. */
 
 enum {
     ITEM_ROWS = 16, /* of the tile that is turned at once */
@@ -81,4 +81,25 @@ static void sort_descending(uint64_t *items, uint64_t *spare, size_t n, uint64_t
         *sorted = items;
     else
         *sorted = n < RADIX_SMALL ? radix(items, spare, n, 8) : radix(items, spare, n, 11);
+}
+
+/* The places of those of a row's `labels` < 2^32 labels that are there, in their order; *count is
+ * how many. `present` and `place` have room for `labels`. Every label is compared with each that is
+ * there, which are few. Integers: the same on every instruction set. */
+static void row_places(const float *scores, const uint8_t *targets, size_t labels, float *present,
+                       mlc_place *place, size_t *count)
+{
+    size_t n = 0;
+    for (size_t l = 0; l < labels; l++)
+        if (targets[l]) present[n++] = scores[l];
+    for (size_t k = 0; k < n; k++) {
+        uint32_t above = 0, reached = 0, found = 0;
+        for (size_t l = 0; l < labels; l++) {
+            above += scores[l] > present[k];
+            reached += scores[l] >= present[k];
+        }
+        for (size_t l = 0; l < n; l++) found += present[l] >= present[k];
+        place[k] = (mlc_place){above, reached, found};
+    }
+    *count = n;
 }

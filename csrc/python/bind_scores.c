@@ -81,28 +81,6 @@ BINDING(accuracy_count)
     return PyLong_FromLongLong(count);
 }
 
-BINDING(average_precision)
-{
-    static const char *fn = "average_precision";
-    array_arg scores = IN("scores", NPY_FLOAT32, 2), targets = IN("targets", NPY_UINT8, 2);
-    array_arg out = OUT("out", NPY_FLOAT64, 1);
-    mlc_error error;
-    (void)module;
-    if (args_count(fn, nargs, 3) < 0 || array_get(fn, &scores, args[0]) < 0 ||
-        array_get(fn, &targets, args[1]) < 0 || array_get(fn, &out, args[2]) < 0 ||
-        array_like(fn, &targets, &scores) < 0 ||
-        array_shape(fn, &out, 1, PyArray_DIMS(scores.array) + 1) < 0)
-        return NULL;
-    size_t rows = array_dim(&scores, 0), labels = array_dim(&scores, 1);
-    mlc_status status;
-    Py_BEGIN_ALLOW_THREADS
-        status = mlc_average_precision(array_data(&scores), array_data(&targets), rows, labels,
-                                       array_data(&out), &error);
-    Py_END_ALLOW_THREADS
-    if (status) return raise_status(status, &error);
-    Py_RETURN_NONE;
-}
-
 BINDING(ranked_columns)
 {
     static const char *fn = "ranked_columns";

@@ -10,8 +10,13 @@
 BINDING(sigmoid);
 BINDING(bce_with_logits);
 BINDING(accuracy_count);
-BINDING(average_precision);
 BINDING(ranked_columns);
+
+/* bind_ranking.c */
+BINDING(column_ranking);
+BINDING(column_curve);
+BINDING(row_ranking);
+BINDING(row_gains);
 
 /* bind_counts.c */
 BINDING(label_counts);

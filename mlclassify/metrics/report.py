@@ -98,6 +98,6 @@ def make_report(probs, targs, decided, thresh, labels):
         np.broadcast_to(np.asarray(thresh, np.float64), len(labels)),
         precision_score(targets, decided, average=None),
         recall_score(targets, decided, average=None), f1_score(targets, decided, average=None),
-        average_precision_score(targets, probs, average=None, absent="skip"),
+        average_precision_score(targets, probs, average=None, zero_division=np.nan),
         float(np.mean(targets == decided)), float(np.mean(targets == 0)),
     )  # fmt: skip

@@ -52,6 +52,7 @@ from mlclassify.metrics import (
     MLClassifyWarning,
     PrecisionMulti,
     RecallMulti,
+    RocAucMulti,
     accuracy_multi,
     average_precision_score,
 )
@@ -102,8 +103,8 @@ __all__ = [
     "Lighting", "MLClassifyWarning", "MaskSplitter", "MatthewsCorrCoefMulti", "Metric",
     "ModelFileError", "MultiCategoryBlock", "Normalize", "PILImage", "PadMode", "ParamScheduler",
     "Path", "Pipeline", "PrecisionMulti", "Prediction", "ProgressCallback", "RandomResizedCrop",
-    "RandomSplitter", "RecallMulti", "Recorder", "Resize", "ResizeMethod", "Rotate", "Tensor",
-    "TensorBase", "TensorImage", "TensorMultiCategory", "Transform", "Warp", "Zoom",
+    "RandomSplitter", "RecallMulti", "Recorder", "Resize", "ResizeMethod", "RocAucMulti", "Rotate",
+    "Tensor", "TensorBase", "TensorImage", "TensorMultiCategory", "Transform", "Warp", "Zoom",
     "accuracy_multi", "aug_transforms", "average_precision_score", "best_threshold", "cnn_learner",
     "download_images", "drawn_bears", "find_thresholds", "flatten_check", "get_files",
     "get_image_files", "get_num_threads", "imagenet_stats", "load_learner", "nn", "np",
