@@ -100,10 +100,17 @@ def binary_cross_entropy_with_logits(
     >>> binary_cross_entropy_with_logits(x, y, reduction="none")
     tensor([[0.3946, 0.0345, 2.4403]])
     """
+    if weight is None and pos_weight is None and reduction == "mean":
+        try:  # what C takes as it is needs no more looking at
+            value = _core.bce_with_logits(input, target, None, None, 0, False, True, None, None)
+        except (TypeError, ValueError):
+            pass  # what it refuses is converted, or refused by name, below
+        else:
+            return _like(input, value)
     check_reduction(_BCE, reduction)
-    value, cells, _ = _bce(input, target, weight, pos_weight, reduction)
-    result = cells if reduction == "none" else np.asarray(value, dtype=np.float32)
-    return np.ndarray.view(result, type(input) if isinstance(input, Tensor) else Tensor)
+    weights = {"weight": weight, "pos_weight": pos_weight}
+    value, cells, _ = _value(_core.bce_with_logits, _BCE, input, target, reduction, **weights)
+    return _like(input, cells if reduction == "none" else value)
 
 
 def binary_cross_entropy_with_logits_value_and_grad(
@@ -133,65 +140,73 @@ def binary_cross_entropy_with_logits_value_and_grad(
     >>> round(value, 4), grad.tolist()
     (0.6931, [[-0.25, 0.25]])
     """
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"{_BCE}: `reduction` must be 'mean' or 'sum' to train, got {reduction!r}")
-    value, _, grad = _bce(input, target, weight, pos_weight, reduction, want_grad=True)
-    return value, grad
+    weights = {"weight": weight, "pos_weight": pos_weight}
+    return _value_and_grad(_core.bce_with_logits, _BCE, input, target, reduction, **weights)
 
 
 # A Learner may be handed the plain function: it finds the gradient as it does on a loss object.
 binary_cross_entropy_with_logits.value_and_grad = binary_cross_entropy_with_logits_value_and_grad
 
 
-def _bce(input, target, weight, pos_weight, reduction, want_grad=False):
-    """Return (value, cells, grad): cells for "none", grad on request, else None."""
-    x, y = as_float32("input", _BCE, input), as_array("target", _BCE, target)
-    _check_target(_BCE, x, y)
+def _like(input, value):
+    """Return `value` as float32 of the class of `input`, at least a Tensor."""
+    cls = type(input) if isinstance(input, Tensor) else Tensor
+    return np.ndarray.view(np.asarray(value, np.float32), cls)
+
+
+def _value_and_grad(core, fn, input, target, reduction, **options):
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"{fn}: `reduction` must be 'mean' or 'sum' to train, got {reduction!r}")
+    value, _, grad = _value(core, fn, input, target, reduction, want_grad=True, **options)
+    return value, grad
+
+
+def _value(core, fn, input, target, reduction, *, weight=None, pos_weight=None, smoothing=0.0,
+           missing=False, focus=(), want_grad=False):
+    """Return (value, cells, grad) of a loss of C: cells for "none", grad on request, else None."""
+    x, y = as_float32("input", fn, input), as_array("target", fn, target)
+    _check_shapes(fn, x, y)
     weights = [
-        _as_rows(name, w, x.shape) for name, w in (("weight", weight), ("pos_weight", pos_weight))
+        _as_rows(name, fn, w, x.shape)
+        for name, w in (("weight", weight), ("pos_weight", pos_weight))
     ]
-    cells = np.zeros(x.shape, np.float32) if reduction == "none" else None
-    grad = np.zeros(x.shape, np.float32) if want_grad else None
-    scale = 1.0
-    if reduction == "mean":
-        scale = 1 / x.size if x.size else float("nan")  # the mean of nothing is NaN, as in torch
-    if not x.size:
-        return 0 * scale, cells, grad
-    y = np.asarray(y, dtype=np.float32, order="C")
-    total = _core.bce_with_logits(
-        _rows(x), _rows(y), *weights, scale, *(a if a is None else _rows(a) for a in (cells, grad))
-    )
-    return total * scale, cells, grad
+    cells = np.empty(x.shape, np.float32) if reduction == "none" else None
+    grad = np.empty(x.shape, np.float32) if want_grad else None
+    floats = np.asarray(y, dtype=np.float32, order="C")
+    try:
+        mean = reduction == "mean"
+        value = core(x, floats, *weights, smoothing, missing, mean, cells, grad, *focus)
+    except ValueError:
+        _check_target(fn, y, missing)
+        raise
+    return value, cells, grad
 
 
-def _rows(array):
-    """Return a view (N, L) of a contiguous array that is not empty."""
-    return array.reshape(-1, array.shape[-1] if array.ndim else 1)
-
-
-def _as_rows(name, weight, shape):
-    """Return a weight as C takes it for logits of `shape`: None, (1, L) or (N, L)."""
-    weight = check_weight(name, _BCE, weight)
-    if weight is None or 0 in shape:
+def _as_rows(name, fn, weight, shape):
+    """Return a weight as C takes it for logits of `shape`: None, (L,) or of that shape."""
+    weight = check_weight(name, fn, weight)
+    if weight is None:
         return None
     try:
-        if weight.ndim <= 1:
-            return np.broadcast_to(weight, shape[-1:] or (1,)).reshape(1, -1).copy()
-        return _rows(np.broadcast_to(weight, shape).copy())
+        return np.broadcast_to(weight, shape[-1:] if weight.ndim <= 1 else shape).copy()
     except ValueError as error:
         raise ValueError(
-            f"{_BCE}: `{name}` must broadcast to the shape of `input` {shape}, got {weight.shape}"
+            f"{fn}: `{name}` must broadcast to the shape of `input` {shape}, got {weight.shape}"
         ) from error
 
 
-def _check_target(fn, input, target):
+def _check_shapes(fn, input, target):
     if target.shape != input.shape:
         raise ValueError(
             f"{fn}: `target` must have the shape of `input` (BCEWithLogitsLossFlat flattens both), "
             f"got {target.shape}. Target size ({Size(target.shape)}) must be the same as "
             f"input size ({Size(input.shape)})"
         )
-    refuse(~((target >= 0) & (target <= 1)), "target", fn, "lie in [0, 1]", target)
+
+
+def _check_target(fn, target, missing=False):
+    bad = ~((target >= 0) & (target <= 1))
+    refuse(bad & ~np.isnan(target) if missing else bad, "target", fn, "lie in [0, 1]", target)
 
 
 def binary_cross_entropy(input, target, weight=None, reduction="mean"):
@@ -222,7 +237,8 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     check_reduction(fn, reduction)
     p, y = as_float32("input", fn, input), as_array("target", fn, target)
     refuse((p < 0) | (p > 1), "input", fn, "lie in [0, 1], as probabilities do", p)
-    _check_target(fn, p, y)
+    _check_shapes(fn, p, y)
+    _check_target(fn, y)
     weight = check_weight("weight", fn, weight)
     p, y = p.astype(np.float64), y.astype(np.float64)
     with np.errstate(divide="ignore"):

@@ -79,7 +79,7 @@ def test_losses_and_metrics_have_the_same_bits_for_any_number_of_threads(rng):
 
     def run():
         grad, loss, ap, p = np.empty_like(x), np.empty_like(x), np.empty(7), np.empty_like(x)
-        total = _core.bce_with_logits(x, t, None, None, 1 / x.size, loss, grad)
+        total = _core.bce_with_logits(x, t, None, None, 0, False, True, loss, grad)
         _core.average_precision(scores, truth, ap)
         _core.sigmoid(x, p)
         count = _core.accuracy_count(p, truth, np.full(7, 0.5, np.float32))

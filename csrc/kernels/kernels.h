@@ -14,15 +14,18 @@
  * the widest vector, so that channel loops have no tails. */
 enum { MLC_LANES = 16 };
 
-/* Binary cross-entropy of (rows, labels) matrices; see kernels/bce.c. */
+/* A loss of (rows, labels) matrices; see kernels/losses.c. */
 typedef struct {
     const float *logits, *targets;
     const float *weight, *pos_weight; /* NULL: ones */
     size_t labels;
     size_t weight_stride, pos_weight_stride; /* 0: one row for all */
-    float scale;                             /* of the gradient */
-    float *loss, *grad;                      /* NULL: not wanted */
-} mlc_bce;
+    float smoothing;
+    bool missing;                     /* NaN targets are left out */
+    float gamma_neg, gamma_pos, clip; /* of the asymmetric loss */
+    float scale;                      /* of the gradient */
+    float *loss, *grad;               /* NULL: not wanted */
+} mlc_loss;
 
 /* out[i][0..columns) = sum over t < taps, k < run of in[i][offset[t] + k] * weights[t][k][0..),
  * for each of `rows` <= tile_rows pixels; `weights` holds tile_columns floats a step. */
