@@ -1,13 +1,14 @@
 """``F`` and ``nn``: the losses and activations of torch that a multi-label notebook calls.
 
-Binary cross entropy on logits lives here once: `F`, `nn`, and the losses of `mlclassify.losses`
-all come to `_bce`, which makes the one C call for values and gradient together.
+Losses on logits live here once: `F`, `nn`, and the losses of `mlclassify.losses` all come to
+`_value`, which makes the one C call for values and gradient together.
 """
 
 import numpy as np
 
 from mlclassify import _core
 from mlclassify.arrays import as_array, as_float32, refuse
+from mlclassify.checks import check_between, check_choice
 from mlclassify.ndtensor import NO_AUTOGRAD, Size, Tensor
 
 _REDUCTIONS = ("mean", "sum", "none")
@@ -206,7 +207,8 @@ def _check_shapes(fn, input, target):
 
 def _check_target(fn, target, missing=False):
     bad = ~((target >= 0) & (target <= 1))
-    refuse(bad & ~np.isnan(target) if missing else bad, "target", fn, "lie in [0, 1]", target)
+    bad = bad & ~np.isnan(target) if missing else bad
+    refuse(bad, "target", fn, "lie in [0, 1]", target)
 
 
 def binary_cross_entropy(input, target, weight=None, reduction="mean"):
@@ -336,35 +338,100 @@ def _as_tensor(array):
     return None if array is None else np.ndarray.view(array, Tensor)
 
 
-class BCEWithLogitsLoss(_Loss):
+class _LogitLoss(_Loss):
+    """What the losses on logits share: their options, and the call of C."""
+
+    def __init__(self, weight=None, *, reduction="mean", pos_weight=None, label_smoothing=0.0,
+                 missing=None):
+        name = type(self).__name__
+        super().__init__(weight, reduction=reduction)
+        self.pos_weight = _as_tensor(check_weight("pos_weight", name, pos_weight))
+        self.label_smoothing = check_between(name, "label_smoothing", label_smoothing, 0, 1)
+        self.missing = check_choice(name, "missing", missing, (None, "mask"))
+
+    def _arguments(self, input, target):
+        options = {"weight": self.weight, "pos_weight": self.pos_weight,
+                   "smoothing": self.label_smoothing, "missing": self.missing == "mask"}
+        return (*self._core(), input, target, self.reduction), options
+
+    def forward(self, input, target):
+        """Return the loss, as calling the object does."""
+        args, options = self._arguments(input, target)
+        value, cells, _ = _value(*args, **options)
+        return _like(input, cells if self.reduction == "none" else value)
+
+    def value_and_grad(self, input, target):
+        """Return (float, float32 gradient of the shape of `input`)."""
+        refuse_redefined(self, _LogitLoss, "forward", "__call__")
+        args, options = self._arguments(input, target)
+        return _value_and_grad(*args, **options)
+
+
+class BCEWithLogitsLoss(_LogitLoss):
     """`binary_cross_entropy_with_logits` as an object.
 
     Parameters
     ----------
     weight, pos_weight : array_like, optional
     reduction : {"mean", "sum", "none"}
+    label_smoothing : float, default 0.0
+        Targets y become ``(1 - label_smoothing) * y + label_smoothing / 2``.
+    missing : {None, "mask"}
+        "mask" leaves cells out whose target is NaN: the loss and the gradient are 0 there, and the
+        mean is over the others. It is 0 where none is left. None refuses them.
 
     Examples
     --------
     >>> BCEWithLogitsLoss(reduction="sum")([0.0122, 0.2294], [0.5, 0.29])
     tensor(1.4411)
+    >>> BCEWithLogitsLoss(missing="mask")([0.0, 4.0], [1.0, float("nan")])
+    tensor(0.6931)
     """
 
-    def __init__(self, weight=None, *, reduction="mean", pos_weight=None):
-        super().__init__(weight, reduction=reduction)
-        self.pos_weight = _as_tensor(check_weight("pos_weight", "BCEWithLogitsLoss", pos_weight))
+    def _core(self):
+        return _core.bce_with_logits, _BCE
 
-    def _options(self):
-        return self.weight, self.reduction, self.pos_weight
 
-    def forward(self, input, target):
-        """Return the loss, as calling the object does."""
-        return binary_cross_entropy_with_logits(input, target, *self._options())
+class AsymmetricLoss(_LogitLoss):
+    """The asymmetric loss of Ridnik et al. (ICCV 2021): what is easy counts less, by two powers.
 
-    def value_and_grad(self, input, target):
-        """Return (float, float32 gradient of the shape of `input`)."""
-        refuse_redefined(self, BCEWithLogitsLoss, "forward", "__call__")
-        return binary_cross_entropy_with_logits_value_and_grad(input, target, *self._options())
+    With ``s = sigmoid(x)`` and ``p = max(s - clip, 0)``, a cell's loss is
+    ``-y * (1 - s)**gamma_pos * log(s) - (1 - y) * p**gamma_neg * log(1 - p)``, and the gradient
+    is that of all of it. With equal powers and no clip it is the focal loss of Lin et al. (ICCV
+    2017).
+
+    Parameters
+    ----------
+    gamma_neg, gamma_pos : float, default 4.0 and 1.0
+        Powers for labels that are not there and for those that are.
+    clip : float in [0, 1), default 0.05
+        An absent label whose probability is not above it costs nothing.
+    weight, reduction, pos_weight, label_smoothing, missing
+        As `BCEWithLogitsLoss` has them.
+
+    Examples
+    --------
+    >>> AsymmetricLoss()([[2.0, -1.0]], [[1, 0]])
+    tensor(0.0078)
+    """
+
+    def __init__(self, gamma_neg=4.0, gamma_pos=1.0, clip=0.05, **options):
+        super().__init__(**options)
+        name = type(self).__name__
+        self.gamma_neg = check_between(name, "gamma_neg", gamma_neg, 0, np.inf)
+        self.gamma_pos = check_between(name, "gamma_pos", gamma_pos, 0, np.inf)
+        self.clip = check_between(name, "clip", clip, 0, 1)
+
+    def __repr__(self):
+        return (f"AsymmetricLoss(gamma_neg={self.gamma_neg:g}, gamma_pos={self.gamma_pos:g}, "
+                f"clip={self.clip:g})")
+
+    def _arguments(self, input, target):
+        args, options = super()._arguments(input, target)
+        return args, {**options, "focus": (self.gamma_neg, self.gamma_pos, self.clip)}
+
+    def _core(self):
+        return _core.asymmetric_with_logits, "AsymmetricLoss"
 
 
 class BCELoss(_Loss):
