@@ -19,9 +19,26 @@ def bce_with_logits(
     targets: _Float32,
     weight: _Float32 | None,
     pos_weight: _Float32 | None,
-    scale: SupportsFloat,
+    smoothing: SupportsFloat,
+    missing: SupportsIndex,
+    mean: SupportsIndex,
     out: _Float32 | None,
     grad: _Float32 | None,
+    /,
+) -> float: ...
+def asymmetric_with_logits(
+    logits: _Float32,
+    targets: _Float32,
+    weight: _Float32 | None,
+    pos_weight: _Float32 | None,
+    smoothing: SupportsFloat,
+    missing: SupportsIndex,
+    mean: SupportsIndex,
+    out: _Float32 | None,
+    grad: _Float32 | None,
+    gamma_neg: SupportsFloat,
+    gamma_pos: SupportsFloat,
+    clip: SupportsFloat,
     /,
 ) -> float: ...
 def accuracy_count(scores: _Float32, targets: _UInt8, thresh: _Float32, /) -> int: ...

@@ -36,6 +36,27 @@ def check_whole(function, name, value, at_least):
     return number
 
 
+def check_between(function, name, value, low, high):
+    """Return `value` as a float of [low, high).
+
+    Examples
+    --------
+    >>> check_between("AsymmetricLoss", "clip", 0.05, 0, 1)
+    0.05
+    >>> check_between("AsymmetricLoss", "clip", 1, 0, 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: AsymmetricLoss: `clip` must lie in [0, 1), got 1
+    """
+    try:
+        number = float(None if isinstance(value, (str, bool)) else value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{function}: `{name}` must be a number, got {value!r}") from None
+    if not low <= number < high:
+        raise ValueError(f"{function}: `{name}` must lie in [{low}, {high}), got {value!r}")
+    return number
+
+
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from mlclassify.data.block import empty_dataloaders
-from mlclassify.losses import BaseLoss, BCEWithLogitsLossFlat
+from mlclassify.functional import AsymmetricLoss
+from mlclassify.losses import AsymmetricLossFlat, BaseLoss, BCEWithLogitsLossFlat
 from mlclassify.novelty import Novelty
 from mlclassify.rng import check_seed
 from mlclassify.tensor import nn, tensor
@@ -26,6 +27,13 @@ FORMAT_VERSION = 1
 _VERSION, _LEARNER, _HASH = (f"mlclassify.{k}" for k in ("format_version", "learner", "sha256"))
 _NOVELTY = "novelty.features"  # the tensor of them
 _LAST = "head.fc2.weight"  # of every network that `build_model` makes
+# Losses by name: the class, that of the loss within, and the options a file may leave out.
+_PLAIN = {"label_smoothing": 0.0, "missing": None}
+_FOCUS = {**_PLAIN, "gamma_neg": 4.0, "gamma_pos": 1.0, "clip": 0.05}
+_LOSSES = {
+    "BCEWithLogitsLossFlat": (BCEWithLogitsLossFlat, nn.BCEWithLogitsLoss, _PLAIN),
+    "AsymmetricLossFlat": (AsymmetricLossFlat, AsymmetricLoss, _FOCUS),
+}
 _ITEM_TFMS = {t.__name__: t for t in (augment.RandomResizedCrop, augment.Resize)}
 _BATCH_TFMS = {
     t.__name__: t
@@ -113,20 +121,29 @@ def _check_can_be_rebuilt(model):
 
 def _described_loss(loss):
     """Return the arguments of the loss; refuse one that another class could not stand for."""
-    if not (isinstance(loss, BaseLoss) and isinstance(loss.func, nn.BCEWithLogitsLoss)):
-        raise ValueError(
-            "export: `loss_func` must be a BCEWithLogitsLossFlat, for a file holds no functions, "
-            f"got {loss!r}; assign learn.loss_func = BCEWithLogitsLossFlat(thresh=...) first"
-        )
+    name = _name_of(loss)
     thresh = getattr(loss, "thresh", 0.5)
     _check_decides_alike(loss, thresh)
     return {
+        "name": name,
         "thresh": _jsonable(thresh),
         "reduction": loss.reduction,
         "weight": _jsonable(loss.func.weight),
         "pos_weight": _jsonable(loss.func.pos_weight),
         "flatten": bool(loss.flatten),
+        **{option: getattr(loss.func, option) for option in _LOSSES[name][2]},
     }
+
+
+def _name_of(loss):
+    """Return which of `_LOSSES` computes as `loss` does."""
+    for name, (_, within, _) in _LOSSES.items():
+        if isinstance(loss, BaseLoss) and isinstance(loss.func, within):
+            return name
+    raise ValueError(
+        f"export: `loss_func` must be one of {', '.join(_LOSSES)}, for a file holds no functions, "
+        f"got {loss!r}; assign learn.loss_func = BCEWithLogitsLossFlat(thresh=...) first"
+    )
 
 
 def _check_decides_alike(loss, thresh):
@@ -276,14 +293,18 @@ def _restored_model(config, tensors):
 
 
 def _restored_loss(config, n_labels):
-    names = {"thresh", "reduction", "weight", "pos_weight", "flatten"}
+    config = {"name": "BCEWithLogitsLossFlat", **config}
+    cls, _, optional = _LOSSES[config.pop("name")]
+    config = {**optional, **config}
+    names = {"thresh", "reduction", "weight", "pos_weight", "flatten", *optional}
     if set(config) != names:
         raise ValueError(f"its loss must have {', '.join(sorted(names))}")
-    options = {k: _numbers(config[k]) for k in ("weight", "pos_weight")}
+    numbers = {k: _numbers(config[k]) for k in ("weight", "pos_weight")}
+    flatten = bool(config.pop("flatten"))
     if config["pos_weight"] is None:
-        options["flatten"] = bool(config["flatten"])
+        config["flatten"] = flatten
     thresh = check_thresh("loss", _numbers(config["thresh"]), n_labels)
-    return BCEWithLogitsLossFlat(thresh=thresh, reduction=config["reduction"], **options)
+    return cls(**{**config, **numbers, "thresh": thresh})
 
 
 def _restored_novelty(config, features):

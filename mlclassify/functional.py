@@ -1,13 +1,14 @@
 """``F`` and ``nn``: the losses and activations of torch that a multi-label notebook calls.
 
-Binary cross entropy on logits lives here once: `F`, `nn`, and the losses of `mlclassify.losses`
-all come to `_bce`, which makes the one C call for values and gradient together.
+Losses on logits live here once: `F`, `nn`, and the losses of `mlclassify.losses` all come to
+`_value`, which makes the one C call for values and gradient together.
 """
 
 import numpy as np
 
 from mlclassify import _core
 from mlclassify.arrays import as_array, as_float32, refuse
+from mlclassify.checks import check_between, check_choice
 from mlclassify.ndtensor import NO_AUTOGRAD, Size, Tensor
 
 _REDUCTIONS = ("mean", "sum", "none")
@@ -100,10 +101,17 @@ def binary_cross_entropy_with_logits(
     >>> binary_cross_entropy_with_logits(x, y, reduction="none")
     tensor([[0.3946, 0.0345, 2.4403]])
     """
+    if weight is None and pos_weight is None and reduction == "mean":
+        try:  # what C takes as it is needs no more looking at
+            value = _core.bce_with_logits(input, target, None, None, 0, False, True, None, None)
+        except (TypeError, ValueError):
+            pass  # what it refuses is converted, or refused by name, below
+        else:
+            return _like(input, value)
     check_reduction(_BCE, reduction)
-    value, cells, _ = _bce(input, target, weight, pos_weight, reduction)
-    result = cells if reduction == "none" else np.asarray(value, dtype=np.float32)
-    return np.ndarray.view(result, type(input) if isinstance(input, Tensor) else Tensor)
+    weights = {"weight": weight, "pos_weight": pos_weight}
+    value, cells, _ = _value(_core.bce_with_logits, _BCE, input, target, reduction, **weights)
+    return _like(input, cells if reduction == "none" else value)
 
 
 def binary_cross_entropy_with_logits_value_and_grad(
@@ -133,65 +141,74 @@ def binary_cross_entropy_with_logits_value_and_grad(
     >>> round(value, 4), grad.tolist()
     (0.6931, [[-0.25, 0.25]])
     """
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"{_BCE}: `reduction` must be 'mean' or 'sum' to train, got {reduction!r}")
-    value, _, grad = _bce(input, target, weight, pos_weight, reduction, want_grad=True)
-    return value, grad
+    weights = {"weight": weight, "pos_weight": pos_weight}
+    return _value_and_grad(_core.bce_with_logits, _BCE, input, target, reduction, **weights)
 
 
 # A Learner may be handed the plain function: it finds the gradient as it does on a loss object.
 binary_cross_entropy_with_logits.value_and_grad = binary_cross_entropy_with_logits_value_and_grad
 
 
-def _bce(input, target, weight, pos_weight, reduction, want_grad=False):
-    """Return (value, cells, grad): cells for "none", grad on request, else None."""
-    x, y = as_float32("input", _BCE, input), as_array("target", _BCE, target)
-    _check_target(_BCE, x, y)
+def _like(input, value):
+    """Return `value` as float32 of the class of `input`, at least a Tensor."""
+    cls = type(input) if isinstance(input, Tensor) else Tensor
+    return np.ndarray.view(np.asarray(value, np.float32), cls)
+
+
+def _value_and_grad(core, fn, input, target, reduction, **options):
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"{fn}: `reduction` must be 'mean' or 'sum' to train, got {reduction!r}")
+    value, _, grad = _value(core, fn, input, target, reduction, want_grad=True, **options)
+    return value, grad
+
+
+def _value(core, fn, input, target, reduction, *, weight=None, pos_weight=None, smoothing=0.0,
+           missing=False, focus=(), want_grad=False):
+    """Return (value, cells, grad) of a loss of C: cells for "none", grad on request, else None."""
+    x, y = as_float32("input", fn, input), as_array("target", fn, target)
+    _check_shapes(fn, x, y)
     weights = [
-        _as_rows(name, w, x.shape) for name, w in (("weight", weight), ("pos_weight", pos_weight))
+        _as_rows(name, fn, w, x.shape)
+        for name, w in (("weight", weight), ("pos_weight", pos_weight))
     ]
-    cells = np.zeros(x.shape, np.float32) if reduction == "none" else None
-    grad = np.zeros(x.shape, np.float32) if want_grad else None
-    scale = 1.0
-    if reduction == "mean":
-        scale = 1 / x.size if x.size else float("nan")  # the mean of nothing is NaN, as in torch
-    if not x.size:
-        return 0 * scale, cells, grad
-    y = np.asarray(y, dtype=np.float32, order="C")
-    total = _core.bce_with_logits(
-        _rows(x), _rows(y), *weights, scale, *(a if a is None else _rows(a) for a in (cells, grad))
-    )
-    return total * scale, cells, grad
+    cells = np.empty(x.shape, np.float32) if reduction == "none" else None
+    grad = np.empty(x.shape, np.float32) if want_grad else None
+    floats = np.asarray(y, dtype=np.float32, order="C")
+    try:
+        mean = reduction == "mean"
+        value = core(x, floats, *weights, smoothing, missing, mean, cells, grad, *focus)
+    except ValueError:
+        _check_target(fn, y, missing)
+        raise
+    return value, cells, grad
 
 
-def _rows(array):
-    """Return a view (N, L) of a contiguous array that is not empty."""
-    return array.reshape(-1, array.shape[-1] if array.ndim else 1)
-
-
-def _as_rows(name, weight, shape):
-    """Return a weight as C takes it for logits of `shape`: None, (1, L) or (N, L)."""
-    weight = check_weight(name, _BCE, weight)
-    if weight is None or 0 in shape:
+def _as_rows(name, fn, weight, shape):
+    """Return a weight as C takes it for logits of `shape`: None, (L,) or of that shape."""
+    weight = check_weight(name, fn, weight)
+    if weight is None:
         return None
     try:
-        if weight.ndim <= 1:
-            return np.broadcast_to(weight, shape[-1:] or (1,)).reshape(1, -1).copy()
-        return _rows(np.broadcast_to(weight, shape).copy())
+        return np.broadcast_to(weight, shape[-1:] if weight.ndim <= 1 else shape).copy()
     except ValueError as error:
         raise ValueError(
-            f"{_BCE}: `{name}` must broadcast to the shape of `input` {shape}, got {weight.shape}"
+            f"{fn}: `{name}` must broadcast to the shape of `input` {shape}, got {weight.shape}"
         ) from error
 
 
-def _check_target(fn, input, target):
+def _check_shapes(fn, input, target):
     if target.shape != input.shape:
         raise ValueError(
             f"{fn}: `target` must have the shape of `input` (BCEWithLogitsLossFlat flattens both), "
             f"got {target.shape}. Target size ({Size(target.shape)}) must be the same as "
             f"input size ({Size(input.shape)})"
         )
-    refuse(~((target >= 0) & (target <= 1)), "target", fn, "lie in [0, 1]", target)
+
+
+def _check_target(fn, target, missing=False):
+    bad = ~((target >= 0) & (target <= 1))
+    bad = bad & ~np.isnan(target) if missing else bad
+    refuse(bad, "target", fn, "lie in [0, 1]", target)
 
 
 def binary_cross_entropy(input, target, weight=None, reduction="mean"):
@@ -222,7 +239,8 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     check_reduction(fn, reduction)
     p, y = as_float32("input", fn, input), as_array("target", fn, target)
     refuse((p < 0) | (p > 1), "input", fn, "lie in [0, 1], as probabilities do", p)
-    _check_target(fn, p, y)
+    _check_shapes(fn, p, y)
+    _check_target(fn, y)
     weight = check_weight("weight", fn, weight)
     p, y = p.astype(np.float64), y.astype(np.float64)
     with np.errstate(divide="ignore"):
@@ -320,35 +338,100 @@ def _as_tensor(array):
     return None if array is None else np.ndarray.view(array, Tensor)
 
 
-class BCEWithLogitsLoss(_Loss):
+class _LogitLoss(_Loss):
+    """What the losses on logits share: their options, and the call of C."""
+
+    def __init__(self, weight=None, *, reduction="mean", pos_weight=None, label_smoothing=0.0,
+                 missing=None):
+        name = type(self).__name__
+        super().__init__(weight, reduction=reduction)
+        self.pos_weight = _as_tensor(check_weight("pos_weight", name, pos_weight))
+        self.label_smoothing = check_between(name, "label_smoothing", label_smoothing, 0, 1)
+        self.missing = check_choice(name, "missing", missing, (None, "mask"))
+
+    def _arguments(self, input, target):
+        options = {"weight": self.weight, "pos_weight": self.pos_weight,
+                   "smoothing": self.label_smoothing, "missing": self.missing == "mask"}
+        return (*self._core(), input, target, self.reduction), options
+
+    def forward(self, input, target):
+        """Return the loss, as calling the object does."""
+        args, options = self._arguments(input, target)
+        value, cells, _ = _value(*args, **options)
+        return _like(input, cells if self.reduction == "none" else value)
+
+    def value_and_grad(self, input, target):
+        """Return (float, float32 gradient of the shape of `input`)."""
+        refuse_redefined(self, _LogitLoss, "forward", "__call__")
+        args, options = self._arguments(input, target)
+        return _value_and_grad(*args, **options)
+
+
+class BCEWithLogitsLoss(_LogitLoss):
     """`binary_cross_entropy_with_logits` as an object.
 
     Parameters
     ----------
     weight, pos_weight : array_like, optional
     reduction : {"mean", "sum", "none"}
+    label_smoothing : float, default 0.0
+        Targets y become ``(1 - label_smoothing) * y + label_smoothing / 2``.
+    missing : {None, "mask"}
+        "mask" leaves cells out whose target is NaN: the loss and the gradient are 0 there, and the
+        mean is over the others. It is 0 where none is left. None refuses them.
 
     Examples
     --------
     >>> BCEWithLogitsLoss(reduction="sum")([0.0122, 0.2294], [0.5, 0.29])
     tensor(1.4411)
+    >>> BCEWithLogitsLoss(missing="mask")([0.0, 4.0], [1.0, float("nan")])
+    tensor(0.6931)
     """
 
-    def __init__(self, weight=None, *, reduction="mean", pos_weight=None):
-        super().__init__(weight, reduction=reduction)
-        self.pos_weight = _as_tensor(check_weight("pos_weight", "BCEWithLogitsLoss", pos_weight))
+    def _core(self):
+        return _core.bce_with_logits, _BCE
 
-    def _options(self):
-        return self.weight, self.reduction, self.pos_weight
 
-    def forward(self, input, target):
-        """Return the loss, as calling the object does."""
-        return binary_cross_entropy_with_logits(input, target, *self._options())
+class AsymmetricLoss(_LogitLoss):
+    """The asymmetric loss of Ridnik et al. (ICCV 2021): what is easy counts less, by two powers.
 
-    def value_and_grad(self, input, target):
-        """Return (float, float32 gradient of the shape of `input`)."""
-        refuse_redefined(self, BCEWithLogitsLoss, "forward", "__call__")
-        return binary_cross_entropy_with_logits_value_and_grad(input, target, *self._options())
+    With ``s = sigmoid(x)`` and ``p = max(s - clip, 0)``, a cell's loss is
+    ``-y * (1 - s)**gamma_pos * log(s) - (1 - y) * p**gamma_neg * log(1 - p)``, and the gradient
+    is that of all of it. With equal powers and no clip it is the focal loss of Lin et al. (ICCV
+    2017).
+
+    Parameters
+    ----------
+    gamma_neg, gamma_pos : float, default 4.0 and 1.0
+        Powers for labels that are not there and for those that are.
+    clip : float in [0, 1), default 0.05
+        An absent label whose probability is not above it costs nothing.
+    weight, reduction, pos_weight, label_smoothing, missing
+        As `BCEWithLogitsLoss` has them.
+
+    Examples
+    --------
+    >>> AsymmetricLoss()([[2.0, -1.0]], [[1, 0]])
+    tensor(0.0078)
+    """
+
+    def __init__(self, gamma_neg=4.0, gamma_pos=1.0, clip=0.05, **options):
+        super().__init__(**options)
+        name = type(self).__name__
+        self.gamma_neg = check_between(name, "gamma_neg", gamma_neg, 0, np.inf)
+        self.gamma_pos = check_between(name, "gamma_pos", gamma_pos, 0, np.inf)
+        self.clip = check_between(name, "clip", clip, 0, 1)
+
+    def __repr__(self):
+        return (f"AsymmetricLoss(gamma_neg={self.gamma_neg:g}, gamma_pos={self.gamma_pos:g}, "
+                f"clip={self.clip:g})")
+
+    def _arguments(self, input, target):
+        args, options = super()._arguments(input, target)
+        return args, {**options, "focus": (self.gamma_neg, self.gamma_pos, self.clip)}
+
+    def _core(self):
+        return _core.asymmetric_with_logits, "AsymmetricLoss"
 
 
 class BCELoss(_Loss):

@@ -154,6 +154,17 @@ class Learner:
             add_normalization(dls, transform)
         self._dls = dls
 
+    @property
+    def loss_func(self):
+        """The loss; one with ``pos_weight='balanced'`` is shown the training targets."""
+        return self._loss_func
+
+    @loss_func.setter
+    def loss_func(self, loss_func):
+        if getattr(loss_func, "balanced", False):
+            loss_func.balance(self.dls.train.dataset.targets())
+        self._loss_func = loss_func
+
     # --- callbacks
 
     def add_cbs(self, cbs):

@@ -8,8 +8,10 @@ import inspect
 
 import numpy as np
 
-from mlclassify.functional import refuse_redefined, value_and_grad
-from mlclassify.tensor import TensorBase, nn, sigmoid
+from mlclassify.arrays import as_array, refuse
+from mlclassify.checks import check_between, check_choice
+from mlclassify.functional import AsymmetricLoss, refuse_redefined, value_and_grad
+from mlclassify.tensor import Tensor, TensorBase, nn, sigmoid
 from mlclassify.thresholds import check_thresh, decide
 
 _SMALL_INTS = (np.int8, np.int16, np.int32)
@@ -155,7 +157,80 @@ class BaseLoss:
         return x
 
 
-class BCEWithLogitsLossFlat(BaseLoss):
+class _LogitLossFlat(BaseLoss):
+    """What the losses on logits share: thresholds, and weights from the training targets."""
+
+    def __init__(self, loss_cls, *args, axis, floatify, thresh, **kwargs):
+        self.thresh = thresh
+        self.balanced = isinstance(kwargs.get("pos_weight"), str)
+        kwargs = _with_flatten(type(self).__name__, args, kwargs)
+        if self.balanced:
+            given = kwargs.pop("pos_weight")
+            check_choice(type(self).__name__, "pos_weight", given, ("balanced",))
+        super().__init__(loss_cls, *args, axis=axis, floatify=floatify, is_2d=False, **kwargs)
+
+    @property
+    def thresh(self):
+        """The threshold on probabilities, float32 scalar or (L,); setting it checks it."""
+        return self._thresh
+
+    @thresh.setter
+    def thresh(self, thresh):
+        self._thresh = check_thresh(type(self).__name__, thresh)
+
+    def balance(self, targets):
+        """Set `pos_weight` to the number of absent labels over that of present ones, for each.
+
+        A learner calls this with its training targets where ``pos_weight='balanced'``. A label that
+        is always there or never keeps the weight 1.
+
+        Parameters
+        ----------
+        targets : array_like (N, L)
+            In [0, 1]; NaN where it is not known.
+
+        Examples
+        --------
+        >>> loss = BCEWithLogitsLossFlat(pos_weight="balanced")
+        >>> loss.balance([[1, 0], [0, 0], [0, 0]])
+        >>> loss.func.pos_weight
+        tensor([2., 1.])
+        """
+        targets = as_array("targets", "balance", targets)
+        if targets.ndim != 2 or not len(targets):
+            raise ValueError(
+                f"balance: `targets` must have shape (N, L), N not 0, got {targets.shape}"
+            )
+        bad = (targets < 0) | (targets > 1)
+        refuse(bad, "targets", "balance", "lie in [0, 1]", targets)
+        present = np.nansum(targets, axis=0, dtype=np.float64)
+        absent = np.nansum(1.0 - targets, axis=0, dtype=np.float64)
+        both = (present > 0) & (absent > 0)
+        ratio = np.divide(absent, present, out=np.ones(len(both)), where=both)
+        self.func.pos_weight = Tensor(ratio)
+
+    def _prepared(self, inp, targ):
+        if self.balanced and self.func.pos_weight is None:
+            raise ValueError(
+                f"{type(self).__name__}: `pos_weight` must be numbers by now, got 'balanced'; a "
+                "Learner takes them from its training targets, and so does loss.balance(targets)"
+            )
+        return super()._prepared(inp, targ)
+
+    def activation(self, x):
+        """Return the probabilities of logits."""
+        return sigmoid(x)
+
+    def decodes(self, x):
+        """Return which labels are predicted for probabilities, bool, of the same shape."""
+        return decide(x, self.thresh)
+
+
+_OPTIONS = {"weight": None, "reduction": "mean", "pos_weight": None, "flatten": True,
+            "label_smoothing": 0.0, "missing": None}
+
+
+class BCEWithLogitsLossFlat(_LogitLossFlat):
     """Binary cross entropy on logits that accepts any two shapes of as many cells.
 
     Parameters
@@ -169,8 +244,10 @@ class BCEWithLogitsLossFlat(BaseLoss):
     thresh : float or array_like (L,), default 0.5
         Probability above which `decodes` predicts a label; see `thresholds.check_thresh`.
     **kwargs
-        `weight`, `reduction` ("mean"), `pos_weight`, `flatten` (True, but False where a weight a
-        label is given, which only fits targets that are not flattened).
+        `weight`, `reduction` ("mean"), `flatten` (True, but False where a weight a label is given,
+        which only fits targets that are not flattened), `pos_weight` (numbers, or "balanced": what
+        `balance` finds in the training targets), `label_smoothing` (0.0), and `missing` (None;
+        "mask" leaves NaN targets out).
 
     Raises
     ------
@@ -186,38 +263,70 @@ class BCEWithLogitsLossFlat(BaseLoss):
     tensor([False, False, False])
     """
 
-    @use_kwargs_dict(keep=True, weight=None, reduction="mean", pos_weight=None, flatten=True)
+    @use_kwargs_dict(keep=True, **_OPTIONS)
     def __init__(self, *args, axis=-1, floatify=True, thresh=0.5, **kwargs):
-        self.thresh = thresh
         super().__init__(
-            nn.BCEWithLogitsLoss, *args, axis=axis, floatify=floatify, is_2d=False,
-            **_with_flatten(args, kwargs),
+            nn.BCEWithLogitsLoss, *args, axis=axis, floatify=floatify, thresh=thresh, **kwargs
+        )
+
+
+class AsymmetricLossFlat(_LogitLossFlat):
+    """`functional.AsymmetricLoss` with what `BCEWithLogitsLossFlat` has around it.
+
+    Parameters
+    ----------
+    gamma_neg, gamma_pos, clip : float, default 4.0, 1.0 and 0.05
+        See `functional.AsymmetricLoss`.
+    axis, floatify, thresh, **kwargs
+        As `BCEWithLogitsLossFlat` has them.
+
+    Examples
+    --------
+    >>> AsymmetricLossFlat(gamma_neg=2)([[2.0, -1.0]], [[1, 0]])
+    TensorBase(0.0135)
+    """
+
+    @use_kwargs_dict(keep=True, **_OPTIONS)
+    def __init__(self, gamma_neg=4.0, gamma_pos=1.0, clip=0.05, *, axis=-1, floatify=True,
+                 thresh=0.5, **kwargs):
+        super().__init__(
+            AsymmetricLoss, gamma_neg=gamma_neg, gamma_pos=gamma_pos, clip=clip, axis=axis,
+            floatify=floatify, thresh=thresh, **kwargs,
         )  # fmt: skip
 
-    @property
-    def thresh(self):
-        """The threshold on probabilities, float32 scalar or (L,); setting it checks it."""
-        return self._thresh
 
-    @thresh.setter
-    def thresh(self, thresh):
-        self._thresh = check_thresh("BCEWithLogitsLossFlat", thresh)
+class FocalLossFlat(AsymmetricLossFlat):
+    """The focal loss of every label: binary cross entropy times ``(1 - p_t) ** gamma``.
 
-    def activation(self, x):
-        """Return the probabilities of logits."""
-        return sigmoid(x)
+    `p_t` is the probability of what is true. fastai's class of this name is for one label a photo.
+    The `alpha` of Lin et al. is ``weight=1 - alpha, pos_weight=alpha / (1 - alpha)`` here.
 
-    def decodes(self, x):
-        """Return which labels are predicted for probabilities, bool, of the same shape."""
-        return decide(x, self.thresh)
+    Parameters
+    ----------
+    gamma : float, default 2.0
+    axis, floatify, thresh, **kwargs
+        As `BCEWithLogitsLossFlat` has them.
+
+    Examples
+    --------
+    >>> FocalLossFlat()([[2.0, -1.0]], [[1, 0]])
+    TensorBase(0.0122)
+    """
+
+    @use_kwargs_dict(keep=True, **_OPTIONS)
+    def __init__(self, gamma=2.0, *, axis=-1, floatify=True, thresh=0.5, **kwargs):
+        gamma = check_between("FocalLossFlat", "gamma", gamma, 0, np.inf)
+        super().__init__(
+            gamma, gamma, 0.0, axis=axis, floatify=floatify, thresh=thresh, **kwargs
+        )
 
 
-def _with_flatten(args, kwargs):
+def _with_flatten(name, args, kwargs):
     """Return `kwargs` with `flatten` decided by the weights."""
     if kwargs.get("pos_weight") is not None:
         if kwargs.get("flatten"):
             raise ValueError(
-                "BCEWithLogitsLossFlat: `flatten` must not be True with a `pos_weight`, got True. "
+                f"{name}: `flatten` must not be True with a `pos_weight`, got True. "
                 "`flatten` must be False when using `pos_weight` to avoid a RuntimeError due to "
                 "shape mismatch"
             )

@@ -93,14 +93,46 @@ def _times(coefficient, value):
     return np.where((coefficient == 0) & np.isinf(value), 0.0, coefficient * value)
 
 
-@kernel
-def bce(logits, targets, weight=1.0, pos_weight=1.0):
-    """Elementwise loss -w (q t log s + (1 - t) log(1 - s)) with s = sigmoid(x), and dloss / dx."""
+def _loss(logits, targets, weight, pos_weight, smoothing, missing, present, absent):
+    """w (q t L + (1 - t) M) with the losses of a label that is there and of one that is not, each
+    given as a function from (s, 1 - s, -log s, -log(1 - s)) to itself and its slope in x."""
     x, t = np.asarray(logits, np.float64), np.asarray(targets, np.float64)
     w, q = np.asarray(weight, np.float64), np.asarray(pos_weight, np.float64)
-    minus_log_s, minus_log_not_s = np.logaddexp(0, -x), np.logaddexp(0, x)
-    loss = w * (_times(q * t, minus_log_s) + _times(1 - t, minus_log_not_s))
-    return loss, w * ((1 - t) * sigmoid(x) - q * t * sigmoid(-x))
+    known = ~np.isnan(t) if missing else np.True_
+    t = t * (1 - smoothing) + smoothing / 2
+    parts = sigmoid(x), sigmoid(-x), np.logaddexp(0, -x), np.logaddexp(0, x)
+    (there, there_slope), (not_there, not_there_slope) = present(*parts), absent(*parts)
+    loss = w * (_times(q * t, there) + _times(1 - t, not_there))
+    slope = w * (q * t * there_slope + (1 - t) * not_there_slope)
+    return np.where(known, loss, 0), np.where(known, slope, 0)
+
+
+@kernel
+def bce(logits, targets, weight=1.0, pos_weight=1.0, smoothing=0.0, missing=False):
+    """Elementwise loss -w (q t log s + (1 - t) log(1 - s)) with s = sigmoid(x), and dloss / dx."""
+    return _loss(logits, targets, weight, pos_weight, smoothing, missing,
+                 lambda s, r, log_s, log_r: (log_s, -r), lambda s, r, log_s, log_r: (log_r, s))
+
+
+@kernel
+def asymmetric(logits, targets, weight=1.0, pos_weight=1.0, smoothing=0.0, missing=False,
+               gamma_neg=0.0, gamma_pos=0.0, clip=0.0):
+    """Ridnik et al. (2021): -w (q t (1 - s)^g log s + (1 - t) p^h log(1 - p)), p = max(s - m, 0)"""
+    clip = float(np.float32(clip))
+
+    def present(s, r, log_s, log_r):
+        return _times(r**gamma_pos, log_s), -(r**gamma_pos) * (r + gamma_pos * _times(s, log_s))
+
+    def absent(s, r, log_s, log_r):
+        if not clip:
+            return _times(s**gamma_neg, log_r), s**gamma_neg * (s + gamma_neg * _times(r, log_r))
+        p = np.where(s > clip, s - clip, 1)
+        power, log_rest = p**gamma_neg, -np.log1p(-np.where(s > clip, p, 0))
+        slope = s * r * (1 / np.where(s > clip, 1 - p, 1) + gamma_neg * log_rest / p)
+        there = np.where(np.isnan(s), s, s > clip)
+        return power * log_rest * there, power * slope * there
+
+    return _loss(logits, targets, weight, pos_weight, smoothing, missing, present, absent)
 
 
 @kernel

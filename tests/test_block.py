@@ -449,6 +449,12 @@ def test_encoded():
     assert t.decode([1, 0]) == ["a"]
     with pytest.raises(ValueError, match=r"must give numbers in \[0, 1\]"):
         t([float("nan"), 0])
+    holed = EncodedMultiCategorize(["a", "b"], missing=True)
+    assert np.isnan(holed([float("nan"), 1])).tolist() == [True, False]
+    with pytest.raises(ValueError, match=r"must give numbers in \[0, 1\]"):
+        holed([float("nan"), 2])
+    with pytest.raises(ValueError, match="`missing` must be False without encoded=True, got True"):
+        MultiCategoryBlock(missing=True).categorize()
 
 
 def test_transforms_act_on_their_split():

@@ -44,14 +44,18 @@ class Float:
         return 1.0
 
 
+LOSS = [
+    Array("logits", F4, (3, 4)), Array("targets", F4, (3, 4), like="logits"),
+    Array("weight", F4, (3, 4), optional=True, like="logits"),
+    Array("pos_weight", F4, (3, 4), optional=True, like="logits"),
+    Float("smoothing"), Int("missing", 1), Int("mean", 1),
+    Array("out", F4, (3, 4), out=True, optional=True, like="logits"),
+    Array("grad", F4, (3, 4), out=True, optional=True, like="logits"),
+]
 FUNCTIONS = {
     "sigmoid": [Array("x", F4, (3, 4)), Array("out", F4, (3, 4), out=True, like="x")],
-    "bce_with_logits": [
-        Array("logits", F4, (3, 4)), Array("targets", F4, (3, 4), like="logits"),
-        Array("weight", F4, (3, 4), optional=True, like="logits"),
-        Array("pos_weight", F4, (3, 4), optional=True, like="logits"), Float("scale"),
-        Array("out", F4, (3, 4), out=True, optional=True, like="logits"),
-        Array("grad", F4, (3, 4), out=True, optional=True, like="logits")],
+    "bce_with_logits": LOSS,
+    "asymmetric_with_logits": [*LOSS, Float("gamma_neg"), Float("gamma_pos"), Float("clip")],
     "accuracy_count": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
                        Array("thresh", F4, (4,))],
     "ranked_columns": [
@@ -86,7 +90,7 @@ FUNCTIONS = {
     "set_num_threads": [Int("threads", 256)],
 }
 NO_ARGUMENTS = ("isas", "isa", "get_num_threads")
-ANY_DIMENSIONS = ("sigmoid",)
+ANY_DIMENSIONS = ("sigmoid", "bce_with_logits", "asymmetric_with_logits")
 
 
 def strided(array):
@@ -269,14 +273,26 @@ def test_histograms_count_both_targets():
 def test_a_weight_is_one_row_or_all(name):
     args = good_arguments("bce_with_logits")
     at = 2 if name == "weight" else 3
-    args[at] = np.ones((1, 4), F4)
+    args[at] = np.ones(4, F4)
     _core.bce_with_logits(*args)
-    args[at] = np.ones((1, 5), F4)
-    refused(ValueError, f"bce_with_logits: `{name}` must have shape (1, 4), got (1, 5)",
+    args[at] = np.ones(5, F4)
+    refused(ValueError, f"bce_with_logits: `{name}` must have shape (4,), got (5,)",
             _core.bce_with_logits, *args)
-    args[at] = np.ones((2, 4), F4)
+    for shape in ((2, 4), (1, 4), ()):
+        args[at] = np.ones(shape, F4)
+        refused(ValueError,
+                f"bce_with_logits: `{name}` must have shape (3, 4) like `logits`, got {shape}",
+                _core.bce_with_logits, *args)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_target_is_a_probability(missing):
+    args = good_arguments("bce_with_logits")
+    args[5] = missing
+    args[1][0, 1] = np.nan if missing else 1
+    args[1][1, 2] = 1.5
     refused(ValueError,
-            f"bce_with_logits: `{name}` must have shape (3, 4) like `logits`, got (2, 4)",
+            "bce_with_logits: `targets` must lie in [0, 1], got 1.5 at row 1, label 2",
             _core.bce_with_logits, *args)
 
 
@@ -300,7 +316,8 @@ def test_integers_of_any_kind_are_integers(value):
 def test_empty_matrices_are_fine(shape):
     x, u = np.zeros(shape, F4), np.zeros(shape, U1)
     _core.sigmoid(x, x)
-    assert _core.bce_with_logits(x, x, None, None, 1.0, x, x.copy()) == 0
+    assert _core.bce_with_logits(x, x, None, None, 0.0, False, False, x, x.copy()) == 0
+    assert np.isnan(_core.bce_with_logits(x, x, None, None, 0.0, True, True, None, None))
     assert _core.accuracy_count(x, u, np.zeros(shape[1], F4)) == 0
     out = np.zeros((shape[1], 2))
     for weights in (None, np.ones(shape[0])):

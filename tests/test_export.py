@@ -12,7 +12,12 @@ from mlclassify import export
 from mlclassify.data.loader import DataLoaders
 from mlclassify.functional import nn
 from mlclassify.learner import load_learner
-from mlclassify.losses import BaseLoss, BCEWithLogitsLossFlat
+from mlclassify.losses import (
+    AsymmetricLossFlat,
+    BaseLoss,
+    BCEWithLogitsLossFlat,
+    FocalLossFlat,
+)
 from mlclassify.vision.augment import Normalize, Resize, aug_transforms
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
@@ -122,11 +127,14 @@ def test_a_failed_save_leaves_the_old_file(learn, monkeypatch):
 
 @pytest.mark.parametrize("options", [
     {"thresh": 0.95}, {"thresh": [0.1, 0.2, 0.3]}, {"thresh": -np.inf}, {"reduction": "sum"},
-    {"pos_weight": [1.0, 2.0, 3.0]}, {"weight": [1.0, 0.0, 0.5]},
+    {"pos_weight": [1.0, 2.0, 3.0]}, {"weight": [1.0, 0.0, 0.5]}, {"label_smoothing": 0.1},
+    {"pos_weight": "balanced", "missing": "mask"}, {"reduction": "sum", "flatten": False},
 ])
-def test_losses_come_back(options, tmp_path):
-    learn = tiny_learner(path=tmp_path, loss_func=BCEWithLogitsLossFlat(**options))
+@pytest.mark.parametrize("cls", [BCEWithLogitsLossFlat, AsymmetricLossFlat, FocalLossFlat])
+def test_losses_come_back(cls, options, tmp_path):
+    learn = tiny_learner(path=tmp_path, loss_func=cls(**options))
     loaded = load_learner(learn.export()).loss_func
+    assert repr(loaded) == repr(learn.loss_func) and loaded.func.missing == options.get("missing")
     logits, targets = np.random.RandomState(1).randn(5, 3), np.eye(5, 3)
     for ours, theirs in zip(learn.loss_func.value_and_grad(logits, targets),
                             loaded.value_and_grad(logits, targets)):
@@ -159,6 +167,17 @@ def test_a_loss_of_ones_own(tmp_path):
     learn = tiny_learner(path=tmp_path, loss_func=OfThePost(thresh=0.75))
     loaded = load_learner(learn.export())
     assert type(loaded.loss_func) is BCEWithLogitsLossFlat and loaded.loss_func.thresh == 0.75
+
+
+def test_a_file_may_leave_out_what_losses_have_learnt_since(tmp_path):
+    path = tiny_learner(path=tmp_path, loss_func=BCEWithLogitsLossFlat(thresh=0.75)).export()
+
+    def as_before(described):
+        for name in ("name", "label_smoothing", "missing"):
+            del described["loss"][name]
+
+    forge(path, as_before)
+    assert load_learner(path).loss_func.thresh == 0.75
 
 
 @pytest.mark.parametrize("loss", [nn.BCEWithLogitsLoss(), lambda x, y: 0, Contrary()])
@@ -245,6 +264,11 @@ FORGED = {
     "reduction": lambda d: d["loss"].update(reduction="none of these"),
     "negative weight": lambda d: d["loss"].update(weight=[-1.0]),
     "extra loss field": lambda d: d["loss"].update(cls="x"),
+    "unknown loss": lambda d: d["loss"].update(name="eval"),
+    "another loss's field": lambda d: d["loss"].update(clip=0.1),
+    "smoothing": lambda d: d["loss"].update(label_smoothing=3),
+    "what is missing": lambda d: d["loss"].update(missing=["mask"]),
+    "balance without targets": lambda d: d["loss"].update(pos_weight="balanced"),
     "seed": lambda d: d.update(seed=-1),
     "epochs": lambda d: d.update(epochs_begun=2**40),
     "dropout": lambda d: d.update(ps=1.5),

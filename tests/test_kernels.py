@@ -35,8 +35,9 @@ def struct(name, **fields):
 
 
 Key = struct("Key", seed=C.c_uint64, epoch=C.c_uint32, position=C.c_uint32, operation=C.c_uint32)
-Bce = struct("Bce", logits=P, targets=P, weight=P, pos_weight=P, labels=Z, weight_stride=Z,
-             pos_weight_stride=Z, scale=F, loss=P, grad=P)
+Loss = struct("Loss", logits=P, targets=P, weight=P, pos_weight=P, labels=Z, weight_stride=Z,
+              pos_weight_stride=Z, smoothing=F, missing=C.c_bool, gamma_neg=F, gamma_pos=F, clip=F,
+              scale=F, loss=P, grad=P)
 Tile = struct("Tile", rows_in=P, out=P, rows=Z, columns=Z, offset=P, taps=Z, run=Z, weights=P,
               segment=Z, accumulate=C.c_bool, ahead=Z, later=P)
 Outer = struct("Outer", a=P, b=P, segments=Z, pixels=Z, a_step=Z, b_step=Z, rows=Z, columns=Z,
@@ -62,7 +63,8 @@ PROTOTYPES = {
     "count_rows": (P, P, Z, Z, P, Z),
     "weigh_labels": (P, P, P, Z, Z, P),
     "count_ranks": (P, P, Z, Z, Z, Z, P),
-    "bce": (C.POINTER(Bce), Z, Z, P),
+    "bce": (C.POINTER(Loss), Z, Z, P, P),
+    "asymmetric": (C.POINTER(Loss), Z, Z, P, P),
     "count_equal": (P, P, P, Z, Z, P),
     "column_items": (P, P, Z, Z, Z, Z, P, Z, P),
     "sort_descending": (P, P, Z, P),
@@ -362,35 +364,47 @@ def test_relu_backward_and_dropout_work_in_place(isa, guarded):
         assert bits(d) == bits(run_dropout(isa, guarded, draw("nan", n)))
 
 
-# --- bce
+# --- losses
 
-def run_bce(isa, guarded, x, t, weight=None, pos_weight=None, scale=1.0, row=0, rows=None):
+def run_loss(isa, guarded, x, t, weight=None, pos_weight=None, scale=1.0, row=0, rows=None,
+             name="bce", inside=True, **options):
     """(sum, loss, grad) of rows [row, row + rows) of the matrices."""
-    loss, grad, total = (guarded(np.zeros_like(x)), guarded(np.zeros_like(x)),
-                         guarded([0.0], np.float64))
+    loss, grad, total, outside = (guarded(np.zeros_like(x)), guarded(np.zeros_like(x)),
+                                  guarded([0.0], np.float64), guarded([7], np.uint8))
     held = [guarded(a) if a is not None else None for a in (x, t, weight, pos_weight)]
     labels = x.shape[1]
     strides = [labels if a is not None and len(a) > 1 else 0 for a in (weight, pos_weight)]
-    job = Bce(*(None if a is None else address(a) for a in held), labels, *strides, scale,
-              address(loss), address(grad))
-    call(isa, "bce", job, row, len(x) if rows is None else rows, total)
+    job = Loss(*(None if a is None else address(a) for a in held), labels, *strides, scale=scale,
+               loss=address(loss), grad=address(grad), **options)
+    call(isa, name, job, row, len(x) if rows is None else rows, total, outside)
+    assert outside[0] == (not inside)
     return total[0], loss, grad
 
 
-def bce_inputs(edge, labels, rows=5):
+def loss_inputs(edge, labels, rows=5):
     t = np.random.default_rng(3).choice(np.array([0, 1, 0.3], np.float32), size=(rows, labels))
     return draw(edge, (rows, labels)), t
 
 
+each_loss = pytest.mark.parametrize("name, options", [
+    ("bce", {}), ("bce", {"smoothing": 0.1}),
+    ("asymmetric", {"gamma_neg": 4, "gamma_pos": 1, "clip": 0.05}),
+    ("asymmetric", {"gamma_neg": 2, "gamma_pos": 2, "smoothing": 0.2}),
+    ("asymmetric", {"gamma_neg": 0.5, "clip": 0.7}), ("asymmetric", {}),
+])  # fmt: skip
+
+
 @each_edge
 @each_isa
-def test_bce_is_its_definition(isa, edge, guarded):
+@each_loss
+def test_a_loss_is_its_definition(isa, edge, guarded, name, options):
+    bound = 1 if name == "bce" else 4
     for labels in lengths(isa):
-        x, t = bce_inputs(edge, labels, 3)
-        total, loss, grad = run_bce(isa, guarded, x, t, scale=0.5)
-        want_loss, want_grad = reference.bce(x, t)
-        close(loss, want_loss, 8 * ULP)
-        close(grad, 0.5 * want_grad, 0, 4 * ULP)
+        x, t = loss_inputs(edge, labels, 3)
+        total, loss, grad = run_loss(isa, guarded, x, t, scale=0.5, name=name, **options)
+        want_loss, want_grad = reference.KERNELS[name](x, t, **options)
+        close(loss, want_loss, 8 * bound * ULP, 0 if name == "bce" else 8 * ULP)
+        close(grad, 0.5 * want_grad, 0, 4 * bound * ULP)
         finite = np.isfinite(loss).all()
         assert total == pytest.approx(loss.astype(np.float64).sum(), rel=1e-12) or not finite
         assert np.isnan(total) == np.isnan(loss).any()
@@ -399,24 +413,29 @@ def test_bce_is_its_definition(isa, edge, guarded):
 @each_isa
 @pytest.mark.parametrize("weight_rows", [None, 1, 4])
 @pytest.mark.parametrize("pos_rows", [None, 1, 4])
-def test_bce_takes_weights_by_row_or_for_all(isa, weight_rows, pos_rows, guarded):
-    x, t = bce_inputs("random", 19, 4)
+@pytest.mark.parametrize("name, options", [("bce", {}), ("asymmetric", {"gamma_neg": 2})])
+def test_losses_take_weights_by_row_or_for_all(isa, weight_rows, pos_rows, guarded, name, options):
+    x, t = loss_inputs("random", 19, 4)
     rng = np.random.default_rng(1)
     weight, pos_weight = (None if rows is None else rng.random((rows, 19)).astype(np.float32) * 3
                           for rows in (weight_rows, pos_rows))
-    total, loss, grad = run_bce(isa, guarded, x, t, weight, pos_weight)
-    want_loss, want_grad = reference.bce(x, t, 1 if weight is None else weight,
-                                         1 if pos_weight is None else pos_weight)
-    close(loss, want_loss, 8 * ULP)
-    close(grad, want_grad, 0, 16 * ULP)
+    total, loss, grad = run_loss(isa, guarded, x, t, weight, pos_weight, name=name, **options)
+    want_loss, want_grad = reference.KERNELS[name](x, t, 1 if weight is None else weight,
+                                                   1 if pos_weight is None else pos_weight,
+                                                   **options)
+    close(loss, want_loss, 16 * ULP)
+    close(grad, want_grad, 0, 32 * ULP)
     assert total == pytest.approx(want_loss.sum(), rel=1e-6)
 
 
 @each_isa
-def test_bce_at_infinite_logits_is_its_limit(isa, guarded):
+@pytest.mark.parametrize("name, options", [
+    ("bce", {}), ("asymmetric", {}), ("asymmetric", {"gamma_neg": 4, "gamma_pos": 1})])
+def test_a_loss_at_infinite_logits_is_its_limit(isa, guarded, name, options):
     inf = np.float32(np.inf)
     x, t = np.array([[inf, inf, -inf, -inf, inf, -inf]]), np.array([[1, 0, 1, 0, 0.5, 0.5]])
-    total, loss, grad = run_bce(isa, guarded, x.astype(np.float32), t.astype(np.float32))
+    total, loss, grad = run_loss(isa, guarded, x.astype(np.float32), t.astype(np.float32),
+                                 name=name, **options)
     assert loss.tolist() == [[0, inf, inf, 0, inf, inf]]
     assert grad.tolist() == [[0, 1, -1, 0, 0.5, -0.5]] and total == inf
 
@@ -426,27 +445,70 @@ def test_the_gradient_of_bce_keeps_its_digits_in_both_tails(isa, guarded):
     x = np.linspace(-80, 80, 1601).astype(np.float32).reshape(1, -1)
     for target in (0, 1):
         t = np.full_like(x, target)
-        close(run_bce(isa, guarded, x, t)[2], reference.bce(x, t)[1], 8 * ULP)
+        close(run_loss(isa, guarded, x, t)[2], reference.bce(x, t)[1], 8 * ULP)
+
+
+def test_the_defined_gradients_are_those_of_the_defined_losses():
+    x = np.random.default_rng(2).normal(scale=3, size=(6, 50))
+    t = np.random.default_rng(3).random((6, 50))
+    for name, options in (("bce", {}), ("bce", {"smoothing": 0.3}),
+                          ("asymmetric", {"gamma_neg": 4, "gamma_pos": 1, "clip": 0.05}),
+                          ("asymmetric", {"gamma_neg": 2.5, "gamma_pos": 0.5, "pos_weight": 3})):
+        after, before = (reference.KERNELS[name](x + h, t, **options)[0] for h in (1e-6, -1e-6))
+        want = reference.KERNELS[name](x, t, **options)[1]
+        close((after - before) / 2e-6, want, 1e-6, 1e-8)
 
 
 @each_edge
-def test_bce_has_the_same_bits_everywhere_and_rows_are_independent(edge, guarded):
-    x, t = bce_inputs(edge, 37, 6)
-    whole = run_bce(ISAS[0], guarded, x, t)
+@each_loss
+def test_losses_have_the_same_bits_everywhere_and_rows_are_independent(edge, guarded, name,
+                                                                       options):
+    x, t = loss_inputs(edge, 37, 6)
+    whole = run_loss(ISAS[0], guarded, x, t, name=name, **options)
     for isa in ISAS:
-        assert [bits(a) for a in run_bce(isa, guarded, x, t)] == [bits(a) for a in whole]
-        part = run_bce(isa, guarded, x, t, row=2, rows=3)
+        got = run_loss(isa, guarded, x, t, name=name, **options)
+        assert [bits(a) for a in got] == [bits(a) for a in whole]
+        part = run_loss(isa, guarded, x, t, row=2, rows=3, name=name, **options)
         for got, want in zip(part[1:], whole[1:]):
             assert bits(got[2:5]) == bits(want[2:5])
             assert not got[:2].any() and not got[5:].any()
 
 
 @each_isa
-def test_bce_without_outputs_gives_the_sum(isa, guarded):
+@each_loss
+def test_missing_targets_leave_nothing(isa, guarded, name, options):
+    x, t = loss_inputs("random", 19, 4)
+    gap = np.random.default_rng(5).random(t.shape) < 0.3
+    whole = run_loss(isa, guarded, x, t, name=name, **options)
+    t[gap] = np.nan
+    total, loss, grad = run_loss(isa, guarded, x, t, name=name, missing=True, **options)
+    assert not loss[gap].any() and not grad[gap].any()
+    assert bits(loss[~gap]) == bits(whole[1][~gap]) and bits(grad[~gap]) == bits(whole[2][~gap])
+    assert total == pytest.approx(loss.astype(np.float64).sum(), rel=1e-12)
+    want = reference.KERNELS[name](x, t, missing=True, **options)
+    assert not want[0][gap].any() and not want[1][gap].any()
+    run_loss(isa, guarded, x, t, name=name, inside=False, **options)
+
+
+@each_isa
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("bad", [-1e-6, 1.0000001, np.inf, -np.inf])
+def test_one_target_outside_is_seen_anywhere(isa, guarded, bad, missing):
+    for place in range(40):
+        x, t = loss_inputs("random", 20, 2)
+        t[divmod(place, 20)] = bad
+        run_loss(isa, guarded, x, t, inside=False, missing=missing)
+
+
+@each_isa
+def test_a_loss_without_outputs_gives_the_sum(isa, guarded):
     x, t = guarded(draw("random", (4, 9))), guarded(np.ones((4, 9)))
-    total = guarded([0.0], np.float64)
-    call(isa, "bce", Bce(address(x), address(t), None, None, 9, 0, 0, 1.0, None, None), 0, 4, total)
-    assert total[0] == run_bce(isa, guarded, x, t)[0]
+    total, outside = guarded([0.0], np.float64), guarded([7], np.uint8)
+    job = Loss(address(x), address(t), labels=9, gamma_neg=2, scale=1)
+    call(isa, "bce", job, 0, 4, total, outside)
+    assert total[0] == run_loss(isa, guarded, x, t)[0] and not outside[0]
+    call(isa, "asymmetric", job, 0, 4, total, outside)
+    assert total[0] == run_loss(isa, guarded, x, t, name="asymmetric", gamma_neg=2)[0]
 
 
 # --- counts, sort

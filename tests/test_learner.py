@@ -9,18 +9,20 @@ import weakref
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import LABELS, photos, tiny, tiny_learner, tiny_loaders
+from tiny import LABELS, first, photos, second, tiny, tiny_learner, tiny_loaders
 
 from mlclassify import _core
 from mlclassify.callbacks import Callback
+from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
+from mlclassify.data.split import EndSplitter
 from mlclassify.functional import nn
 from mlclassify.learner import Learner, Prediction
-from mlclassify.losses import BCEWithLogitsLossFlat
+from mlclassify.losses import AsymmetricLossFlat, BCEWithLogitsLossFlat, FocalLossFlat
 from mlclassify.metrics import APScoreMulti, accuracy_multi
 from mlclassify.optim import Adam
 from mlclassify.rng import set_seed
 from mlclassify.tensor import Tensor, TensorMultiCategory
-from mlclassify.vision.augment import Normalize, aug_transforms
+from mlclassify.vision.augment import Normalize, Resize, aug_transforms
 from mlclassify.vision.learner import cnn_learner, vision_learner
 from mlclassify.vision.models import create_model
 
@@ -483,6 +485,38 @@ def test_repr():
     assert text.startswith("Learner(tiny for 3 labels: ")
     for part in ("BCEWithLogitsLoss", "thresh=0.5", "accuracy_multi", "seed=7"):
         assert part in text
+
+
+# --- losses for imbalance and for missing labels
+
+def test_balanced_weights_come_from_the_training_photos():
+    learn = tiny_learner(loss_func=BCEWithLogitsLossFlat(pos_weight="balanced"))
+    targets = learn.dls.train.dataset.targets()
+    want = (1 - targets).sum(0) / targets.sum(0)
+    np.testing.assert_allclose(learn.loss_func.func.pos_weight, want, rtol=1e-6)
+    learn.fit(1)
+    later = FocalLossFlat(pos_weight="balanced")
+    learn.loss_func = later
+    np.testing.assert_allclose(later.func.pos_weight, want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cls", [BCEWithLogitsLossFlat, AsymmetricLossFlat, FocalLossFlat])
+def test_training_where_labels_are_missing(cls):
+    hidden = np.random.default_rng(3).random((80, 3)) < 0.3
+    rows = [np.isin(LABELS, labels).astype(np.float32) for _, labels in photos(80)]
+    items = [(x[0], np.where(gap, np.nan, y)) for x, y, gap in zip(photos(80), rows, hidden)]
+    blocks = ImageBlock, MultiCategoryBlock(encoded=True, vocab=LABELS, missing=True)
+    block = DataBlock(
+        blocks, get_x=first, get_y=second, splitter=EndSplitter(), item_tfms=Resize(16)
+    )
+    learn = tiny_learner(dls=block.dataloaders(items, bs=8), loss_func=cls(missing="mask"))
+    with learn.no_logging(), learn.no_bar():
+        learn.fit(6, 0.01)
+    losses = [row[1] for row in learn.recorder.values]
+    assert np.isfinite(losses).all() and losses[-1] < 0.8 * losses[0]
+    refused = tiny_learner(dls=learn.dls)
+    with pytest.raises(ValueError, match=r"`target` must lie in \[0, 1\], got nan"):
+        refused.fit(1)
 
 
 # --- the factory

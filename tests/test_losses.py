@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from mlclassify import tensor as torch
-from mlclassify.losses import BaseLoss, BCEWithLogitsLossFlat, use_kwargs_dict
+from mlclassify.functional import AsymmetricLoss
+from mlclassify.losses import (
+    AsymmetricLossFlat,
+    BaseLoss,
+    BCEWithLogitsLossFlat,
+    FocalLossFlat,
+    use_kwargs_dict,
+)
 from mlclassify.tensor import F, Tensor, TensorBase, nn, tensor, value_and_grad
 
 INF, NAN = float("inf"), float("nan")
@@ -372,6 +379,138 @@ def test_value_and_grad_finds_the_gradient_of_what_has_one():
     results = [value_and_grad(loss, X, Y) for loss in losses]
     for value, grad in results:
         assert value == results[0][0] and np.array_equal(grad, results[0][1])
+
+
+# -- imbalance, smoothing, missing labels ---------------------------------------------------------
+
+
+def asymmetric(x, y, gamma_neg=4.0, gamma_pos=1.0, clip=0.05):
+    """Each cell by the formula of the paper, in float64."""
+    s = 1 / (1 + np.exp(-np.asarray(x, np.float64)))
+    p = np.maximum(s - np.float64(np.float32(clip)), 0)
+    return -(y * (1 - s) ** gamma_pos * np.log(s) + (1 - y) * p**gamma_neg * np.log(1 - p))
+
+
+FOCUS = [
+    {}, {"gamma_neg": 2.0, "gamma_pos": 0.0, "clip": 0.2}, {"gamma_neg": 0.0, "clip": 0.0},
+    {"gamma_neg": 1.5, "gamma_pos": 2.5, "clip": 0.0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", FOCUS)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_asymmetric_loss_and_gradient(rng, options, reduction):
+    x, y = rng.normal(scale=3, size=(7, 5)).astype(np.float32), rng.random((7, 5), np.float32)
+    loss = AsymmetricLossFlat(reduction=reduction, **options)
+    reduce = REDUCE[reduction]
+    assert loss(x, y).item() == pytest.approx(reduce(asymmetric(x, y, **options)), rel=1e-6)
+    value, grad = loss.value_and_grad(x, y)
+    assert value == pytest.approx(reduce(asymmetric(x, y, **options)), rel=1e-6)
+    wide = x.astype(np.float64)
+    after, before = (asymmetric(wide + h, y, **options) for h in (1e-6, -1e-6))
+    scale = 1 if reduction == "sum" else x.size
+    np.testing.assert_allclose(grad * scale, (after - before) / 2e-6, rtol=1e-5, atol=1e-6)
+    cells = AsymmetricLoss(reduction="none", **options)(x, y)
+    np.testing.assert_allclose(cells, asymmetric(x, y, **options), rtol=3e-6, atol=2e-7)
+
+
+def test_the_focal_loss_of_its_paper(rng):
+    x, y = rng.normal(scale=3, size=(6, 4)).astype(np.float32), rng.integers(0, 2, (6, 4))
+    p = np.where(y == 1, 1 / (1 + np.exp(-x.astype(np.float64))), 1 / (1 + np.exp(x * 1.0)))
+    alpha = np.where(y == 1, 0.25, 0.75)
+    expected = (-alpha * (1 - p) ** 2 * np.log(p)).mean()
+    loss = FocalLossFlat(weight=0.75, pos_weight=1 / 3)
+    assert loss(x, y).item() == pytest.approx(expected, rel=1e-6)
+    assert repr(loss) == "FlattenedLoss of AsymmetricLoss(gamma_neg=2, gamma_pos=2, clip=0)"
+    assert FocalLossFlat(0)(x, y).item() == pytest.approx(bce(x, y).item(), rel=1e-6)
+
+
+LOSSES = [BCEWithLogitsLossFlat, AsymmetricLossFlat, FocalLossFlat]
+each_class = pytest.mark.parametrize("cls", LOSSES)
+
+
+@each_class
+def test_label_smoothing_moves_the_targets(rng, cls):
+    x, y = rng.normal(size=(5, 3)), rng.integers(0, 2, (5, 3))
+    smooth, moved = cls(label_smoothing=0.1), cls()
+    got, want = (
+        f.value_and_grad(x, t) for f, t in ((smooth, y), (moved, 0.9 * y + 0.05))
+    )
+    assert got[0] == pytest.approx(want[0], rel=1e-6)
+    np.testing.assert_allclose(got[1], want[1], rtol=1e-5, atol=1e-8)
+
+
+@each_class
+@pytest.mark.parametrize("pos_weight", [None, [1.0, 2.0, 3.0]])
+def test_missing_labels_are_left_out(rng, cls, pos_weight):
+    x, y = rng.normal(size=(8, 3)).astype(np.float32), rng.random((8, 3), np.float32)
+    gap = rng.random((8, 3)) < 0.4
+    holed = np.where(gap, NAN, y)
+    plain, masked = (cls(pos_weight=pos_weight, missing=m) for m in (None, "mask"))
+    plain.reduction = "none"
+    cells = plain(x, y).numpy().reshape(8, 3)[~gap].astype(np.float64)
+    value, grad = masked.value_and_grad(x, holed)
+    assert value == pytest.approx(cells.mean(), rel=1e-6)
+    assert masked(x, holed).item() == pytest.approx(cells.mean(), rel=1e-6)
+    plain.reduction = "sum"
+    want = plain.value_and_grad(x, y)[1] / len(cells)
+    np.testing.assert_allclose(grad, np.where(gap, 0, want), rtol=1e-6, atol=1e-9)
+    with pytest.raises(ValueError, match=r"`target` must lie in \[0, 1\], got nan at index"):
+        cls().value_and_grad(x, holed)
+    with pytest.raises(ValueError, match=r"`target` must lie in \[0, 1\], got 2.0 at index"):
+        masked.value_and_grad(x, np.where(gap, NAN, 2.0))
+    masked.reduction = "none"
+    assert (masked(x, holed).numpy().reshape(8, 3)[gap] == 0).all()
+
+
+def test_where_all_labels_are_missing_there_is_no_loss():
+    loss = BCEWithLogitsLossFlat(missing="mask")
+    value, grad = loss.value_and_grad([[1.0, 2.0]], [[NAN, NAN]])
+    assert value == 0 and not grad.any() and loss([[1.0, 2.0]], [[NAN, NAN]]) == 0
+
+
+@each_class
+def test_balanced_weights_come_from_the_targets(rng, cls):
+    targets = np.array([[1, 0, 1, NAN], [0, 0, 1, 1], [0, 0, 1, 0.5], [0, NAN, 1, 0]])
+    loss = cls(pos_weight="balanced")
+    with pytest.raises(ValueError, match=f"{cls.__name__}: `pos_weight` must be numbers by now"):
+        loss([[0.0] * 4], [[1.0] * 4])
+    loss.balance(targets)
+    assert loss.func.pos_weight.tolist() == [3, 1, 1, 1] and loss.flatten is False
+    x, y = rng.normal(size=(5, 4)), rng.integers(0, 2, (5, 4))
+    assert loss(x, y) == cls(pos_weight=[3.0, 1, 1, 1])(x, y)
+    with pytest.raises(ValueError, match=r"balance: `targets` must have shape \(N, L\)"):
+        loss.balance(np.zeros((0, 4)))
+    with pytest.raises(ValueError, match=r"balance: `targets` must lie in \[0, 1\], got 2"):
+        loss.balance([[2.0]])
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: BCEWithLogitsLossFlat(pos_weight="even"), "`pos_weight` must be 'balanced', got"),
+        (lambda: BCEWithLogitsLossFlat(pos_weight="balanced", flatten=True), "`flatten` must not"),
+        (lambda: BCEWithLogitsLossFlat(missing="skip"), "`missing` must be None or 'mask', got 's"),
+        (lambda: BCEWithLogitsLossFlat(label_smoothing=1), r"`label_smoothing` must lie in \[0, 1"),
+        (lambda: AsymmetricLossFlat(clip=1), r"AsymmetricLoss: `clip` must lie in \[0, 1\), got 1"),
+        (lambda: AsymmetricLossFlat(-1), r"`gamma_neg` must lie in \[0, inf\), got -1"),
+        (lambda: AsymmetricLossFlat(gamma_pos=NAN), "`gamma_pos` must lie"),
+        (lambda: FocalLossFlat("2"), "FocalLossFlat: `gamma` must be a number, got '2'"),
+        (lambda: FocalLossFlat(thresh=95), "FocalLossFlat: `thresh` must"),
+    ],
+)
+def test_options_of_losses_are_checked(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+@each_class
+def test_every_loss_on_logits_decides_alike(cls):
+    loss = cls(thresh=0.75)
+    probs = loss.activation(tensor([-1.0, 1.0, 1.2]))
+    assert probs.equal(tensor([-1.0, 1.0, 1.2]).sigmoid())
+    assert loss.decodes(probs).tolist() == [False, False, True]
+    assert "label_smoothing" in inspect.signature(cls).parameters
 
 
 def test_use_kwargs_dict():

@@ -79,7 +79,7 @@ def test_losses_and_metrics_have_the_same_bits_for_any_number_of_threads(rng):
 
     def run():
         grad, loss, ap, p = np.empty_like(x), np.empty_like(x), np.empty((7, 2)), np.empty_like(x)
-        total = _core.bce_with_logits(x, t, None, None, 1 / x.size, loss, grad)
+        total = _core.bce_with_logits(x, t, None, None, 0, False, True, loss, grad)
         _core.column_ranking(scores, truth, None, ap)
         _core.column_ranking(scores, truth, np.linspace(0, 1, 9001), weighed_ap := np.empty((7, 2)))
         _core.row_ranking(scores, truth, orders := np.empty((9001, 3)))

@@ -94,8 +94,8 @@ class Run:
             self.net.clear_state()
         logits = self.net.forward(x, train=True)
         grad = np.empty_like(logits)
-        total = _core.bce_with_logits(logits, y, None, None, 1 / y.size, None, grad)
-        self.losses.append(total / y.size)
+        total = _core.bce_with_logits(logits, y, None, None, 0, False, True, None, grad)
+        self.losses.append(total)
         self.logits.append(logits)
         self.net.backward(grad)
         if step in (0, FROZEN_STEPS):

@@ -3,7 +3,7 @@
 #include "../simd/math.h"
 
 #include "../kernels/pointwise.c"
-#include "../kernels/bce.c"
+#include "../kernels/losses.c"
 #include "../kernels/counts.c"
 #include "../kernels/sort.c"
 #include "../kernels/gemm.c"

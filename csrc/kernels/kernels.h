@@ -14,15 +14,18 @@
  * the widest vector, so that channel loops have no tails. */
 enum { MLC_LANES = 16 };
 
-/* Binary cross-entropy of (rows, labels) matrices; see kernels/bce.c. */
+/* A loss of (rows, labels) matrices; see kernels/losses.c. */
 typedef struct {
     const float *logits, *targets;
     const float *weight, *pos_weight; /* NULL: ones */
     size_t labels;
     size_t weight_stride, pos_weight_stride; /* 0: one row for all */
-    float scale;                             /* of the gradient */
-    float *loss, *grad;                      /* NULL: not wanted */
-} mlc_bce;
+    float smoothing;
+    bool missing;                     /* NaN targets are left out */
+    float gamma_neg, gamma_pos, clip; /* of the asymmetric loss */
+    float scale;                      /* of the gradient */
+    float *loss, *grad;               /* NULL: not wanted */
+} mlc_loss;
 
 /* Where a label of a row stands: how many labels have a higher score, how many one at least as
  * high, and how many of the latter are there; see row_places in kernels/sort.c. */

@@ -2,6 +2,8 @@
  * order. */
 #include "scores.h"
 
+#include <math.h>
+
 #include "../base/threads.h"
 #include "../isa/select.h"
 
@@ -34,26 +36,58 @@ void mlc_sigmoid(const float *x, float *y, size_t n)
 }
 
 typedef struct {
-    const mlc_bce *bce;
+    mlc_loss_kernel *kernel;
+    const mlc_loss *loss;
     size_t rows, chunk;
     double sum[CHUNKS];
-} bce_job;
+    bool outside[CHUNKS];
+} loss_job;
 
-static void bce_chunk(void *context, size_t i)
+static void loss_chunk(void *context, size_t i)
 {
-    bce_job *j = context;
+    loss_job *j = context;
     size_t from = i * j->chunk, rows = j->rows - from < j->chunk ? j->rows - from : j->chunk;
-    mlc_kernel->bce(j->bce, from, rows, &j->sum[i]);
+    j->kernel(j->loss, from, rows, &j->sum[i], &j->outside[i]);
 }
 
-double mlc_bce_sum(const mlc_bce *bce, size_t rows)
+static mlc_status refuse_target(const char *function, const mlc_loss *job, size_t cells,
+                                mlc_error *error)
 {
-    bce_job job = {.bce = bce, .rows = rows, .chunk = chunk_rows(rows, bce->labels)};
+    size_t i = 0;
+    while (i + 1 < cells && ((job->targets[i] >= 0 && job->targets[i] <= 1) ||
+                         (job->missing && job->targets[i] != job->targets[i])))
+        i++;
+    return mlc_fail(error, MLC_VALUE,
+                    "%s: `targets` must lie in [0, 1], got %g at row %zu, label %zu", function,
+                    (double)job->targets[i], i / job->labels, i % job->labels);
+}
+
+/* What the gradient of the sum is multiplied with. */
+static double loss_scale(const mlc_loss *job, size_t cells, bool mean)
+{
+    size_t known = cells;
+    if (!mean) return 1;
+    if (!cells) return NAN;
+    if (job->missing)
+        for (size_t i = 0; i < cells; i++) known -= job->targets[i] != job->targets[i];
+    return known ? 1.0 / (double)known : 1;
+}
+
+mlc_status mlc_loss_value(const char *function, mlc_loss_kernel *kernel, mlc_loss *loss,
+                          size_t rows, bool mean, double *value, mlc_error *error)
+{
+    size_t cells = rows * loss->labels;
+    double scale = loss_scale(loss, cells, mean), sum = 0;
+    bool outside = false;
+    loss->scale = (float)scale;
+    loss_job job = {
+        .kernel = kernel, .loss = loss, .rows = rows, .chunk = chunk_rows(rows, loss->labels)};
     size_t chunks = (rows + job.chunk - 1) / job.chunk;
-    mlc_parallel_for(chunks, bce_chunk, &job);
-    double sum = 0;
-    for (size_t i = 0; i < chunks; i++) sum += job.sum[i];
-    return sum;
+    mlc_parallel_for(chunks, loss_chunk, &job);
+    for (size_t i = 0; i < chunks; i++) sum += job.sum[i], outside |= job.outside[i];
+    if (outside) return refuse_target(function, loss, cells, error);
+    *value = sum * scale;
+    return MLC_OK;
 }
 
 typedef struct {

@@ -1,4 +1,5 @@
 /* Losses and metrics. */
+#include "../isa/select.h"
 #include "../metrics/scores.h"
 #include "bindings.h"
 
@@ -17,48 +18,77 @@ BINDING(sigmoid)
     Py_RETURN_NONE;
 }
 
-/* A weight matrix is (1, L), the same for every row, or (N, L). */
+/* A weight is (L,), the same for every row, or of the shape of the logits. */
 static int weight_stride(const char *fn, const array_arg *weight, const array_arg *logits,
                          size_t *stride)
 {
     *stride = 0;
     if (!weight->array) return 0;
-    npy_intp one_row[2] = {1, PyArray_DIM(logits->array, 1)};
-    if (array_dim(weight, 0) == 1) return array_shape(fn, weight, 2, one_row);
-    *stride = array_dim(logits, 1);
+    int ndim = PyArray_NDIM(logits->array);
+    if (PyArray_NDIM(weight->array) == 1 && ndim > 1)
+        return array_shape(fn, weight, 1, PyArray_DIMS(logits->array) + ndim - 1);
+    *stride = 1;
     return array_like(fn, weight, logits);
+}
+
+/* The arguments that all losses share, and the call. */
+static PyObject *loss_value(const char *fn, PyObject *const *args, mlc_loss_kernel *kernel,
+                            mlc_loss *job)
+{
+    array_arg logits = IN("logits", NPY_FLOAT32, ANY_NDIM);
+    array_arg targets = IN("targets", NPY_FLOAT32, ANY_NDIM);
+    array_arg weight = IN_OR_NONE("weight", NPY_FLOAT32, ANY_NDIM);
+    array_arg pos_weight = IN_OR_NONE("pos_weight", NPY_FLOAT32, ANY_NDIM);
+    array_arg out = OUT_OR_NONE("out", NPY_FLOAT32, ANY_NDIM);
+    array_arg grad = OUT_OR_NONE("grad", NPY_FLOAT32, ANY_NDIM);
+    double smoothing, value;
+    uint64_t missing, mean;
+    if (array_get(fn, &logits, args[0]) < 0 || array_get(fn, &targets, args[1]) < 0 ||
+        array_get(fn, &weight, args[2]) < 0 || array_get(fn, &pos_weight, args[3]) < 0 ||
+        double_get(fn, "smoothing", args[4], &smoothing) < 0 ||
+        uint_get(fn, "missing", args[5], 1, &missing) < 0 ||
+        uint_get(fn, "mean", args[6], 1, &mean) < 0 || array_get(fn, &out, args[7]) < 0 ||
+        array_get(fn, &grad, args[8]) < 0 || array_like(fn, &targets, &logits) < 0 ||
+        array_like(fn, &out, &logits) < 0 || array_like(fn, &grad, &logits) < 0 ||
+        weight_stride(fn, &weight, &logits, &job->weight_stride) < 0 ||
+        weight_stride(fn, &pos_weight, &logits, &job->pos_weight_stride) < 0)
+        return NULL;
+    int ndim = PyArray_NDIM(logits.array);
+    job->logits = array_data(&logits), job->targets = array_data(&targets);
+    job->weight = array_data(&weight), job->pos_weight = array_data(&pos_weight);
+    job->labels = ndim ? array_dim(&logits, ndim - 1) : 1;
+    job->smoothing = (float)smoothing, job->missing = missing != 0;
+    job->loss = array_data(&out), job->grad = array_data(&grad);
+    size_t rows = job->labels ? (size_t)PyArray_SIZE(logits.array) / job->labels : 0;
+    mlc_status status;
+    mlc_error error;
+    Py_BEGIN_ALLOW_THREADS
+        status = mlc_loss_value(fn, kernel, job, rows, mean != 0, &value, &error);
+    Py_END_ALLOW_THREADS
+    return status ? raise_status(status, &error) : PyFloat_FromDouble(value);
 }
 
 BINDING(bce_with_logits)
 {
     static const char *fn = "bce_with_logits";
-    array_arg logits = IN("logits", NPY_FLOAT32, 2), targets = IN("targets", NPY_FLOAT32, 2);
-    array_arg weight = IN_OR_NONE("weight", NPY_FLOAT32, 2);
-    array_arg pos_weight = IN_OR_NONE("pos_weight", NPY_FLOAT32, 2);
-    array_arg out = OUT_OR_NONE("out", NPY_FLOAT32, 2), grad = OUT_OR_NONE("grad", NPY_FLOAT32, 2);
-    double scale;
-    mlc_bce job;
+    mlc_loss job = {0};
     (void)module;
-    if (args_count(fn, nargs, 7) < 0 || array_get(fn, &logits, args[0]) < 0 ||
-        array_get(fn, &targets, args[1]) < 0 || array_get(fn, &weight, args[2]) < 0 ||
-        array_get(fn, &pos_weight, args[3]) < 0 || double_get(fn, "scale", args[4], &scale) < 0 ||
-        array_get(fn, &out, args[5]) < 0 || array_get(fn, &grad, args[6]) < 0 ||
-        array_like(fn, &targets, &logits) < 0 || array_like(fn, &out, &logits) < 0 ||
-        array_like(fn, &grad, &logits) < 0 ||
-        weight_stride(fn, &weight, &logits, &job.weight_stride) < 0 ||
-        weight_stride(fn, &pos_weight, &logits, &job.pos_weight_stride) < 0)
+    if (args_count(fn, nargs, 9) < 0) return NULL;
+    return loss_value(fn, args, mlc_kernel->bce, &job);
+}
+
+BINDING(asymmetric_with_logits)
+{
+    static const char *fn = "asymmetric_with_logits";
+    double gamma_neg, gamma_pos, clip;
+    (void)module;
+    if (args_count(fn, nargs, 12) < 0 || double_get(fn, "gamma_neg", args[9], &gamma_neg) < 0 ||
+        double_get(fn, "gamma_pos", args[10], &gamma_pos) < 0 ||
+        double_get(fn, "clip", args[11], &clip) < 0)
         return NULL;
-    job.logits = array_data(&logits), job.targets = array_data(&targets);
-    job.weight = array_data(&weight), job.pos_weight = array_data(&pos_weight);
-    job.labels = array_dim(&logits, 1);
-    job.scale = (float)scale;
-    job.loss = array_data(&out), job.grad = array_data(&grad);
-    size_t rows = array_dim(&logits, 0);
-    double sum;
-    Py_BEGIN_ALLOW_THREADS
-        sum = mlc_bce_sum(&job, rows);
-    Py_END_ALLOW_THREADS
-    return PyFloat_FromDouble(sum);
+    mlc_loss job = {
+        .gamma_neg = (float)gamma_neg, .gamma_pos = (float)gamma_pos, .clip = (float)clip};
+    return loss_value(fn, args, mlc_kernel->asymmetric, &job);
 }
 
 BINDING(accuracy_count)

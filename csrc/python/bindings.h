@@ -9,6 +9,7 @@
 /* bind_scores.c */
 BINDING(sigmoid);
 BINDING(bce_with_logits);
+BINDING(asymmetric_with_logits);
 BINDING(accuracy_count);
 BINDING(ranked_columns);
 

@@ -16,8 +16,13 @@
 static PyMethodDef functions[] = {
     FUNCTION(sigmoid, "sigmoid(x, out, /)\n--\n\nout = 1 / (1 + exp(-x)); float32; out may be x."),
     FUNCTION(bce_with_logits,
-             "bce_with_logits(logits, targets, weight, pos_weight, scale, out, grad, /)\n--\n\n"
-             "Summed loss; elementwise loss into out, gradient of scale * sum into grad."),
+             "bce_with_logits(logits, targets, weight, pos_weight, smoothing, missing, mean, out, "
+             "grad, /)\n--\n\n"
+             "The loss, summed or its mean; elementwise into out, its gradient into grad."),
+    FUNCTION(asymmetric_with_logits,
+             "asymmetric_with_logits(logits, targets, weight, pos_weight, smoothing, missing, "
+             "mean, out, grad, gamma_neg, gamma_pos, clip, /)\n--\n\n"
+             "The same of the asymmetric loss."),
     FUNCTION(accuracy_count, "accuracy_count(scores, targets, thresh, /)\n--\n\n"
                              "How many cells have (score > thresh) == (target != 0)."),
     FUNCTION(ranked_columns,

@@ -38,17 +38,7 @@ static inline vmask v_beats(vf a, vf b)
 }
 static inline vf v_select(vmask m, vf yes, vf no) { return _mm512_mask_blend_ps(m, no, yes); }
 
-static inline vf v_power2(vf n)
-{
-    __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-    return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
-}
-static inline vf v_scale2(vf a, vf n)
-{
-    vf half = v_round(v_mul(n, v_set(0.5f)));
-    vf scaled = v_mul(v_mul(a, v_power2(half)), v_power2(v_sub(n, half)));
-    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(n, n, _CMP_UNORD_Q), scaled, n);
-}
+static inline vf v_scale2(vf a, vf n) { return _mm512_scalef_ps(a, n); }
 static inline vf v_exponent(vf a)
 {
     __m512i biased = _mm512_srli_epi32(_mm512_castps_si512(a), 23);

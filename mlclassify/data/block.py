@@ -48,21 +48,29 @@ class MultiCategoryBlock:
         The labels, kept in this order. Default: those of the training items, sorted.
     add_na : bool
         Count labels that are not in the vocabulary as a label '#na#', which is put first.
+    missing : bool
+        With `encoded`, a number may be NaN, where it is not known whether the label is there: train
+        with a loss that has ``missing='mask'``.
     """
 
     encoded: bool = False
     vocab: object = None
     add_na: bool = False
+    missing: bool = False
 
     def categorize(self):
         """Return a new transform from what `get_y` gives, not set up yet."""
         if not self.encoded:
+            if self.missing:
+                raise ValueError(
+                    "MultiCategoryBlock: `missing` must be False without encoded=True, got True"
+                )
             return MultiCategorize(self.vocab, self.add_na)
         if self.add_na:
             raise ValueError(
                 "MultiCategoryBlock: `add_na` must be False with encoded=True, got True"
             )
-        return EncodedMultiCategorize(self.vocab)
+        return EncodedMultiCategorize(self.vocab, self.missing)
 
 
 class Recipe:

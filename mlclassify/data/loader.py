@@ -588,7 +588,7 @@ class DataLoaders:
 
     def _counts(self):
         """Rows (label, photos that bear it in training, in validation), the last for no label."""
-        marked = [dl.dataset.targets() != 0 for dl in (self.train, self.valid)]
+        marked = [dl.dataset.targets() > 0 for dl in (self.train, self.valid)]
         per_label = zip(*(m.sum(axis=0).tolist() for m in marked))
         rows = [(str(label), *counts) for label, counts in zip(self.vocab, per_label)]
         none = [int((~m.any(axis=1)).sum()) for m in marked]

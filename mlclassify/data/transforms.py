@@ -319,6 +319,8 @@ class EncodedMultiCategorize(Transform):
     ----------
     vocab : collection
         The label of each number, kept in its order.
+    missing : bool
+        Whether NaN is allowed, for what is not known.
 
     Examples
     --------
@@ -328,14 +330,14 @@ class EncodedMultiCategorize(Transform):
 
     order = 1
 
-    def __init__(self, vocab):
+    def __init__(self, vocab, missing=False):
         super().__init__()
         if vocab is None:
             raise TypeError(
                 "MultiCategoryBlock: `vocab` must name the label of each number with "
                 "encoded=True, got None"
             )
-        self.vocab = CategoryMap(vocab, sort=False)
+        self.vocab, self.missing = CategoryMap(vocab, sort=False), missing
 
     def encodes(self, numbers):
         """Target, float32 (number of labels,); ValueError unless that many in [0, 1]."""
@@ -346,7 +348,8 @@ class EncodedMultiCategorize(Transform):
                 f"MultiCategoryBlock: `get_y` must give {len(self.vocab)} numbers with "
                 f"encoded=True, one for each label of `vocab`, got shape {target.shape}"
             )
-        if not ((target >= 0) & (target <= 1)).all():
+        known = target[~np.isnan(target)] if self.missing else target
+        if not ((known >= 0) & (known <= 1)).all():
             raise ValueError(
                 "MultiCategoryBlock: `get_y` must give numbers in [0, 1] with encoded=True, "
                 f"got {target.tolist()}"

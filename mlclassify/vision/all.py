@@ -37,7 +37,13 @@ from mlclassify.data.split import (
 )
 from mlclassify.data.transforms import ColReader, Pipeline, Transform
 from mlclassify.learner import Learner, Prediction, load_learner
-from mlclassify.losses import BaseLoss, BCEWithLogitsLossFlat, use_kwargs_dict
+from mlclassify.losses import (
+    AsymmetricLossFlat,
+    BaseLoss,
+    BCEWithLogitsLossFlat,
+    FocalLossFlat,
+    use_kwargs_dict,
+)
 from mlclassify.metrics import (
     AccumMetric,
     APScoreMulti,
@@ -95,22 +101,23 @@ from mlclassify.vision.models import resnet18, resnet34, resnet50, resnet101
 from mlclassify.weights import ModelFileError
 
 __all__ = [
-    "APScoreMulti", "AccumMetric", "Adam", "AffineWarp", "AvgMetric", "BCEWithLogitsLossFlat",
-    "BaseLoss", "BrierScoreMulti", "Brightness", "Callback", "CancelFitException", "ColReader",
-    "ColSplitter", "Contrast", "DataBlock", "DataLoader", "DataLoaders", "Dihedral", "EndSplitter",
-    "F", "F1ScoreMulti", "FBetaMulti", "Flip", "FuncSplitter", "GrandparentSplitter",
-    "HammingLossMulti", "Image", "ImageBlock", "IndexSplitter", "JaccardMulti", "L", "Learner",
-    "Lighting", "MLClassifyWarning", "MaskSplitter", "MatthewsCorrCoefMulti", "Metric",
-    "ModelFileError", "MultiCategoryBlock", "Normalize", "PILImage", "PadMode", "ParamScheduler",
-    "Path", "Pipeline", "PrecisionMulti", "Prediction", "ProgressCallback", "RandomResizedCrop",
-    "RandomSplitter", "RecallMulti", "Recorder", "Resize", "ResizeMethod", "RocAucMulti", "Rotate",
-    "Tensor", "TensorBase", "TensorImage", "TensorMultiCategory", "Transform", "Warp", "Zoom",
-    "accuracy_multi", "aug_transforms", "average_precision_score", "best_threshold", "cnn_learner",
-    "download_images", "drawn_bears", "find_thresholds", "flatten_check", "get_files",
-    "get_image_files", "get_num_threads", "imagenet_stats", "load_learner", "nn", "np",
-    "parent_label", "partial", "pd", "plot_sweep", "plt", "resnet101", "resnet18", "resnet34",
-    "resnet50", "scrape_images", "set_num_threads", "set_seed", "show_images", "stratified_folds",
-    "sweep", "tensor", "torch", "use_kwargs_dict", "verify_images", "vision_learner",
+    "APScoreMulti", "AccumMetric", "Adam", "AffineWarp", "AsymmetricLossFlat", "AvgMetric",
+    "BCEWithLogitsLossFlat", "BaseLoss", "BrierScoreMulti", "Brightness", "Callback",
+    "CancelFitException", "ColReader", "ColSplitter", "Contrast", "DataBlock", "DataLoader",
+    "DataLoaders", "Dihedral", "EndSplitter", "F", "F1ScoreMulti", "FBetaMulti", "Flip",
+    "FocalLossFlat", "FuncSplitter", "GrandparentSplitter", "HammingLossMulti", "Image",
+    "ImageBlock", "IndexSplitter", "JaccardMulti", "L", "Learner", "Lighting", "MLClassifyWarning",
+    "MaskSplitter", "MatthewsCorrCoefMulti", "Metric", "ModelFileError", "MultiCategoryBlock",
+    "Normalize", "PILImage", "PadMode", "ParamScheduler", "Path", "Pipeline", "PrecisionMulti",
+    "Prediction", "ProgressCallback", "RandomResizedCrop", "RandomSplitter", "RecallMulti",
+    "Recorder", "Resize", "ResizeMethod", "RocAucMulti", "Rotate", "Tensor", "TensorBase",
+    "TensorImage", "TensorMultiCategory", "Transform", "Warp", "Zoom", "accuracy_multi",
+    "aug_transforms", "average_precision_score", "best_threshold", "cnn_learner", "download_images",
+    "drawn_bears", "find_thresholds", "flatten_check", "get_files", "get_image_files",
+    "get_num_threads", "imagenet_stats", "load_learner", "nn", "np", "parent_label", "partial",
+    "pd", "plot_sweep", "plt", "resnet101", "resnet18", "resnet34", "resnet50", "scrape_images",
+    "set_num_threads", "set_seed", "show_images", "stratified_folds", "sweep", "tensor", "torch",
+    "use_kwargs_dict", "verify_images", "vision_learner",
 ]
 
 
