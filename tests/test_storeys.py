@@ -30,7 +30,7 @@ PYTHON_STOREYS = [
     {"tensor"},
     {"thresholds"},
     {"losses", "metrics", "selection", "plot", "weights", "optim"},
-    {"vision.image"},
+    {"calibration", "vision.image"},
     {"data"},
     {"vision.augment", "vision.models"},
     {"callbacks", "novelty"},
