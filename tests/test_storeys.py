@@ -55,6 +55,10 @@ INNER_STOREYS = {
         {"scenes"},
         {"samples"},
     ],
+    "thresholds": [
+        {"decide"},
+        {"curve"},
+    ],
     "metrics": [
         {"ranking", "decisions", "streaming"},
         {"columns"},

@@ -24,6 +24,14 @@ typedef struct {
     float *loss, *grad;                      /* NULL: not wanted */
 } mlc_bce;
 
+/* Thresholds by rank, and where to look for them; see kernels/counts.c. */
+enum { MLC_GRID_BITS = 16 };
+typedef struct {
+    const uint32_t *ranks; /* `count` that ascend, then `step` times UINT32_MAX */
+    const uint32_t *first; /* by the upper MLC_GRID_BITS of a rank: how many thresholds have less */
+    size_t count, step;    /* 0 or a power of 2: fewer than 2 * step have the same upper bits */
+} mlc_grid;
+
 /* out[i][0..columns) = sum over t < taps, k < run of in[i][offset[t] + k] * weights[t][k][0..),
  * for each of `rows` <= tile_rows pixels; `weights` holds tile_columns floats a step. */
 typedef struct {

@@ -19,6 +19,9 @@ BINDING(label_weights);
 BINDING(rank_histogram);
 BINDING(histogram_ranking);
 
+/* bind_thresholds.c */
+BINDING(threshold_counts);
+
 /* bind_image.c */
 BINDING(augment);
 
