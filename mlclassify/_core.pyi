@@ -10,6 +10,7 @@ _Float32: TypeAlias = NDArray[np.float32]
 _Float64: TypeAlias = NDArray[np.float64]
 _Int64: TypeAlias = NDArray[np.int64]
 _UInt8: TypeAlias = NDArray[np.uint8]
+_UInt64: TypeAlias = NDArray[np.uint64]
 _Layer: TypeAlias = tuple[str, str, tuple[SupportsIndex, ...], dict[str, Any]]
 
 def sigmoid(x: _Float32, out: _Float32, /) -> None: ...
@@ -35,6 +36,11 @@ def histogram_ranking(histogram: _Int64, out: _Float64, /) -> None: ...
 def threshold_counts(
     scores: _Float32, targets: _UInt8, thresholds: _Float32, counts: _Int64, exact: _Int64, /
 ) -> None: ...
+def threshold_search(
+    scores: _Float32, targets: _UInt8, start: _Float32, smooth: int, edges: _Float32,
+    counts: _Int64, /
+) -> None: ...
+def sorted_columns(scores: _Float32, targets: _UInt8, items: _UInt64, /) -> None: ...
 def augment(
     images: _UInt8,
     homography: _Float64 | None,

@@ -56,8 +56,9 @@ INNER_STOREYS = {
         {"samples"},
     ],
     "thresholds": [
-        {"decide"},
-        {"curve"},
+        {"decide", "folds", "cuts"},
+        {"curve", "methods"},
+        {"find"},
     ],
     "metrics": [
         {"ranking", "decisions", "streaming"},

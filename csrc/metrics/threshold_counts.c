@@ -1,5 +1,6 @@
 /* Every threshold in one pass: each worker counts rows into histograms of its own, which are added.
  * They hold integers, so that nothing depends on who counted what. */
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -21,6 +21,8 @@ BINDING(histogram_ranking);
 
 /* bind_thresholds.c */
 BINDING(threshold_counts);
+BINDING(threshold_search);
+BINDING(sorted_columns);
 
 /* bind_image.c */
 BINDING(augment);
