@@ -69,6 +69,12 @@ FUNCTIONS = {
         Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
         Array("thresholds", F4, (5,), free=True), Array("counts", I8, (4, 6, 2), out=True),
         Array("exact", I8, (6,), out=True)],
+    "threshold_search": [
+        Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
+        Array("start", F4, (4,)), Int("smooth", 1), Array("edges", F4, (4, 2), out=True),
+        Array("counts", I8, (4, 5), out=True)],
+    "sorted_columns": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
+                       Array("items", np.uint64, (4, 3), out=True)],
     "augment": [Array("images", U1, (2, 5, 6, 3)),
                 Array("homography", F8, (2, 3, 3), optional=True),
                 Array("lighting", F4, (2, 2), optional=True), Array("mean", F4, (3,)),
@@ -242,6 +248,11 @@ def test_scores_that_are_no_numbers():
     scores[2, 1] = np.nan
     refused(ValueError, "average_precision: `scores` must not hold NaN, got NaN",
             _core.average_precision, scores, targets, np.zeros(4))
+    refused(ValueError, "threshold_search: `scores` must not hold NaN, got NaN",
+            _core.threshold_search, scores, targets, np.zeros(4, F4), 0, np.zeros((4, 2), F4),
+            np.zeros((4, 5), I8))
+    refused(ValueError, "sorted_columns: `scores` must not hold NaN, got NaN",
+            _core.sorted_columns, scores, targets, np.zeros((4, 3), np.uint64))
 
 
 @pytest.mark.parametrize("thresholds, got", [
@@ -320,6 +331,10 @@ def test_empty_matrices_are_fine(shape):
     counts, exact = np.ones((shape[1], 3, 2), I8), np.ones(3, I8)
     _core.threshold_counts(x, u, np.array([0.25, 0.5], F4), counts, exact)
     assert not counts.any() and exact.tolist() == [shape[0], 0, -shape[0]]
+    edges, found = np.zeros((shape[1], 2), F4), np.ones((shape[1], 5), I8)
+    _core.threshold_search(x, u, np.zeros(shape[1], F4), 0, edges, found)
+    assert not found[:, 2].any() or shape[0]
+    _core.sorted_columns(x, u, np.zeros(shape[::-1], np.uint64))
     for size in ((0, 4, 4, 3), (2, 0, 4, 3), (2, 4, 0, 3)):
         empty = np.zeros(size, F4)
         _core.augment(np.zeros(size, U1), None, None, np.zeros(3, F4), np.ones(3, F4), empty)

@@ -93,7 +93,10 @@ def test_losses_and_metrics_have_the_same_bits_for_any_number_of_threads(rng):
         _core.histogram_ranking(histogram, ranking := np.empty((7, 6)))
         counts, exact = np.empty((7, 12, 2), np.int64), np.empty(12, np.int64)
         _core.threshold_counts(x, truth, np.linspace(-2, 2, 11, dtype=np.float32), counts, exact)
-        found = [labels, photos, weighed, histogram, ranking, counts, exact]
+        edges, cuts = np.empty((7, 2), np.float32), np.empty((7, 5), np.int64)
+        _core.threshold_search(scores, truth, np.zeros(7, np.float32), 0, edges, cuts)
+        _core.sorted_columns(scores, truth, items := np.empty((7, 9001), np.uint64))
+        found = [labels, photos, weighed, histogram, ranking, counts, exact, edges, cuts, items]
         return total, count, *(a.tobytes() for a in found), grad.tobytes(), loss.tobytes(), ap.tobytes(), p.tobytes()
 
     assert len(set(with_each_count(run))) == 1
