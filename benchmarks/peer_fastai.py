@@ -2,8 +2,8 @@
 
     python peer_fastai.py BEARS WEIGHTS SEED
 
-Prints one line of JSON: the peer's versions, and (valid_loss, accuracy, AP, seconds) of every
-epoch.
+Prints one line of JSON: the peer's versions, (valid_loss, accuracy, AP, seconds) of every epoch, and
+the seconds of `fine_tune`.
 """
 
 import json
@@ -76,9 +76,11 @@ def main(bears, weights, seed):
                               loss_func=fv.BCEWithLogitsLossFlat())
     rows = Rows()
     with learn.no_bar(), learn.no_logging():
+        since = time.monotonic()
         learn.fine_tune(4, cbs=rows)
+        seconds = time.monotonic() - since
     peer = f"fastai {fastai.__version__} on torch {torch.__version__}"
-    print(json.dumps({"peer": peer, "rows": rows.kept}))
+    print(json.dumps({"peer": peer, "rows": rows.kept, "seconds": seconds}))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 _Float32: TypeAlias = NDArray[np.float32]
 _Float64: TypeAlias = NDArray[np.float64]
 _Int64: TypeAlias = NDArray[np.int64]
+_Int32: TypeAlias = NDArray[np.int32]
 _UInt8: TypeAlias = NDArray[np.uint8]
-_UInt64: TypeAlias = NDArray[np.uint64]
 _Layer: TypeAlias = tuple[str, str, tuple[SupportsIndex, ...], dict[str, Any]]
 
 def sigmoid(x: _Float32, out: _Float32, /) -> None: ...
@@ -25,7 +25,25 @@ def bce_with_logits(
     /,
 ) -> float: ...
 def accuracy_count(scores: _Float32, targets: _UInt8, thresh: _Float32, /) -> int: ...
-def average_precision(scores: _Float32, targets: _UInt8, out: _Float64, /) -> None: ...
+def ranked_columns(
+    scores: _Float32, targets: _UInt8, out_scores: _Float32, out_rows: _Int32,
+    out_positives: _Int32, /
+) -> None: ...
+def column_ranking(
+    scores: _Float32, targets: _UInt8, weights: _Float64 | None, out: _Float64, /
+) -> None: ...
+def column_curve(
+    scores: _Float32,
+    targets: _UInt8,
+    weights: _Float64 | None,
+    length: _Int64,
+    row: _Int64,
+    positive: _Float64,
+    all: _Float64,
+    /,
+) -> None: ...
+def row_ranking(scores: _Float32, targets: _UInt8, out: _Float64, /) -> None: ...
+def row_gains(scores: _Float32, targets: _UInt8, gains: _Float64, out: _Float64, /) -> None: ...
 def label_counts(targets: _UInt8, decided: _UInt8, out: _Int64, /) -> None: ...
 def row_counts(targets: _UInt8, decided: _UInt8, out: _Int64, /) -> None: ...
 def label_weights(
@@ -40,7 +58,6 @@ def threshold_search(
     scores: _Float32, targets: _UInt8, start: _Float32, smooth: int, edges: _Float32,
     counts: _Int64, /
 ) -> None: ...
-def sorted_columns(scores: _Float32, targets: _UInt8, items: _UInt64, /) -> None: ...
 def augment(
     images: _UInt8,
     homography: _Float64 | None,

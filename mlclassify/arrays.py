@@ -108,6 +108,8 @@ def as_matrix(name, fn, x):
 def as_uint8_mask(name, fn, x, strict=False):
     """Return which cells of `x` are not zero, as C-contiguous uint8 0 and 1 of the same shape.
 
+    It shares memory with `x` where `x` is that already.
+
     Parameters
     ----------
     name, fn : str
@@ -128,6 +130,8 @@ def as_uint8_mask(name, fn, x, strict=False):
     array([0, 1, 1], dtype=uint8)
     """
     array = as_array(name, fn, x)
+    if array.dtype in (bool, np.uint8) and (not array.size or array.max() <= 1):
+        return np.asarray(array, order="C").view(np.uint8)  # what most targets are: no copy
     refuse(np.isnan(array), name, fn, "not be NaN", array)
     if strict:
         refuse((array != 0) & (array != 1), name, fn, "hold only 0 and 1", array)

@@ -14,6 +14,7 @@ import numpy as np
 
 from mlclassify.data.block import empty_dataloaders
 from mlclassify.losses import BaseLoss, BCEWithLogitsLossFlat
+from mlclassify.novelty import Novelty
 from mlclassify.rng import check_seed
 from mlclassify.tensor import nn, tensor
 from mlclassify.thresholds import check_thresh
@@ -23,6 +24,7 @@ from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
 FORMAT_VERSION = 1
 _VERSION, _LEARNER, _HASH = (f"mlclassify.{k}" for k in ("format_version", "learner", "sha256"))
+_NOVELTY = "novelty.features"  # the tensor of them
 _LAST = "head.fc2.weight"  # of every network that `build_model` makes
 _ITEM_TFMS = {t.__name__: t for t in (augment.RandomResizedCrop, augment.Resize)}
 _BATCH_TFMS = {
@@ -43,6 +45,7 @@ class Saved:
     loss_func: object
     seed: int
     epochs_begun: int
+    novelty: object
 
 
 def write_learner(learn, path):
@@ -63,6 +66,8 @@ def write_learner(learn, path):
         )
     text = json.dumps(_described(learn), allow_nan=False, ensure_ascii=False)
     tensors = learn.model.state_dict()
+    if learn.novelty is not None:
+        tensors[_NOVELTY] = learn.novelty.features
     metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: _digest(tensors, text)}
     try:
         write_tensors(path, tensors, metadata)
@@ -86,7 +91,14 @@ def _described(learn):
         "batch_tfms": _described_transforms(train.batch_tfms, _BATCH_TFMS),
         "seed": learn.seed,
         "epochs_begun": learn.epochs_begun,
+        "novelty": _described_novelty(learn.novelty),
     }
+
+
+def _described_novelty(novelty):
+    if novelty is None:
+        return None
+    return {"names": novelty.names, "cut": _jsonable(novelty.cut), "k": novelty.k}
 
 
 def _check_can_be_rebuilt(model):
@@ -210,12 +222,13 @@ def _checked_text(path, tensors, metadata):
 
 
 _TYPES = {"arch": str, "ps": float, "vocab": list, "loss": dict, "item_tfms": list,
-          "batch_tfms": list, "seed": int, "epochs_begun": int}
+          "batch_tfms": list, "seed": int, "epochs_begun": int, "novelty": (dict, type(None))}
 
 
 def _restored(config, tensors):
     """Build a learner's parts from checked JSON; errors are the caller's to name the file in."""
     _check_types(config)
+    novelty = _restored_novelty(config["novelty"], tensors.pop(_NOVELTY, None))
     dls = empty_dataloaders(
         config["vocab"],
         _made(config["item_tfms"], _ITEM_TFMS),
@@ -227,6 +240,7 @@ def _restored(config, tensors):
         _restored_loss(config["loss"], len(config["vocab"])),
         check_seed("learner", config["seed"]),
         config["epochs_begun"],
+        novelty,
     )
 
 
@@ -234,8 +248,10 @@ def _check_types(config):
     if not isinstance(config, dict) or set(config) != set(_TYPES):
         raise ValueError(f"its fields must be {', '.join(_TYPES)}")
     for name, kind in _TYPES.items():
-        if type(config[name]) is not kind:
-            raise TypeError(f"its field {name} must be a {kind.__name__}")
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        if type(config[name]) not in kinds:
+            names = " or ".join(k.__name__ for k in kinds)
+            raise TypeError(f"its field {name} must be a {names}")
     vocab = config["vocab"]
     if not all(isinstance(v, str) for v in vocab) or len(set(vocab)) != len(vocab) or not vocab:
         raise ValueError("its vocab must hold texts, each once")
@@ -268,6 +284,16 @@ def _restored_loss(config, n_labels):
         options["flatten"] = bool(config["flatten"])
     thresh = check_thresh("loss", _numbers(config["thresh"]), n_labels)
     return BCEWithLogitsLossFlat(thresh=thresh, reduction=config["reduction"], **options)
+
+
+def _restored_novelty(config, features):
+    if (config is None) != (features is None):
+        raise ValueError(f"its novelty must come with the tensor {_NOVELTY}, and that with it")
+    if config is None:
+        return None
+    if set(config) != {"names", "cut", "k"} or type(config["names"]) is not list:
+        raise ValueError("its novelty must have names, cut, k")
+    return Novelty(features, config["names"], _numbers(config["cut"]), config["k"])
 
 
 def _made(pairs, known):

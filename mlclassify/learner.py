@@ -6,6 +6,7 @@ how many training epochs it has begun, and on where the photo stands in the epoc
 """
 
 import math
+import warnings
 from contextlib import closing, contextmanager
 
 import numpy as np
@@ -18,15 +19,23 @@ from mlclassify.callbacks import (
     one_cycle,
     progress_bar,
 )
-from mlclassify.checks import check_function, check_has, check_path, check_whole
+from mlclassify.checks import (
+    MLClassifyWarning,
+    check_function,
+    check_has,
+    check_path,
+    check_whole,
+)
 from mlclassify.data.lists import L
 from mlclassify.data.loader import DataLoader
 from mlclassify.export import read_learner, write_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
-from mlclassify.metrics import make_metric
+from mlclassify.metrics import make_metric, make_report
+from mlclassify.novelty import fit_novelty, photo_names
 from mlclassify.optim import Adam, check_hyper, spread
-from mlclassify.plot import label_title, show_images
+from mlclassify.plot import label_title, plot_f1_curves, show_images
 from mlclassify.rng import check_seed, default_seed, fresh_seed
+from mlclassify.selection import as_thresh, f1_curves, find_thresholds
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
 from mlclassify.vision.augment import Normalize
 
@@ -45,15 +54,21 @@ class Prediction(tuple):
     probs : Tensor float32 (L,)
     thresh : float or array (L,)
         The threshold that decided: a label is there where its probability is above it.
+    novelty : float or None
+        How unlike all training photos the photo is, after `Learner.fit_novelty`; above
+        ``learn.novelty.cut`` it gets no label, whatever its probabilities.
+    neighbours : L of str
+        The training photos that it is most like, the nearest first.
     """
 
-    def __new__(cls, labels, mask, probs, thresh):
+    def __new__(cls, labels, mask, probs, thresh, novelty=None, neighbours=()):
         self = super().__new__(cls, (labels, mask, probs))
         self.labels, self.mask, self.probs, self.thresh = labels, mask, probs, thresh
+        self.novelty, self.neighbours = novelty, L(neighbours)
         return self
 
     def __getnewargs__(self):
-        return (*self, self.thresh)
+        return (*self, self.thresh, self.novelty, list(self.neighbours))
 
 
 class Learner:
@@ -92,6 +107,8 @@ class Learner:
         Losses, metrics and schedule of the last fit.
     epochs_begun : int
         Training epochs since the learner was made, in all fits.
+    novelty : Novelty or None
+        What `fit_novelty` found; None switches it off. Training does, too.
     """
 
     def __init__(self, dls, model, loss_func=None, opt_func=Adam, lr=1e-3, cbs=None, metrics=None,
@@ -106,7 +123,7 @@ class Learner:
         self.metrics = metrics
         self.path = check_path("Learner", "path", dls.path if path is None else path)
         self.seed = default_seed() if seed is None else check_seed("Learner", seed)
-        self.epochs_begun = 0
+        self.epochs_begun, self.novelty = 0, None
         self.recorder, self._progress, self.cbs = Recorder(), ProgressCallback(), []
         self.add_cbs([self.recorder, self._progress, *_as_list(cbs)])
         model.set_decay(wd_bn_bias)
@@ -234,6 +251,7 @@ class Learner:
             self.create_opt()
         lrs = spread(self.lr if lr is None else lr, len(self.model.groups), "lr", "fit")
         self.opt.set_hypers(lr=lrs, **({} if wd is None else {"wd": wd}))
+        self._forget_novelty()
         with self._with_cbs(cbs):
             self._fit(n_epoch)
 
@@ -297,6 +315,16 @@ class Learner:
         self.fit_one_cycle(freeze_epochs, first, pct_start=0.99, **kwargs)
         self.unfreeze()
         self.fit_one_cycle(epochs, second, pct_start=pct_start, div=div, **kwargs)
+
+    def _forget_novelty(self):
+        if self.novelty is None:
+            return
+        self.novelty = None
+        warnings.warn(
+            "fit: training changes the features that `learn.novelty` was fitted to, so it is "
+            "forgotten; call learn.fit_novelty() again",
+            MLClassifyWarning, stacklevel=4,
+        )
 
     def _check_can_train(self):
         if not callable(getattr(self.loss_func, "value_and_grad", None)):
@@ -440,12 +468,12 @@ class Learner:
         dl = self._loader(ds_idx, dl)
         if act is not None:
             check_function("get_preds", "act", act)
-        inputs, logits, targets = self._collect(dl, with_input, self._progress.bar)
+        inputs, logits, targets, features = self._collect(dl, with_input, self._progress.bar)
         preds = (act or getattr(self.loss_func, "activation", _same))(logits)
         answer = [inputs] if with_input else []
         answer += [preds, targets]
         if with_decoded:
-            answer.append(getattr(self.loss_func, "decodes", _same)(preds))
+            answer.append(self._decide(preds, features))
         if with_loss:
             answer.append(self._losses(logits, targets))
         return tuple(answer)
@@ -460,13 +488,21 @@ class Learner:
         return _plain(self.dls.train, self.dls.train.dataset)
 
     def _collect(self, dl, with_input, show):
-        """Run the model over a loader; nothing on the learner changes, so threads may share it."""
-        inputs, logits, targets = [], [], []
+        """Run the model over a loader; nothing on the learner changes, so threads may share it.
+
+        Returns inputs, logits, targets, and body features if there is a novelty to judge by them.
+        """
+        inputs, logits, targets, features = [], [], [], []
         bar = progress_bar("predict", len(dl), show)
         try:
             with closing(dl.stream(self.seed, 0)) as batches:
                 for batch in batches:
-                    logits.append(self.model.forward(batch.x))
+                    if self.novelty is None:
+                        logits.append(self.model.forward(batch.x))
+                    else:
+                        for kept, new in zip((logits, features),
+                                             self.model.forward_with_features(batch.x)):
+                            kept.append(new)
                     # Copies: the loader writes its next batch over this one.
                     targets.append(None if batch.y is None else np.array(batch.y))
                     if with_input:
@@ -482,7 +518,15 @@ class Learner:
             _view(np.concatenate(inputs), TensorImage) if with_input else None,
             _view(np.concatenate(logits), Tensor),
             None if targets[0] is None else _view(np.concatenate(targets), TensorMultiCategory),
+            np.concatenate(features) if features else None,
         )
+
+    def _decide(self, preds, features):
+        """Return the decisions of the loss, none for what is like nothing that was taught."""
+        mask = getattr(self.loss_func, "decodes", _same)(preds)
+        if features is not None:
+            mask[self.novelty.is_novel(features)] = False
+        return mask
 
     def _losses(self, logits, targets):
         """Return the loss of each photo, the mean over its labels."""
@@ -502,7 +546,8 @@ class Learner:
         Returns
         -------
         Prediction
-            A tuple (labels, mask, probs); also says the threshold that decided.
+            A tuple (labels, mask, probs); also says the threshold that decided, and, after
+            `fit_novelty`, how novel the photo is.
         """
         loss = self.loss_func
         if not (hasattr(loss, "activation") and hasattr(loss, "decodes")):
@@ -510,10 +555,145 @@ class Learner:
                 "predict: `learn.loss_func` must say what its logits mean (activation, decodes), "
                 f"as BCEWithLogitsLossFlat does, got {loss!r}"
             )
-        _, logits, _ = self._collect(self.dls.test_dl([item]), False, False)
+        _, logits, _, features = self._collect(self.dls.test_dl([item]), False, False)
         probs = loss.activation(logits)
-        mask = loss.decodes(probs)
-        return Prediction(self._names(mask[0]), mask[0], probs[0], getattr(loss, "thresh", None))
+        mask = self._decide(probs, features)
+        why = {}
+        if features is not None:
+            why = {"novelty": float(self.novelty.scores(features)[0]),
+                   "neighbours": self.novelty.neighbours(features)[0]}
+        return Prediction(self._names(mask[0]), mask[0], probs[0], getattr(loss, "thresh", None),
+                          **why)
+
+    def tune_thresholds(self, method="scut", ds_idx=1, dl=None, **options):
+        """Choose a threshold for every label, from photos that were not trained on.
+
+        They are written to ``learn.loss_func.thresh``: `predict`, `show_results` and the decisions
+        of `get_preds` go by them from here on, and `export` saves them.
+
+        Parameters
+        ----------
+        method : str
+            As in `find_thresholds`.
+        ds_idx, dl
+            Of what photos, as in `get_preds`; training photos are too easy to choose by.
+        **options
+            `folds`, `pooled`, `fbr` and `seed` of `find_thresholds`.
+
+        Returns
+        -------
+        FoundThresholds
+            With F1 before and after, and how far the folds agree; its repr is a table.
+
+        Raises
+        ------
+        TypeError
+            The loss has no threshold.
+        ValueError
+            The photos have no labels, or as `find_thresholds`.
+
+        Examples
+        --------
+        ``learn.tune_thresholds(); learn.export("bears.safetensors")``
+        """
+        loss = self.loss_func
+        if not (hasattr(loss, "thresh") and hasattr(loss, "activation")):
+            raise TypeError(
+                "tune_thresholds: `learn.loss_func` must decide by a threshold on probabilities, "
+                f"as BCEWithLogitsLossFlat does, got {loss!r}"
+            )
+        probs, targets = self.get_preds(ds_idx, dl)
+        if targets is None:
+            raise ValueError("tune_thresholds: `dl` must have labels, got photos without")
+        found = find_thresholds(probs, targets, method=method, start=loss.thresh, **options)
+        found.labels = [str(label) for label in self.dls.vocab]
+        loss.thresh = as_thresh(probs, found.thresholds)
+        return found
+
+    def report(self, ds_idx=1, dl=None):
+        """Judge every label: precision, recall, F1, average precision, support and threshold.
+
+        The last line is what a model that never names anything would get: with many labels and few
+        of them on a photo that is a high accuracy.
+
+        Parameters
+        ----------
+        ds_idx, dl
+            On what photos, as in `get_preds`.
+
+        Returns
+        -------
+        Report
+            Its repr is a table; its attributes are arrays.
+        """
+        probs, targets, masks = self.get_preds(ds_idx, dl, with_decoded=True)
+        if targets is None:
+            raise ValueError("report: `dl` must have labels, got photos without")
+        thresh = getattr(self.loss_func, "thresh", np.nan)
+        return make_report(probs, targets, masks, thresh, list(self.dls.vocab))
+
+    def plot_thresholds(self, ds_idx=1, dl=None, ax=None):
+        """Draw F1 of every label over the threshold, and where the label's own threshold is.
+
+        Parameters
+        ----------
+        ds_idx, dl
+            On what photos, as in `get_preds`.
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        Axes
+        """
+        probs, targets = self.get_preds(ds_idx, dl)
+        if targets is None:
+            raise ValueError("plot_thresholds: `dl` must have labels, got photos without")
+        thresholds = np.linspace(0, 1, 201)
+        labels = list(self.dls.vocab)
+        chosen = np.broadcast_to(getattr(self.loss_func, "thresh", np.nan), len(labels))
+        curves = f1_curves(probs, targets, thresholds)
+        return plot_f1_curves(thresholds, curves, labels, chosen, ax)
+
+    def fit_novelty(self, lost=0.05, k=10):
+        """Learn what the training photos look like, so that `predict` can say that it knows none.
+
+        From here on `predict`, `show_results` and the decisions of `get_preds` give no label to a
+        photo that is further from all training photos than known ones are: by the cosine of its
+        body features to the `k`-th nearest of theirs. The features are kept with the model, and
+        exported.
+
+        Parameters
+        ----------
+        lost : float
+            The share of validation photos that may be taken for novel.
+        k : int
+            Which neighbour counts.
+
+        Returns
+        -------
+        Novelty
+            Also ``learn.novelty``.
+
+        Raises
+        ------
+        ValueError
+            There are no validation photos, or fewer training photos than `k`.
+
+        Examples
+        --------
+        ``learn.fit_novelty(); learn.predict("cat.jpg").novelty > learn.novelty.cut``
+        """
+        dataset = self.dls.train.dataset
+        known, held_out = (self._features(self._loader(i, None)) for i in (0, 1))
+        names = photo_names(dataset.items, self.path)
+        self.novelty = fit_novelty(known, names, held_out, lost, k)
+        return self.novelty
+
+    def _features(self, dl):
+        """Return the body features of the photos of a loader, in its order; without augmentation."""
+        with closing(dl.stream(self.seed, 0)) as batches:
+            found = [self.model.forward_with_features(batch.x)[1] for batch in batches]
+        return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
     def _names(self, row):
         """Return the labels that are there in a row of 0 and 1."""
@@ -571,7 +751,7 @@ class Learner:
         """Save what predicting needs, in one file that runs no code when it is loaded.
 
         Weights, labels, thresholds and the rest of the loss, transforms with the normalization,
-        and the seed; not the data, the metrics and the optimizer.
+        what `fit_novelty` found, and the seed; not the data, the metrics and the optimizer.
 
         Parameters
         ----------
@@ -613,7 +793,7 @@ def load_learner(fname):
     """
     saved = read_learner(check_path("load_learner", "fname", fname))
     learn = Learner(saved.dls, saved.model, saved.loss_func, seed=saved.seed)
-    learn.epochs_begun = saved.epochs_begun
+    learn.epochs_begun, learn.novelty = saved.epochs_begun, saved.novelty
     return learn
 
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from mlclassify.checks import check_whole
 
+_NAMED = 10  # labels in a legend
+
 
 def new_axes(ax=None, figsize=None):
     """Return `ax`, or the Axes of a new figure."""
@@ -117,6 +119,36 @@ def _pixels(image):
 def _plain(title):
     """Keep matplotlib from reading a label such as ``$a_1$`` as a formula."""
     return str(title).replace("$", r"\$")
+
+
+def plot_f1_curves(thresholds, curves, labels, chosen, ax=None):
+    """Draw F1 of every label over the threshold, with a dot where the label's threshold is.
+
+    Parameters
+    ----------
+    thresholds : array_like (T,)
+    curves : array_like (T, L)
+    labels : list of L str
+        The first ten are named in the picture.
+    chosen : array_like (L,)
+        Thresholds that decide; those beyond the picture get no dot.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
+    xs, curves = np.asarray(thresholds, float), np.asarray(curves, float)
+    ax = new_axes(ax, figsize=(7, 4))
+    for i, (label, thresh) in enumerate(zip(labels, chosen)):
+        line = ax.plot(xs, curves[:, i], label=_plain(label) if i < _NAMED else None)[0]
+        if xs[0] <= thresh <= xs[-1]:
+            f1 = np.interp(thresh, xs, curves[:, i])
+            ax.plot([thresh], [f1], "o", color=line.get_color())
+    ax.set_xlabel("threshold")
+    ax.set_ylabel("F1")
+    ax.legend()
+    return ax
 
 
 def plot_sweep(thresholds, accuracies, best=None, ax=None):

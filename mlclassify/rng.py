@@ -13,8 +13,9 @@ import numpy as np
 from mlclassify import _core
 
 # What a draw is for. The numbers are part of the recipe of a run: append, never renumber.
-(SHUFFLE, CROP, FLIP, ROTATE, ZOOM, WARP, BRIGHTNESS, CONTRAST, HEAD_INIT, DRAWING, NOTEBOOK,
- FOLDS) = range(1, 13)
+SHUFFLE, CROP, FLIP, ROTATE, ZOOM, WARP, BRIGHTNESS, CONTRAST, HEAD_INIT, DRAWING, NOTEBOOK = (
+    range(1, 12)
+)
 # csrc/nn/layer_dropout.c draws with operation 0x10000 + layer: the operations here stay below.
 
 _default_seed = None

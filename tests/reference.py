@@ -184,6 +184,34 @@ def average_precision(scores, targets):
     return total
 
 
+def roc_auc(scores, targets):
+    """The share of pairs of a positive and a negative that are in order, ties a half."""
+    s, t = np.asarray(scores), np.asarray(targets) != 0
+    above, below = s[t][:, None], s[~t]
+    return np.mean((above > below) + 0.5 * (above == below))
+
+
+def row_ranking(scores, targets):
+    """Of one photo: average precision, coverage, and the share of pairs in the wrong order."""
+    s, t = np.asarray(scores), np.asarray(targets) != 0
+    if not t.any():
+        return np.nan, 0, 0
+    reached = s[t].min()
+    wrong = np.mean(s[t][:, None] <= s[~t]) if not t.all() else 0
+    return average_precision(s, t), (s >= reached).sum(), wrong
+
+
+def found_at_k(scores, targets, k):
+    """How many labels of a photo its k highest scores find, the mean over the orders of ties."""
+    s, t, left, found = np.asarray(scores), np.asarray(targets) != 0, k, 0.0
+    for score in sorted(set(s.tolist()), reverse=True):
+        tied = s == score
+        taken = min(left, tied.sum())
+        found += taken * t[tied].mean()
+        left -= taken
+    return found
+
+
 @kernel
 def column_items(scores, targets, row):
     """A row for each label; the rank of a score is its place on the line of all float32s."""
@@ -197,6 +225,15 @@ def column_items(scores, targets, row):
 @kernel
 def sort_descending(items):
     return np.array(sorted(items.tolist(), key=lambda item: -(item >> 32)), np.uint64)
+
+
+@kernel
+def row_places(scores, targets):
+    """Of each label that is there: how many are above it, as high or above, there of the latter."""
+    there = [(s, bool(t)) for s, t in zip(np.asarray(scores).tolist(), targets)]
+    found = [[sum(s > x for s, _ in there), sum(s >= x for s, _ in there),
+              sum(s >= x and t for s, t in there)] for x, t in there if t]
+    return np.array(found).reshape(-1, 3)
 
 
 # --- matrix products

@@ -13,7 +13,7 @@ from reference import nhwc, small_resnet
 
 from mlclassify import _core
 
-F4, F8, U1, I8 = np.float32, np.float64, np.uint8, np.int64
+F4, F8, U1, I4, I8 = np.float32, np.float64, np.uint8, np.int32, np.int64
 
 
 class Array:
@@ -54,8 +54,20 @@ FUNCTIONS = {
         Array("grad", F4, (3, 4), out=True, optional=True, like="logits")],
     "accuracy_count": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
                        Array("thresh", F4, (4,))],
-    "average_precision": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
-                          Array("out", F8, (4,), out=True)],
+    "ranked_columns": [
+        Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
+        Array("out_scores", F4, (4, 3), out=True), Array("out_rows", I4, (4, 3), out=True),
+        Array("out_positives", I4, (4, 3), out=True)],
+    "column_ranking": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
+                       Array("weights", F8, (3,), optional=True), Array("out", F8, (4, 2), out=True)],
+    "column_curve": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
+                     Array("weights", F8, (3,), optional=True), Array("length", I8, (4,), out=True),
+                     Array("row", I8, (4, 3), out=True), Array("positive", F8, (4, 3), out=True),
+                     Array("all", F8, (4, 3), out=True)],
+    "row_ranking": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
+                    Array("out", F8, (3, 3), out=True)],
+    "row_gains": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
+                  Array("gains", F8, (5,)), Array("out", F8, (3,), out=True)],
     "label_counts": [Array("targets", U1, (3, 4)), Array("decided", U1, (3, 4), like="targets"),
                      Array("out", I8, (3, 4), out=True)],
     "row_counts": [Array("targets", U1, (2, 4)), Array("decided", U1, (2, 4), like="targets"),
@@ -73,8 +85,6 @@ FUNCTIONS = {
         Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
         Array("start", F4, (4,)), Int("smooth", 1), Array("edges", F4, (4, 2), out=True),
         Array("counts", I8, (4, 5), out=True)],
-    "sorted_columns": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
-                       Array("items", np.uint64, (4, 3), out=True)],
     "augment": [Array("images", U1, (2, 5, 6, 3)),
                 Array("homography", F8, (2, 3, 3), optional=True),
                 Array("lighting", F4, (2, 2), optional=True), Array("mean", F4, (3,)),
@@ -246,13 +256,11 @@ def test_no_threads_at_all():
 def test_scores_that_are_no_numbers():
     scores, targets = np.zeros((3, 4), F4), np.ones((3, 4), U1)
     scores[2, 1] = np.nan
-    refused(ValueError, "average_precision: `scores` must not hold NaN, got NaN",
-            _core.average_precision, scores, targets, np.zeros(4))
+    refused(ValueError, "column_ranking: `scores` must not hold NaN, got NaN",
+            _core.column_ranking, scores, targets, None, np.zeros((4, 2)))
     refused(ValueError, "threshold_search: `scores` must not hold NaN, got NaN",
             _core.threshold_search, scores, targets, np.zeros(4, F4), 0, np.zeros((4, 2), F4),
             np.zeros((4, 5), I8))
-    refused(ValueError, "sorted_columns: `scores` must not hold NaN, got NaN",
-            _core.sorted_columns, scores, targets, np.zeros((4, 3), np.uint64))
 
 
 @pytest.mark.parametrize("thresholds, got", [
@@ -314,9 +322,17 @@ def test_empty_matrices_are_fine(shape):
     _core.sigmoid(x, x)
     assert _core.bce_with_logits(x, x, None, None, 1.0, x, x.copy()) == 0
     assert _core.accuracy_count(x, u, np.zeros(shape[1], F4)) == 0
-    out = np.zeros(shape[1])
-    _core.average_precision(x, u, out)
-    assert np.isnan(out).all()
+    out = np.zeros((shape[1], 2))
+    for weights in (None, np.ones(shape[0])):
+        _core.column_ranking(x, u, weights, out)
+        assert np.isnan(out).all()
+    length, row, (positive, every) = np.ones(shape[1], I8), x.T.astype(I8), np.zeros((2, *x.T.shape))
+    _core.column_curve(x, u, None, length, row, positive, every)
+    assert not length.any() or shape[0]
+    _core.row_ranking(x, u, rows := np.zeros((shape[0], 3)))
+    assert np.isnan(rows[:, 0]).all() and not rows[:, 1:].any()
+    _core.row_gains(x, u, np.ones(shape[1] + 1), gains := np.ones(shape[0]))
+    assert not gains.any()
     for count, n in ((_core.label_counts, shape[1]), (_core.row_counts, shape[0])):
         counts = np.ones((3, n), I8)
         count(u, u, counts)
@@ -334,7 +350,6 @@ def test_empty_matrices_are_fine(shape):
     edges, found = np.zeros((shape[1], 2), F4), np.ones((shape[1], 5), I8)
     _core.threshold_search(x, u, np.zeros(shape[1], F4), 0, edges, found)
     assert not found[:, 2].any() or shape[0]
-    _core.sorted_columns(x, u, np.zeros(shape[::-1], np.uint64))
     for size in ((0, 4, 4, 3), (2, 0, 4, 3), (2, 4, 0, 3)):
         empty = np.zeros(size, F4)
         _core.augment(np.zeros(size, U1), None, None, np.zeros(3, F4), np.ones(3, F4), empty)

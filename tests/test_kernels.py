@@ -68,6 +68,7 @@ PROTOTYPES = {
     "count_equal": (P, P, P, Z, Z, P),
     "column_items": (P, P, Z, Z, Z, Z, P, Z, P),
     "sort_descending": (P, P, Z, P),
+    "row_places": (P, P, Z, P, P, P),
     "gemm_tile": (C.POINTER(Tile),),
     "gemm_outer": (C.POINTER(Outer),),
     "wino_input": (C.POINTER(WinoIn),),
@@ -565,6 +566,22 @@ def test_items_of_columns(isa, edge, guarded):
         if not has_nan:
             np.testing.assert_array_equal(items[:, :rows], want)
         assert not items[:, rows:].any()
+
+
+@each_isa
+@pytest.mark.parametrize("edge", [e for e in EDGES if e != "nan"])
+def test_places_of_a_rows_labels(isa, edge, guarded):
+    for labels in (0, *lengths(isa)):
+        scores = draw(edge, labels)
+        scores[1::3] = scores[:1]  # ties
+        targets = np.random.default_rng(labels).choice([0, 0, 1, 255], labels)
+        present, place = guarded(np.zeros(labels)), guarded(np.zeros((labels, 3)), np.uint32)
+        count = guarded([7], np.uint64)
+        call(isa, "row_places", guarded(scores), guarded(targets, np.uint8), labels, present, place,
+             count)
+        want = reference.row_places(scores, targets)
+        assert count[0] == len(want)
+        np.testing.assert_array_equal(place[: len(want)], want)
 
 
 # --- matrix products

@@ -555,3 +555,8 @@ def test_the_bears_of_the_post(shared):
     learn.fine_tune(4)
     _, valid_loss, accuracy, precision = learn.recorder.values[-1]
     assert valid_loss <= 0.27 and accuracy >= 0.94 and precision >= 0.98
+    learn.fit_novelty()
+    for kind, at_least in (("maine_coon", 1), ("cats", 0.8), ("other", 0.75)):
+        strangers = learn.dls.test_dl(sorted(shared(f"ood/{kind}").iterdir()))
+        *_, masks = learn.get_preds(dl=strangers, with_decoded=True)
+        assert np.mean(~np.any(masks, axis=1)) >= at_least, kind

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ from mlclassify.data.loader import (
 )
 from mlclassify.rng import CROP, KeyedRandom, set_seed, uniforms
 from mlclassify.tensor import TensorImage, TensorMultiCategory
-from mlclassify.vision.image import UnreadableImageError, resize_crop
+from mlclassify.vision.augment import Resize
+from mlclassify.vision.image import UnreadableImageError, open_image, resize_crop
 
 
 class Photos:
@@ -433,7 +435,7 @@ def test_threads_may_share_a_cache():
 
     def use():
         for i in [*range(60), *range(60)]:
-            im = cache.get(i, lambda i=i: Image.new("RGB", (2, 2), (i, 0, 0)))
+            im = cache.get(i, lambda _, i=i: Image.new("RGB", (2, 2), (i, 0, 0)))
             if im.getpixel((0, 0)) != (i, 0, 0):
                 wrong.append(i)
 
@@ -443,6 +445,51 @@ def test_threads_may_share_a_cache():
     for t in threads:
         t.join()
     assert not wrong and cache.used == 41 * (2 * 16 + 1024)
+
+
+class Drafted:
+    """One JPEG of 512 x 512 noise, decoded as `open_image` drafts it."""
+
+    items, has_labels = [0], False
+
+    def __init__(self):
+        self.sizes, data = [], BytesIO()
+        pixels = np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).resize((512, 512)).save(data, "JPEG", quality=90)
+        self._jpeg = data.getvalue()
+
+    def __len__(self):
+        return 1
+
+    def image(self, i, enough=None):
+        im = open_image(self._jpeg, enough)
+        self.sizes.append(im.width)
+        return im
+
+
+def test_drafts_in_a_cache_follow_the_item_transforms():
+    cached = DataLoader(Drafted(), train=True, draft=True, cache=PhotoCache(10**7))
+    plain = DataLoader(Drafted(), train=True, draft=True)
+    one = Resize(64)
+    for tfms in ([Resize(64)], [Resize(250)], [Resize(200)], [Paint()], [one], [one]):
+        cached.item_tfms = plain.item_tfms = tfms
+        assert (epoch(cached)[0][0] == epoch(plain)[0][0]).all()
+    one.size = [300, 300]
+    assert (epoch(cached)[0][0] == epoch(plain)[0][0]).all()
+    # Read again only where a draft of another size is wanted.
+    assert cached.dataset.sizes == [64, 256, 512, 64, 512]
+    assert cached.cache.used == 512 * (4 * 512 + 8) + 1024
+
+
+def test_a_photo_that_grew_out_of_the_cache_leaves_it():
+    each = 64 * (4 * 64 + 8) + 1024
+    dl = DataLoader(Drafted(), train=True, draft=True, item_tfms=Resize(64), cache=PhotoCache(each))
+    epoch(dl)
+    assert dl.cache.used == each
+    dl.item_tfms = [Resize(128)]
+    epoch(dl)
+    epoch(dl)
+    assert dl.cache.used == 0 and dl.dataset.sizes == [64, 128, 128]
 
 
 def test_draft_is_for_training_and_for_transforms_that_know_their_size():

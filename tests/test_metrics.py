@@ -122,15 +122,15 @@ def test_average_precision_of_fastais_run(shared):
 
 def test_a_label_without_a_positive_counts_zero_and_is_reported():
     y, s = [[1, 0], [0, 0]], [[0.9, 0.1], [0.2, 0.3]]
-    with pytest.warns(MLClassifyWarning, match="no photo here has the labels 1;"):
+    with pytest.warns(MLClassifyWarning, match="labels 1 have no positive here; each counts 0"):
         assert average_precision_score(y, s) == 0.5
-    assert average_precision_score(y, s, absent="skip") == 1.0
-    skipped = average_precision_score(y, s, average=None, absent="skip")
+    assert average_precision_score(y, s, zero_division=np.nan) == 1.0
+    skipped = average_precision_score(y, s, average=None, zero_division=np.nan)
     assert skipped[0] == 1 and np.isnan(skipped[1])
 
 
 def test_no_positive_at_all():
-    assert np.isnan(average_precision_score([0, 0], [0.1, 0.2], absent="skip"))
+    assert np.isnan(average_precision_score([0, 0], [0.1, 0.2], zero_division=np.nan))
 
 
 # --- columns of the table
@@ -195,7 +195,7 @@ def test_ap_score_ranks_logits():
 def test_ap_score_names_an_absent_label_once():
     metric = APScoreMulti()
     metric.accumulate(batch([[1.0, 2.0, 0.5]], [[1, 1, 0]]))
-    with pytest.warns(MLClassifyWarning, match="labels c;") as caught:
+    with pytest.warns(MLClassifyWarning, match="labels c have no positive here;") as caught:
         assert metric.value == pytest.approx(2 / 3)
     assert len(caught) == 1
     assert metric.value == pytest.approx(2 / 3)
@@ -203,7 +203,7 @@ def test_ap_score_names_an_absent_label_once():
 
 def test_ap_score_options():
     b = batch([[1.0, 2.0, 0.5]], [[1, 1, 0]])
-    for options, want in (({"absent": "skip"}, 1.0), ({"average": None, "absent": "skip"}, None)):
+    for options, want in (({"zero_division": np.nan}, 1.0), ({"average": None, "zero_division": np.nan}, None)):
         metric = APScoreMulti(**options)
         metric.accumulate(b)
         value = metric.value

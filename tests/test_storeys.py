@@ -29,11 +29,12 @@ PYTHON_STOREYS = [
     {"functional"},
     {"tensor"},
     {"thresholds"},
-    {"losses", "metrics", "plot", "weights", "optim"},
+    {"losses", "metrics", "selection", "plot", "weights", "optim"},
     {"vision.image"},
     {"data"},
     {"vision.augment", "vision.models"},
-    {"callbacks", "export"},
+    {"callbacks", "novelty"},
+    {"export"},
     {"learner"},
     {"vision.learner"},
     {"vision.all"},
@@ -56,13 +57,13 @@ INNER_STOREYS = {
         {"samples"},
     ],
     "thresholds": [
-        {"decide", "folds", "cuts"},
-        {"curve", "methods"},
-        {"find"},
+        {"decide"},
+        {"curve"},
     ],
     "metrics": [
+        {"arguments"},
         {"ranking", "decisions", "streaming"},
-        {"columns"},
+        {"columns", "report"},
     ],
 }
 

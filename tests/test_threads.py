@@ -78,9 +78,12 @@ def test_losses_and_metrics_have_the_same_bits_for_any_number_of_threads(rng):
     many = np.tile(truth, 40), np.tile(decided, 40)  # more cells than one chunk of counts
 
     def run():
-        grad, loss, ap, p = np.empty_like(x), np.empty_like(x), np.empty(7), np.empty_like(x)
+        grad, loss, ap, p = np.empty_like(x), np.empty_like(x), np.empty((7, 2)), np.empty_like(x)
         total = _core.bce_with_logits(x, t, None, None, 1 / x.size, loss, grad)
-        _core.average_precision(scores, truth, ap)
+        _core.column_ranking(scores, truth, None, ap)
+        _core.column_ranking(scores, truth, np.linspace(0, 1, 9001), weighed_ap := np.empty((7, 2)))
+        _core.row_ranking(scores, truth, orders := np.empty((9001, 3)))
+        _core.row_gains(scores, truth, np.linspace(0, 1, 8), gains := np.empty(9001))
         _core.sigmoid(x, p)
         count = _core.accuracy_count(p, truth, np.full(7, 0.5, np.float32))
         labels, photos = np.empty((3, 280), np.int64), np.empty((3, 9001), np.int64)
@@ -95,8 +98,8 @@ def test_losses_and_metrics_have_the_same_bits_for_any_number_of_threads(rng):
         _core.threshold_counts(x, truth, np.linspace(-2, 2, 11, dtype=np.float32), counts, exact)
         edges, cuts = np.empty((7, 2), np.float32), np.empty((7, 5), np.int64)
         _core.threshold_search(scores, truth, np.zeros(7, np.float32), 0, edges, cuts)
-        _core.sorted_columns(scores, truth, items := np.empty((7, 9001), np.uint64))
-        found = [labels, photos, weighed, histogram, ranking, counts, exact, edges, cuts, items]
+        found = [labels, photos, weighed, histogram, ranking, weighed_ap, orders, gains, counts,
+                 exact, edges, cuts]
         return total, count, *(a.tobytes() for a in found), grad.tobytes(), loss.tobytes(), ap.tobytes(), p.tobytes()
 
     assert len(set(with_each_count(run))) == 1

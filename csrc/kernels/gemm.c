@@ -119,7 +119,8 @@ static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o,
         for (size_t p = 0; p < o->pixels; p++, a += o->a_step, b += o->b_step, later += LINE) {
             vf v[TILE_VECTORS];
             __builtin_prefetch(later, 0, 2);
-            __builtin_prefetch(a + AHEAD * o->a_step);
+            __builtin_prefetch(a + AHEAD * o->a_step + rows - 1);
+            __builtin_prefetch(a + rows - 1 + 16, 0, 2);
             UNROLL
             for (size_t j = 0; j < TILE_VECTORS; j++) {
                 __builtin_prefetch(b + AHEAD * o->b_step + j * VN);

@@ -32,6 +32,12 @@ typedef struct {
     size_t count, step;    /* 0 or a power of 2: fewer than 2 * step have the same upper bits */
 } mlc_grid;
 
+/* Where a label of a row stands: how many labels have a higher score, how many one at least as
+ * high, and how many of the latter are there; see row_places in kernels/sort.c. */
+typedef struct {
+    uint32_t above, reached, found;
+} mlc_place;
+
 /* out[i][0..columns) = sum over t < taps, k < run of in[i][offset[t] + k] * weights[t][k][0..),
  * for each of `rows` <= tile_rows pixels; `weights` holds tile_columns floats a step. */
 typedef struct {

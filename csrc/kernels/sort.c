@@ -1,7 +1,11 @@
-/* What ranks scores: columns of a matrix as items, and the radix sort of such a column. An item is
- * (rank << 32 | row << 1 | target), see base/rank.h. */
+/* What ranks scores: columns of a matrix as items, the radix sort of such a column, and the places
+ * of a row's labels. An item is (rank << 32 | row << 1 | target), see base/rank.h. */
 
-enum { ITEM_ROWS = 16, ITEM_LABELS = 16 }; /* of the tile that is turned at once */
+enum {
+    ITEM_ROWS = 16, /* of the tile that is turned at once */
+    ITEM_LABELS = 16,
+    ITEM_AHEAD = 32, /* rows from one that is read to the one that is fetched */
+};
 
 /* Ranks of `width` scores of one row; returns whether one is NaN. */
 static inline int rank_row(const float *scores, size_t width, uint32_t *rank)
@@ -26,9 +30,12 @@ static void column_items(const float *scores, const uint8_t *targets, size_t row
         size_t n = rows - i < ITEM_ROWS ? rows - i : ITEM_ROWS;
         const float *score = scores + i * labels;
         const uint8_t *target = targets + i * labels;
-        for (size_t r = 0; r < n; r++)
+        for (size_t r = 0; r < n; r++) {
+            __builtin_prefetch(score + (ITEM_AHEAD + r) * labels);
+            __builtin_prefetch(target + (ITEM_AHEAD + r) * labels);
             found |= width == ITEM_LABELS ? rank_row(score + r * labels, ITEM_LABELS, rank[r])
                                           : rank_row(score + r * labels, width, rank[r]);
+        }
         for (size_t l = 0; l < width; l++)
             for (size_t r = 0; r < n; r++)
                 items[l * column + i + r] =
@@ -74,4 +81,25 @@ static void sort_descending(uint64_t *items, uint64_t *spare, size_t n, uint64_t
         *sorted = items;
     else
         *sorted = n < RADIX_SMALL ? radix(items, spare, n, 8) : radix(items, spare, n, 11);
+}
+
+/* The places of those of a row's `labels` < 2^32 labels that are there, in their order; *count is
+ * how many. `present` and `place` have room for `labels`. Every label is compared with each that is
+ * there, which are few. Integers: the same on every instruction set. */
+static void row_places(const float *scores, const uint8_t *targets, size_t labels, float *present,
+                       mlc_place *place, size_t *count)
+{
+    size_t n = 0;
+    for (size_t l = 0; l < labels; l++)
+        if (targets[l]) present[n++] = scores[l];
+    for (size_t k = 0; k < n; k++) {
+        uint32_t above = 0, reached = 0, found = 0;
+        for (size_t l = 0; l < labels; l++) {
+            above += scores[l] > present[k];
+            reached += scores[l] >= present[k];
+        }
+        for (size_t l = 0; l < n; l++) found += present[l] >= present[k];
+        place[k] = (mlc_place){above, reached, found};
+    }
+    *count = n;
 }

@@ -1,4 +1,5 @@
-/* Labels are sorted in blocks: a row's scores of a block are one cache line, read once. */
+/* Labels are sorted in blocks: a row's scores of a block are one cache line, read once. Each label
+ * is sorted by itself, so blocks may go by the number of threads. */
 #include "columns.h"
 
 #include <stdbool.h>
@@ -61,11 +62,12 @@ mlc_status mlc_columns_visit(const char *function, const float *scores, const ui
                        .column = column_step(rows),
                        .visit = visit,
                        .context = context};
-    while (job.block > 1 &&
-           (job.block >= 2 * labels || job.block * rows > LARGE / sizeof *job.work))
+    size_t workers = (size_t)mlc_threads_get();
+    while (job.block > 1 && (job.block * rows > LARGE / sizeof *job.work ||
+                             (workers > 1 && job.block * workers * 2 > labels)))
         job.block /= 2;
     size_t blocks = (labels + job.block - 1) / job.block;
-    size_t workers = (size_t)mlc_threads_get() < blocks ? (size_t)mlc_threads_get() : blocks;
+    if (workers > blocks) workers = blocks;
     job.work = malloc(workers * (job.block + 1) * job.column * sizeof *job.work + 1);
     job.nan = calloc(blocks + 1, sizeof *job.nan);
     mlc_status status = MLC_OK;

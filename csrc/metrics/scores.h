@@ -14,10 +14,11 @@ double mlc_bce_sum(const mlc_bce *job, size_t rows);
 int64_t mlc_accuracy_count(const float *scores, const uint8_t *targets, const float *thresh,
                            size_t rows, size_t labels);
 
-/* out[l] = average precision of label l: the sum over distinct scores, from the highest, of
- * (recall gained) x (precision there). Equal scores are one step, -0 equals +0. NaN for a label
- * without positives. MLC_VALUE on a NaN score. */
-mlc_status mlc_average_precision(const float *scores, const uint8_t *targets, size_t rows,
-                                 size_t labels, double *out, mlc_error *error);
+/* Every label's column, descending: its scores, the rows that they stand in, and how many positives
+ * there are down to each, all (labels, rows). Equal scores are neighbours, by row; -0 comes as +0.
+ * MLC_VALUE on a NaN score. */
+mlc_status mlc_ranked_columns(const float *scores, const uint8_t *targets, size_t rows,
+                              size_t labels, float *out_scores, int32_t *out_rows,
+                              int32_t *out_positives, mlc_error *error);
 
 #endif

@@ -277,7 +277,7 @@ static bool direct_forward(const mlc_run *run)
         .weights = run->layer->packed[MLC_FORWARD],
         .finish = run->epilogue ? &finish : NULL,
     };
-    return mlc_product_run(&product);
+    return mlc_product_run(&product, 1);
 }
 
 static bool winograd_forward(const mlc_run *run)
@@ -303,19 +303,21 @@ static bool conv_forward(const mlc_run *run)
 
 /* --- backward: data -------------------------------------------------------------------------- */
 
-static bool backward_phase(const mlc_run *run, size_t a, size_t b)
+/* The pixels of phase (a, b); where their dy is goes to `offset`. */
+static mlc_product phase_product(const mlc_run *run, size_t a, size_t b,
+                                 ptrdiff_t offset[MAX_KERNEL * MAX_KERNEL])
 {
     const mlc_options *o = &run->layer->options;
     const mlc_tensor *in = run->din[0], *out = run->dout;
     size_t line[MAX_KERNEL], high, wide, s = o->stride;
-    ptrdiff_t down[MAX_KERNEL], right[MAX_KERNEL], offset[MAX_KERNEL * MAX_KERNEL];
+    ptrdiff_t down[MAX_KERNEL], right[MAX_KERNEL];
     high = phase_taps(o, a, line, down);
     wide = phase_taps(o, b, line, right);
     for (size_t i = 0; i < high; i++)
         for (size_t j = 0; j < wide; j++)
             offset[i * wide + j] =
                 down[i] * (ptrdiff_t)tensor_row(out) + right[j] * (ptrdiff_t)out->stride;
-    mlc_product product = {
+    return (mlc_product){
         .n = in->n,
         .h = phase_pixels(in->h, a, s),
         .w = phase_pixels(in->w, b, s),
@@ -331,15 +333,20 @@ static bool backward_phase(const mlc_run *run, size_t a, size_t b)
                    mlc_product_weights(taps_before(o, a, b), out->stride, in->stride),
         .accumulate = run->accumulate[0],
     };
-    if (!product.h || !product.w || (!product.taps && product.accumulate)) return true;
-    return mlc_product_run(&product);
 }
 
 static bool backward_data(const mlc_run *run)
 {
-    for (size_t a = 0; a < run->layer->options.stride; a++)
-        for (size_t b = 0; b < run->layer->options.stride; b++)
-            if (!backward_phase(run, a, b)) return false;
+    mlc_product products[MLC_PRODUCTS];
+    ptrdiff_t offset[MLC_PRODUCTS][MAX_KERNEL * MAX_KERNEL];
+    size_t s = run->layer->options.stride, count = 0;
+    for (size_t phase = 0; phase < s * s; phase++) {
+        mlc_product p = phase_product(run, phase / s, phase % s, offset[count]);
+        if (p.h && p.w && (p.taps || !p.accumulate)) products[count++] = p;
+        if (count < MLC_PRODUCTS && phase + 1 < s * s) continue;
+        if (count && !mlc_product_run(products, count)) return false;
+        count = 0;
+    }
     return true;
 }
 

@@ -297,19 +297,20 @@ static bool drop_idle(mlc_net *net, size_t keep)
 }
 
 /* Take a plan out of the idle ones, or make one; rather than fail, without the idle ones. */
-static mlc_status take_plan(mlc_net *net, size_t n, size_t h, size_t w, bool train, mlc_plan **out,
-                            mlc_error *error)
+static mlc_status take_plan(mlc_net *net, const mlc_pass *pass, mlc_plan **out, mlc_error *error)
 {
+    size_t n = pass->n, h = pass->h, w = pass->w, also = pass->also;
+    bool train = pass->train;
     mlc_lock_write(&net->pool_lock);
     mlc_plan *plan = net->plans;
-    while (plan && (plan->busy || !mlc_plan_fits(plan, n, h, w, train))) plan = plan->next;
+    while (plan && (plan->busy || !mlc_plan_fits(plan, n, h, w, train, also))) plan = plan->next;
     if (plan) plan->busy = true;
     mlc_unlock(&net->pool_lock);
     *out = plan;
     if (plan) return MLC_OK;
-    mlc_status status = mlc_plan_new(net, n, h, w, train, &plan, error);
+    mlc_status status = mlc_plan_new(net, n, h, w, train, also, &plan, error);
     if (status == MLC_MEMORY && drop_idle(net, 0))
-        status = mlc_plan_new(net, n, h, w, train, &plan, error);
+        status = mlc_plan_new(net, n, h, w, train, also, &plan, error);
     if (status) return status;
     plan->busy = true;
     mlc_lock_write(&net->pool_lock);
@@ -331,24 +332,24 @@ static void give_plan(mlc_net *net, mlc_plan *plan)
 
 /* --- running --------------------------------------------------------------------------------- */
 
-mlc_status mlc_net_output(mlc_net *net, size_t n, size_t h, size_t w, bool train, size_t shape[3],
-                          mlc_error *error)
+mlc_status mlc_net_output(mlc_net *net, size_t n, size_t h, size_t w, bool train, size_t t,
+                          size_t shape[3], mlc_error *error)
 {
     mlc_slot *slots = calloc(net->layer_count + 1, sizeof *slots);
     if (!slots) return no_memory(error, "shapes");
     mlc_status status = mlc_plan_shapes(net, n, h, w, train, slots, error);
-    const mlc_tensor *out = &slots[net->layer_count].shape;
+    const mlc_tensor *out = &slots[t].shape;
     if (!status) shape[0] = out->h, shape[1] = out->w, shape[2] = out->c;
     free(slots);
     return status;
 }
 
-static mlc_status predict(mlc_net *net, mlc_plan *plan, const float *x, float *out,
-                          mlc_error *error)
+static mlc_status predict(mlc_net *net, mlc_plan *plan, const mlc_pass *pass, mlc_error *error)
 {
-    if (!mlc_plan_put(plan, &plan->value[0], x) || !mlc_plan_forward(net, plan))
+    if (!mlc_plan_put(plan, &plan->value[0], pass->x) || !mlc_plan_forward(net, plan))
         return cancelled(error);
-    mlc_plan_take(plan, &plan->value[net->layer_count], out);
+    mlc_plan_take(plan, &plan->value[net->layer_count], pass->out);
+    if (pass->also) mlc_plan_take(plan, &plan->value[pass->also], pass->also_out);
     return MLC_OK;
 }
 
@@ -365,18 +366,17 @@ static void keep_times(mlc_net *net, const mlc_plan *plan)
     memcpy(net->seconds, plan->seconds, 2 * net->layer_count * sizeof *net->seconds);
 }
 
-static mlc_status train_forward(mlc_net *net, const float *x, size_t n, size_t h, size_t w,
-                                mlc_key key, float *out, mlc_error *error)
+static mlc_status train_forward(mlc_net *net, const mlc_pass *pass, mlc_error *error)
 {
     mlc_plan *plan;
     give_plan(net, net->training);
     net->training = NULL;
     mlc_status status = mlc_net_prepare_training(net, error);
-    if (!status) status = take_plan(net, n, h, w, true, &plan, error);
+    if (!status) status = take_plan(net, pass, &plan, error);
     if (status) return status;
-    plan->key = key;
+    plan->key = pass->key;
     status = pack_for(net, plan, MLC_FORWARD, error);
-    if (!status) status = predict(net, plan, x, out, error);
+    if (!status) status = predict(net, plan, pass, error);
     if (status) {
         give_plan(net, plan);
         return status;
@@ -404,19 +404,18 @@ static mlc_status pack_before_reading(mlc_net *net, const mlc_plan *plan, mlc_er
     return status;
 }
 
-mlc_status mlc_net_forward(mlc_net *net, const float *x, size_t n, size_t h, size_t w, bool train,
-                           mlc_key key, float *out, mlc_error *error)
+mlc_status mlc_net_forward(mlc_net *net, const mlc_pass *pass, mlc_error *error)
 {
     mlc_status status;
-    if (train) {
+    if (pass->train) {
         mlc_lock_write(&net->lock);
-        status = train_forward(net, x, n, h, w, key, out, error);
+        status = train_forward(net, pass, error);
     } else {
         mlc_plan *plan = NULL;
         mlc_lock_read(&net->lock);
-        status = take_plan(net, n, h, w, false, &plan, error);
+        status = take_plan(net, pass, &plan, error);
         if (!status) status = pack_before_reading(net, plan, error);
-        if (!status) status = predict(net, plan, x, out, error);
+        if (!status) status = predict(net, plan, pass, error);
         give_plan(net, plan);
     }
     mlc_unlock(&net->lock);

@@ -36,14 +36,23 @@ mlc_status mlc_net_new(const mlc_layer_spec *specs, size_t count, size_t channel
                        mlc_net **net, mlc_error *error);
 void mlc_net_free(mlc_net *net);
 
-/* (h, w, c) of the last layer's output. */
-mlc_status mlc_net_output(mlc_net *net, size_t n, size_t h, size_t w, bool train, size_t shape[3],
-                          mlc_error *error);
+/* (h, w, c) of tensor t, which is the output of layer t - 1, for such a batch. */
+mlc_status mlc_net_output(mlc_net *net, size_t n, size_t h, size_t w, bool train, size_t t,
+                          size_t shape[3], mlc_error *error);
 
-/* x is (n, h, w, channels); out (n, h', w', c') as mlc_net_output says. In training, batch
- * statistics are used, dropout drops, and the running statistics move once the pass is complete. */
-mlc_status mlc_net_forward(mlc_net *net, const float *x, size_t n, size_t h, size_t w, bool train,
-                           mlc_key key, float *out, mlc_error *error);
+/* A forward pass. In training, batch statistics are used, dropout drops, and the running statistics
+ * move once the pass is complete. */
+typedef struct {
+    const float *x; /* (n, h, w, channels) */
+    size_t n, h, w;
+    bool train;
+    mlc_key key;
+    float *out;      /* (n, h', w', c') as mlc_net_output says of the last tensor */
+    size_t also;     /* a prediction's other tensor that is wanted; 0: none */
+    float *also_out; /* as mlc_net_output says of that */
+} mlc_pass;
+
+mlc_status mlc_net_forward(mlc_net *net, const mlc_pass *pass, mlc_error *error);
 
 /* (n, h, w, c) of the last training forward's output, whose gradient backward takes. MLC_STATE if
  * there is none. */

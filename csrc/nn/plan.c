@@ -87,7 +87,7 @@ static void find_fusions(const mlc_net *net, mlc_plan *plan)
         const mlc_layer *layer = &net->layers[i];
         size_t t = layer->inputs[0];
         if (!layer->class->fold || !t || !net->layers[t - 1].class->epilogue) continue;
-        if (!plan->train && reader_count(net, t) > 1) continue;
+        if (!plan->train && (reader_count(net, t) > 1 || t == plan->also)) continue;
         plan->fusion[i].source = (int)t - 1;
         plan->fusion[t - 1].norm = (int)i;
     }
@@ -140,7 +140,7 @@ static int forward_time(const mlc_plan *plan, size_t i)
 static int forward_end(const mlc_net *net, const mlc_plan *plan, size_t t)
 {
     int end = t ? (int)t - 1 : 0;
-    if (t == net->layer_count) end = (int)t;
+    if (t == net->layer_count || (t && t == plan->also)) end = (int)net->layer_count;
     for (size_t i = t; i < net->layer_count; i++)
         for (size_t k = 0; k < net->layers[i].input_count; k++) {
             if (net->layers[i].inputs[k] != t) continue;
@@ -307,7 +307,7 @@ static bool plan_arrays(const mlc_net *net, mlc_plan *plan)
 
 /* A plan without its arena. */
 static mlc_status plan_layout(const mlc_net *net, size_t n, size_t h, size_t w, bool train,
-                              mlc_plan **out, mlc_error *error)
+                              size_t also, mlc_plan **out, mlc_error *error)
 {
     mlc_plan *plan = calloc(1, sizeof *plan);
     mlc_status status;
@@ -316,7 +316,7 @@ static mlc_status plan_layout(const mlc_net *net, size_t n, size_t h, size_t w, 
                           net->layer_count);
         goto failed;
     }
-    plan->n = n, plan->h = h, plan->w = w, plan->train = train;
+    plan->n = n, plan->h = h, plan->w = w, plan->train = train, plan->also = also;
     plan->threads = mlc_threads_get();
     if ((status = mlc_plan_shapes(net, n, h, w, train, plan->value, error))) goto failed;
     if (!plan_needs(net, plan)) {
@@ -349,7 +349,8 @@ static bool batch_fits(const mlc_net *net, const mlc_plan *plan, size_t n, size_
 {
     mlc_plan *smaller;
     mlc_error unused;
-    if (plan_layout(net, n, plan->h, plan->w, plan->train, &smaller, &unused)) return false;
+    if (plan_layout(net, n, plan->h, plan->w, plan->train, plan->also, &smaller, &unused))
+        return false;
     bool fits = smaller->layout.total <= bytes;
     mlc_plan_free(smaller);
     return fits;
@@ -379,11 +380,11 @@ static mlc_status too_large(const mlc_net *net, const mlc_plan *plan, size_t fre
                     mlc_memory_text(free_bytes, have), help);
 }
 
-mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool train,
+mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool train, size_t also,
                         mlc_plan **out, mlc_error *error)
 {
     mlc_plan *plan;
-    mlc_status status = plan_layout(net, n, h, w, train, &plan, error);
+    mlc_status status = plan_layout(net, n, h, w, train, also, &plan, error);
     if (status) return status;
     size_t free_bytes = mlc_memory_available(), bytes = plan->layout.total;
     if (bytes > free_bytes || untouched_bytes(net, train) > free_bytes - bytes)
@@ -398,10 +399,10 @@ mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool t
     return status;
 }
 
-bool mlc_plan_fits(const mlc_plan *plan, size_t n, size_t h, size_t w, bool train)
+bool mlc_plan_fits(const mlc_plan *plan, size_t n, size_t h, size_t w, bool train, size_t also)
 {
     return plan->n == n && plan->h == h && plan->w == w && plan->train == train &&
-           plan->threads == mlc_threads_get();
+           plan->also == also && plan->threads == mlc_threads_get();
 }
 
 void mlc_plan_free(mlc_plan *plan)

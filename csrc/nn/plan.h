@@ -33,6 +33,7 @@ typedef struct {
 typedef struct mlc_plan {
     size_t n, h, w;
     bool train, busy;
+    size_t also;            /* a tensor that outlives the forward pass besides the last; 0: none */
     int threads;            /* that the scratch of its layers is for */
     mlc_slot *value, *grad; /* of each tensor */
     mlc_needs *needs;       /* of each layer */
@@ -50,9 +51,9 @@ typedef struct mlc_plan {
 } mlc_plan;
 
 mlc_status mlc_plan_new(const struct mlc_net *net, size_t n, size_t h, size_t w, bool train,
-                        mlc_plan **plan, mlc_error *error);
+                        size_t also, mlc_plan **plan, mlc_error *error);
 /* Whether it is one for such a batch, and for as many threads as there are now. */
-bool mlc_plan_fits(const mlc_plan *plan, size_t n, size_t h, size_t w, bool train);
+bool mlc_plan_fits(const mlc_plan *plan, size_t n, size_t h, size_t w, bool train, size_t also);
 void mlc_plan_free(mlc_plan *plan);
 
 /* Shapes of all tensors (1 + layers) for an input of n x h x w. */

@@ -2,10 +2,17 @@
 
 enum { BLOCK_PIXELS = 84, SEGMENT = 256, FEW_BLOCKS = 16 };
 
+/* How a product is cut into tasks: blocks of pixels, against all panels or each against one. */
 typedef struct {
-    const mlc_product *product;
     size_t pixels, block;  /* pixels in all, and of a task */
     size_t blocks, panels; /* how many blocks, and panels of a task */
+    size_t tasks;
+} product_cut;
+
+typedef struct {
+    const mlc_product *products;
+    size_t count;
+    product_cut cut[MLC_PRODUCTS];
 } product_job;
 
 size_t mlc_product_weights(size_t taps, size_t run, size_t columns)
@@ -37,28 +44,26 @@ static void prefetch_out(float *const *out, size_t count, size_t columns)
         for (size_t v = 0; v < columns; v += MLC_LANES) __builtin_prefetch(out[i] + v, 1);
 }
 
-static size_t block_count(const product_job *job, size_t first)
+static size_t block_count(const product_cut *cut, size_t first)
 {
-    return job->pixels - first < job->block ? job->pixels - first : job->block;
+    return cut->pixels - first < cut->block ? cut->pixels - first : cut->block;
 }
 
-/* One task: a block of pixels against every panel, so that the block's input stays in cache; or
- * against some of them. */
-static void product_task(void *context, size_t task)
+/* A block of pixels against every panel, so that the block's input stays in cache; or against some
+ * of them. */
+static void run_block(const mlc_product *p, const product_cut *cut, size_t task)
 {
-    const product_job *job = context;
-    const mlc_product *p = job->product;
-    size_t index = task % job->blocks, from = task / job->blocks * job->panels;
+    size_t index = task % cut->blocks, from = task / cut->blocks * cut->panels;
     const float *in[BLOCK_PIXELS];
     float *out[BLOCK_PIXELS];
-    size_t first = index * job->block, rows = mlc_kernel->tile_rows,
+    size_t first = index * cut->block, rows = mlc_kernel->tile_rows,
            panel = mlc_kernel->tile_columns;
-    size_t count = block_count(job, first);
+    size_t count = block_count(cut, first);
     addresses(p, first, count, in, out);
     for (size_t i = 0; i < count; i++) out[i] += from * panel;
     const float *weights = p->weights + from * p->taps * p->run * panel;
     size_t all = p->columns,
-           end = (from + job->panels) * panel < all ? (from + job->panels) * panel : all;
+           end = (from + cut->panels) * panel < all ? (from + cut->panels) * panel : all;
     for (size_t column = from * panel; column < end; column += panel) {
         size_t columns = p->columns - column < panel ? p->columns - column : panel;
         for (size_t i = 0; i < count; i += rows) {
@@ -73,6 +78,7 @@ static void product_task(void *context, size_t task)
                              .segment = SEGMENT,
                              .accumulate = p->accumulate};
             size_t next = i + tile.rows, left = count - next;
+            if (left && column == from * panel) tile.ahead = (size_t)(in[next] - in[i]);
             prefetch_out(out + next, left < rows ? left : rows, columns);
             mlc_kernel->gemm_tile(&tile);
         }
@@ -82,12 +88,20 @@ static void product_task(void *context, size_t task)
     if (p->finish && from == 0 && end == all) mlc_finish_chunk(p->finish, index, first, count);
 }
 
+/* One task: the products in turn, so that what reads the same pixels does so at about one time. */
+static void product_task(void *context, size_t task)
+{
+    const product_job *job = context;
+    size_t which = task % job->count, index = task / job->count;
+    if (index < job->cut[which].tasks) run_block(&job->products[which], &job->cut[which], index);
+}
+
 /* A task after those of some panels each. */
 static void finish_task(void *context, size_t index)
 {
     const product_job *job = context;
-    size_t first = index * job->block;
-    mlc_finish_chunk(job->product->finish, index, first, block_count(job, first));
+    size_t first = index * job->cut->block;
+    mlc_finish_chunk(job->products->finish, index, first, block_count(job->cut, first));
 }
 
 /* A multiple of every instruction set's register rows, so that moments are the same on all of them;
@@ -105,17 +119,29 @@ size_t mlc_product_blocks(size_t pixels)
     return (pixels + block - 1) / block;
 }
 
-bool mlc_product_run(const mlc_product *product)
+static product_cut cut_product(const mlc_product *p)
 {
-    product_job job = {.product = product, .pixels = product->n * product->h * product->w};
-    size_t panels = (product->columns + mlc_kernel->tile_columns - 1) / mlc_kernel->tile_columns;
-    job.block = block_pixels(job.pixels);
-    job.blocks = mlc_product_blocks(job.pixels);
-    job.panels = job.blocks < FEW_BLOCKS ? 1 : panels;
-    size_t parts = panels / job.panels; /* 1, or each panel */
-    if (!mlc_parallel_for(parts * job.blocks, product_task, &job)) return false;
-    if (!product->finish) return true;
-    if (parts > 1 && !mlc_parallel_for(job.blocks, finish_task, &job)) return false;
-    mlc_finish_all(product->finish);
+    size_t pixels = p->n * p->h * p->w;
+    size_t panels = (p->columns + mlc_kernel->tile_columns - 1) / mlc_kernel->tile_columns;
+    product_cut cut = {.pixels = pixels, .block = block_pixels(pixels)};
+    cut.blocks = mlc_product_blocks(pixels);
+    cut.panels = cut.blocks < FEW_BLOCKS ? 1 : panels;
+    cut.tasks = cut.blocks * (panels / cut.panels); /* 1, or each panel */
+    return cut;
+}
+
+bool mlc_product_run(const mlc_product *products, size_t count)
+{
+    product_job job = {.products = products, .count = count};
+    size_t most = 0;
+    for (size_t i = 0; i < count; i++) {
+        job.cut[i] = cut_product(&products[i]);
+        if (job.cut[i].tasks > most) most = job.cut[i].tasks;
+    }
+    if (!mlc_parallel_for(most * count, product_task, &job)) return false;
+    if (!products->finish) return true;
+    size_t blocks = job.cut->blocks;
+    if (job.cut->tasks > blocks && !mlc_parallel_for(blocks, finish_task, &job)) return false;
+    mlc_finish_all(products->finish);
     return true;
 }

@@ -25,7 +25,10 @@ typedef struct {
     const mlc_finish *finish; /* of the output, a chunk for each block; NULL: none */
 } mlc_product;
 
-bool mlc_product_run(const mlc_product *product);
+enum { MLC_PRODUCTS = 4 };
+
+/* Up to MLC_PRODUCTS that read the same input, side by side; one alone where it has a finish. */
+bool mlc_product_run(const mlc_product *products, size_t count);
 
 /* Blocks that a product of so many pixels is cut into. */
 size_t mlc_product_blocks(size_t pixels);

@@ -202,38 +202,70 @@ static PyObject *output_array(npy_intp n, const size_t shape[3], float **data)
     return view;
 }
 
+/* The tensor that the layer called `also` writes; 0 where nothing is asked for. */
+static int also_tensor(const char *fn, const mlc_net *net, PyObject *also, bool train,
+                       size_t *tensor)
+{
+    *tensor = 0;
+    if (!also || also == Py_None) return 0;
+    const char *name = PyUnicode_Check(also) ? PyUnicode_AsUTF8(also) : "";
+    if (!name) return -1;
+    for (size_t i = 0; i < net->layer_count && !train; i++)
+        if (!strcmp(net->layers[i].name, name)) *tensor = i + 1;
+    if (*tensor) return 0;
+    PyErr_Format(PyExc_ValueError,
+                 "%s: `also` must be the name of a layer, and train False, got %R and %s", fn, also,
+                 train ? "True" : "False");
+    return -1;
+}
+
+/* An array for tensor t of a pass, whose memory goes to `data`. */
+static PyObject *pass_array(mlc_net *net, const mlc_pass *pass, size_t t, float **data)
+{
+    size_t shape[3];
+    mlc_error error;
+    mlc_status status =
+        mlc_net_output(net, pass->n, pass->h, pass->w, pass->train, t, shape, &error);
+    if (status) return raise_status(status, &error);
+    return output_array((npy_intp)pass->n, shape, data);
+}
+
 static PyObject *net_forward(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"x", "train", "seed", "epoch", "position", NULL};
+    static char *names[] = {"x", "train", "seed", "epoch", "position", "also", NULL};
     static const char *fn = "Net.forward";
     PyObject *x_object, *seed_object = NULL, *epoch_object = NULL, *position_object = NULL;
+    PyObject *also_object = NULL, *out, *also = NULL;
     int train = 0;
     uint64_t seed = 0, epoch = 0, position = 0;
     array_arg x;
     mlc_net *net = net_of(self);
+    mlc_pass pass = {0};
     mlc_error error;
-    size_t shape[3];
-    float *to;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pOOO:forward", names, &x_object, &train,
-                                     &seed_object, &epoch_object, &position_object))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pOOOO:forward", names, &x_object, &train,
+                                     &seed_object, &epoch_object, &position_object, &also_object))
         return NULL;
     if ((seed_object && uint_get(fn, "seed", seed_object, UINT64_MAX, &seed) < 0) ||
         (epoch_object && uint_get(fn, "epoch", epoch_object, UINT32_MAX, &epoch) < 0) ||
         (position_object && uint_get(fn, "position", position_object, UINT32_MAX, &position) < 0) ||
+        also_tensor(fn, net, also_object, train, &pass.also) < 0 ||
         image_batch(fn, "x", x_object, (npy_intp)net->channels, &x) < 0)
         return NULL;
-    size_t n = array_dim(&x, 0), h = array_dim(&x, 2), w = array_dim(&x, 3);
-    mlc_status status = mlc_net_output(net, n, h, w, train, shape, &error);
-    if (status) return raise_status(status, &error);
-    PyObject *out = output_array((npy_intp)n, shape, &to);
-    if (!out) return NULL;
-    mlc_key key = {seed, (uint32_t)epoch, (uint32_t)position, 0};
+    pass.x = PyArray_DATA(x.array), pass.train = train;
+    pass.n = array_dim(&x, 0), pass.h = array_dim(&x, 2), pass.w = array_dim(&x, 3);
+    pass.key = (mlc_key){seed, (uint32_t)epoch, (uint32_t)position, 0};
+    if (!(out = pass_array(net, &pass, net->layer_count, &pass.out))) return NULL;
+    if (pass.also && !(also = pass_array(net, &pass, pass.also, &pass.also_out))) {
+        Py_DECREF(out);
+        return NULL;
+    }
     gil_break gap;
     gil_release(&gap);
-    status = mlc_net_forward(net, PyArray_DATA(x.array), n, h, w, train, key, to, &error);
+    mlc_status status = mlc_net_forward(net, &pass, &error);
     gil_acquire(&gap);
-    if (!status) return out;
+    if (!status) return also ? Py_BuildValue("NN", out, also) : out;
     Py_DECREF(out);
+    Py_XDECREF(also);
     return raise_status(status, &error);
 }
 
@@ -608,8 +640,9 @@ static PyObject *net_set_groups(PyObject *self, PyObject *groups)
 
 static PyMethodDef net_methods[] = {
     METHOD(forward, METH_VARARGS | METH_KEYWORDS,
-           "forward($self, x, train=False, seed=0, epoch=0, position=0)\n--\n\n"
-           "float32 (N, C, H, W) over NHWC memory -> (N, L) logits, or images (N, C, H, W)."),
+           "forward($self, x, train=False, seed=0, epoch=0, position=0, also=None)\n--\n\n"
+           "float32 (N, C, H, W) over NHWC memory -> (N, L) logits, or images (N, C, H, W); with "
+           "what the layer `also` gives, a pair."),
     METHOD(backward, METH_VARARGS | METH_KEYWORDS,
            "backward($self, g, accumulate=False)\n--\n\n"
            "Gradients of the trainable parameters from that of the last output."),

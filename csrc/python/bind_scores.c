@@ -81,23 +81,28 @@ BINDING(accuracy_count)
     return PyLong_FromLongLong(count);
 }
 
-BINDING(average_precision)
+BINDING(ranked_columns)
 {
-    static const char *fn = "average_precision";
+    static const char *fn = "ranked_columns";
     array_arg scores = IN("scores", NPY_FLOAT32, 2), targets = IN("targets", NPY_UINT8, 2);
-    array_arg out = OUT("out", NPY_FLOAT64, 1);
+    array_arg ranked = OUT("out_scores", NPY_FLOAT32, 2), rows = OUT("out_rows", NPY_INT32, 2);
+    array_arg positives = OUT("out_positives", NPY_INT32, 2);
     mlc_error error;
     (void)module;
-    if (args_count(fn, nargs, 3) < 0 || array_get(fn, &scores, args[0]) < 0 ||
-        array_get(fn, &targets, args[1]) < 0 || array_get(fn, &out, args[2]) < 0 ||
-        array_like(fn, &targets, &scores) < 0 ||
-        array_shape(fn, &out, 1, PyArray_DIMS(scores.array) + 1) < 0)
+    if (args_count(fn, nargs, 5) < 0 || array_get(fn, &scores, args[0]) < 0 ||
+        array_get(fn, &targets, args[1]) < 0 || array_get(fn, &ranked, args[2]) < 0 ||
+        array_get(fn, &rows, args[3]) < 0 || array_get(fn, &positives, args[4]) < 0 ||
+        array_like(fn, &targets, &scores) < 0)
         return NULL;
-    size_t rows = array_dim(&scores, 0), labels = array_dim(&scores, 1);
+    npy_intp turned[2] = {PyArray_DIM(scores.array, 1), PyArray_DIM(scores.array, 0)};
+    if (array_shape(fn, &ranked, 2, turned) < 0 || array_shape(fn, &rows, 2, turned) < 0 ||
+        array_shape(fn, &positives, 2, turned) < 0)
+        return NULL;
     mlc_status status;
     Py_BEGIN_ALLOW_THREADS
-        status = mlc_average_precision(array_data(&scores), array_data(&targets), rows, labels,
-                                       array_data(&out), &error);
+        status = mlc_ranked_columns(
+            array_data(&scores), array_data(&targets), array_dim(&scores, 0), array_dim(&scores, 1),
+            array_data(&ranked), array_data(&rows), array_data(&positives), &error);
     Py_END_ALLOW_THREADS
     if (status) return raise_status(status, &error);
     Py_RETURN_NONE;

@@ -57,26 +57,3 @@ BINDING(threshold_search)
     if (status) return raise_status(status, &error);
     Py_RETURN_NONE;
 }
-
-BINDING(sorted_columns)
-{
-    static const char *fn = "sorted_columns";
-    array_arg scores = IN("scores", NPY_FLOAT32, 2), targets = IN("targets", NPY_UINT8, 2);
-    array_arg items = OUT("items", NPY_UINT64, 2);
-    mlc_error error;
-    (void)module;
-    if (args_count(fn, nargs, 3) < 0 || array_get(fn, &scores, args[0]) < 0 ||
-        array_get(fn, &targets, args[1]) < 0 || array_get(fn, &items, args[2]) < 0 ||
-        array_like(fn, &targets, &scores) < 0)
-        return NULL;
-    npy_intp turned[2] = {PyArray_DIM(scores.array, 1), PyArray_DIM(scores.array, 0)};
-    if (array_shape(fn, &items, 2, turned) < 0) return NULL;
-    mlc_status status;
-    Py_BEGIN_ALLOW_THREADS
-        status =
-            mlc_sorted_columns(array_data(&scores), array_data(&targets), array_dim(&scores, 0),
-                               array_dim(&scores, 1), array_data(&items), &error);
-    Py_END_ALLOW_THREADS
-    if (status) return raise_status(status, &error);
-    Py_RETURN_NONE;
-}

@@ -10,7 +10,13 @@
 BINDING(sigmoid);
 BINDING(bce_with_logits);
 BINDING(accuracy_count);
-BINDING(average_precision);
+BINDING(ranked_columns);
+
+/* bind_ranking.c */
+BINDING(column_ranking);
+BINDING(column_curve);
+BINDING(row_ranking);
+BINDING(row_gains);
 
 /* bind_counts.c */
 BINDING(label_counts);
@@ -22,7 +28,6 @@ BINDING(histogram_ranking);
 /* bind_thresholds.c */
 BINDING(threshold_counts);
 BINDING(threshold_search);
-BINDING(sorted_columns);
 
 /* bind_image.c */
 BINDING(augment);

@@ -20,8 +20,18 @@ static PyMethodDef functions[] = {
              "Summed loss; elementwise loss into out, gradient of scale * sum into grad."),
     FUNCTION(accuracy_count, "accuracy_count(scores, targets, thresh, /)\n--\n\n"
                              "How many cells have (score > thresh) == (target != 0)."),
-    FUNCTION(average_precision, "average_precision(scores, targets, out, /)\n--\n\n"
-                                "Average precision of each label; NaN without positives."),
+    FUNCTION(ranked_columns,
+             "ranked_columns(scores, targets, out_scores, out_rows, out_positives, /)\n"
+             "--\n\nColumns, descending: scores, their rows, positives so far."),
+    FUNCTION(column_ranking, "column_ranking(scores, targets, weights, out, /)\n--\n\n"
+                             "Of each label: AP, ROC AUC; NaN where they are not defined."),
+    FUNCTION(column_curve,
+             "column_curve(scores, targets, weights, length, row, positive, all, /)\n--\n\n"
+             "Of each label, down to each score: a row that has it, weight of positives, of all."),
+    FUNCTION(row_ranking, "row_ranking(scores, targets, out, /)\n--\n\n"
+                          "Of each row: AP, coverage, ranking loss."),
+    FUNCTION(row_gains, "row_gains(scores, targets, gains, out, /)\n--\n\n"
+                        "Of each row: what its labels gain by their places."),
     FUNCTION(label_counts, "label_counts(targets, decided, out, /)\n--\n\n"
                            "Of each label: in how many rows both are not 0, targets, decided."),
     FUNCTION(row_counts, "row_counts(targets, decided, out, /)\n--\n\n"
@@ -38,8 +48,6 @@ static PyMethodDef functions[] = {
     FUNCTION(threshold_search,
              "threshold_search(scores, targets, start, smooth, edges, counts, /)\n--\n\n"
              "Of each label: the scores around the cut of the best F1, and what it counts."),
-    FUNCTION(sorted_columns, "sorted_columns(scores, targets, items, /)\n--\n\n"
-                             "Each label's column descending: rank << 32 | row << 1 | target."),
     FUNCTION(augment, "augment(images, homography, lighting, mean, std, out, /)\n--\n\n"
                       "Resample, light and normalise a batch of uint8 images into float32."),
     FUNCTION(random_uniform, "random_uniform(seed, epoch, position, operation, out, /)\n--\n\n"

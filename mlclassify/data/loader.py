@@ -69,7 +69,8 @@ class PhotoCache:
     --------
     >>> from mlclassify.vision.image import open_image
     >>> cache = PhotoCache(10_000_000)
-    >>> cache.get("a", lambda: open_image(np.zeros((375, 500, 3), np.uint8))).size, cache.used
+    >>> photo = np.zeros((375, 500, 3), np.uint8)
+    >>> cache.get("a", lambda enough: open_image(photo, enough)).size, cache.used
     ((500, 375), 754024)
     """
 
@@ -77,29 +78,60 @@ class PhotoCache:
         self.budget, self.used = budget, 0
         self._kept, self._lock = {}, threading.Lock()
 
-    def get(self, key, read):
-        """Return the photo of `key`, a PIL image, which is `read()` where it is not kept yet.
+    def get(self, key, read, enough=None):
+        """Return the photo of `key`, a PIL image, which is ``read(enough)`` where none is kept.
 
-        Item transforms may paint on what they get, so it is a copy.
+        Item transforms may paint on what they get, so it is a copy. `enough` is as in `open_image`;
+        a photo that was kept when it answered otherwise is read again, and replaced.
         """
         with self._lock:
-            im = self._kept.get(key)
-        if im is None:
-            im = read()  # without the lock: other threads decode meanwhile
-            if not self._keep(key, im):
-                return im
-        return im.copy()
+            kept = self._kept.get(key)
+        if kept is None or not kept.serves(enough):
+            answers = None if enough is None else _Answers(enough)
+            stale, kept = kept, _Kept(read(answers), answers)  # unlocked: other threads decode
+            if not self._keep(key, kept, stale):
+                return kept.im
+        return kept.im.copy()
 
-    def _keep(self, key, im):
+    def _keep(self, key, new, stale):
         """Keep a photo if it fits; tell whether it is kept, so that nobody else may have it."""
-        # Pillow stores RGB in 4 bytes and a pointer for each row; the rest is the Python objects.
-        size = im.height * (4 * im.width + 8) + 1024
         with self._lock:
-            if key in self._kept or self.used + size > self.budget:
+            if self._kept.get(key) is not stale:  # another thread was faster
                 return False
-            self._kept[key] = im
-            self.used += size
+            if stale is not None:
+                del self._kept[key]
+                self.used -= stale.size
+            if self.used + new.size > self.budget:
+                return False
+            self._kept[key] = new
+            self.used += new.size
         return True
+
+
+class _Answers:
+    """An `enough` that notes what it answered: a draft depends on nothing else of it."""
+
+    def __init__(self, enough):
+        self._enough, self.given = enough, {}
+
+    def __call__(self, w, h):
+        self.given[w, h] = answer = self._enough(w, h)
+        return answer
+
+
+class _Kept:
+    """A decoded photo, and the answers that its size follows from; None if nobody was asked."""
+
+    def __init__(self, im, answers):
+        self.im, self._answers = im, answers
+        # Pillow stores RGB in 4 bytes and a pointer for each row; the rest is the Python objects.
+        self.size = im.height * (4 * im.width + 8) + 1024
+
+    def serves(self, enough):
+        """Tell whether reading with `enough` would give these pixels."""
+        if enough is None or self._answers is None:
+            return enough is self._answers
+        return all(enough(*size) == answer for size, answer in self._answers.given.items())
 
 
 class DataLoader:
@@ -296,12 +328,12 @@ class DataLoader:
 
     def _photo(self, i, draw):
         """Decode item `i` and transform it: uint8 (H, W, 3)."""
-        enough = self._enough()
-
-        def read():
+        def read(enough):
             return self.dataset.image(i) if enough is None else self.dataset.image(i, enough)
 
-        im = read() if self.cache is None else self.cache.get((self._own, i), read)
+        # Asked for each photo, for a user may set other item transforms at any time.
+        enough = self._enough()
+        im = read(enough) if self.cache is None else self.cache.get((self._own, i), read, enough)
         try:
             for transform in self.item_tfms:
                 im = transform.apply(im, draw, self.train)

@@ -18,6 +18,7 @@ from mlclassify.metrics.columns import (
     Metric,
     PrecisionMulti,
     RecallMulti,
+    RocAucMulti,
     accuracy_multi,
     make_metric,
     unique_names,
@@ -34,7 +35,19 @@ from mlclassify.metrics.decisions import (
     precision_score,
     recall_score,
 )
-from mlclassify.metrics.ranking import average_precision_score
+from mlclassify.metrics.ranking import (
+    PrecisionRecallCurve,
+    average_precision_score,
+    coverage_error,
+    label_ranking_average_precision_score,
+    label_ranking_loss,
+    ndcg_score,
+    precision_at_k,
+    precision_recall_curve,
+    recall_at_k,
+    roc_auc_score,
+)
+from mlclassify.metrics.report import Report, make_report
 from mlclassify.metrics.streaming import Bounded, StreamingScores
 
 __all__ = [
@@ -51,20 +64,32 @@ __all__ = [
     "MatthewsCorrCoefMulti",
     "Metric",
     "PrecisionMulti",
+    "PrecisionRecallCurve",
     "RecallMulti",
+    "Report",
+    "RocAucMulti",
     "StreamingScores",
     "accuracy_multi",
     "accuracy_score",
     "average_precision_score",
     "brier_score_loss",
+    "coverage_error",
     "f1_score",
     "fbeta_score",
     "hamming_loss",
     "jaccard_score",
+    "label_ranking_average_precision_score",
+    "label_ranking_loss",
     "make_metric",
+    "make_report",
     "matthews_corrcoef",
     "multilabel_confusion_matrix",
+    "ndcg_score",
+    "precision_at_k",
+    "precision_recall_curve",
     "precision_score",
+    "recall_at_k",
     "recall_score",
+    "roc_auc_score",
     "unique_names",
 ]

@@ -12,14 +12,12 @@ import numpy as np
 from mlclassify import _core
 from mlclassify.arrays import as_float32, as_matrix, as_uint8_mask, refuse
 from mlclassify.checks import check_choice, check_function
+from mlclassify.metrics.arguments import AVERAGES, check_weights, check_zero_division
 from mlclassify.metrics.decisions import (
-    AVERAGES,
     Counts,
     average_ratio,
     check_beta,
     check_columns,
-    check_weights,
-    check_zero_division,
     count_labels,
     count_photos,
     fbeta_parts,
@@ -30,10 +28,13 @@ from mlclassify.metrics.decisions import (
     recall_parts,
 )
 from mlclassify.metrics.ranking import (
+    AP,
+    AUC,
     average_precision_score,
     averaged,
-    label_precisions,
-    warn_absent,
+    measured,
+    roc_auc_score,
+    warn_undefined,
 )
 from mlclassify.tensor import Tensor, TensorBase
 from mlclassify.thresholds import check_thresh
@@ -259,23 +260,18 @@ class AccumMetric(Metric):
         return f"{type(self).__name__}({self.long_name})"
 
 
-class APScoreMulti(AccumMetric):
-    """Average precision over a whole validation pass, the mean over labels.
+RANKINGS = {AP: average_precision_score, AUC: roc_auc_score}
 
-    Parameters
-    ----------
-    sigmoid : bool
-        False ranks the logits. True ranks their float32 sigmoids as fastai does, in which
-        logits above about 17 tie.
-    average, absent
-        As in `average_precision_score`. A label without a positive is reported once.
-    """
 
-    def __init__(self, sigmoid=False, average="macro", absent="zero"):
-        check_choice("APScoreMulti", "average", average, ("macro", None))
-        check_choice("APScoreMulti", "absent", absent, ("zero", "skip"))
-        super().__init__(average_precision_score, "sigmoid" if sigmoid else "no", flatten=False)
-        self.kwargs = {"average": average, "absent": absent}
+class RankingMetric(AccumMetric):
+    """A metric of the rankings of a whole validation pass; a subclass has `measure`."""
+
+    def __init__(self, sigmoid, average, sample_weight, zero_division):
+        own = type(self).__name__
+        super().__init__(RANKINGS[self.measure], "sigmoid" if sigmoid else "no", flatten=False)
+        self.kwargs = {"average": check_choice(own, "average", average, AVERAGES)}
+        self.sample_weight = check_weights(own, sample_weight)
+        self.zero_division = check_zero_division(own, zero_division, warn=True)
         self._reported, self._vocab = set(), None
 
     def accumulate(self, learn):
@@ -283,13 +279,54 @@ class APScoreMulti(AccumMetric):
         self._vocab = getattr(learn.dls, "vocab", None)
 
     def _compute(self, preds, targets):
-        precisions = label_precisions(targets, preds, **self.kwargs)
-        missing = set(np.flatnonzero(np.isnan(precisions)).tolist()) - self._reported
-        if self.kwargs["absent"] == "zero" and missing:
-            self._reported |= missing
-            names = [str(self._vocab[i] if self._vocab else i) for i in sorted(missing)]
-            warn_absent(self.name, names, stacklevel=4)
-        return averaged(precisions, **self.kwargs)
+        average = self.kwargs["average"]
+        values, weights = measured(self.measure, targets, preds, average, self.sample_weight)
+        undefined = set(np.flatnonzero(np.isnan(values)).tolist()) - self._reported
+        if self.zero_division == "warn" and undefined:
+            self._reported |= undefined
+            named = self._vocab and average not in ("samples", "micro")
+            names = [self._vocab[i] if named else i for i in sorted(undefined)]
+            warn_undefined(self.measure, average, names, stacklevel=4)
+        return averaged(self.measure, values, average, weights, self.zero_division)
+
+
+class APScoreMulti(RankingMetric):
+    """`average_precision_score` of a validation pass.
+
+    Parameters
+    ----------
+    sigmoid : bool
+        False ranks the logits. True ranks their float32 sigmoids as fastai does, in which
+        logits above about 17 tie.
+    average, zero_division
+        As in `average_precision_score`. A label without a positive is reported once.
+    pos_label : 1
+        What a present label is; nothing else is taken.
+    sample_weight : array_like (N,), optional
+        A weight for each photo of a validation pass.
+    """
+
+    measure = AP
+
+    def __init__(self, sigmoid=False, average="macro", pos_label=1, sample_weight=None,
+                 zero_division="warn"):
+        check_pos_label("APScoreMulti", pos_label)
+        super().__init__(sigmoid, average, sample_weight, zero_division)
+
+
+class RocAucMulti(RankingMetric):
+    """`roc_auc_score` of a validation pass.
+
+    Parameters
+    ----------
+    sigmoid, average, sample_weight, zero_division
+        As for `APScoreMulti` and `roc_auc_score`.
+    """
+
+    measure = AUC
+
+    def __init__(self, sigmoid=False, average="macro", sample_weight=None, zero_division="warn"):
+        super().__init__(sigmoid, average, sample_weight, zero_division)
 
 
 class BatchedMetric(Metric):
@@ -380,9 +417,7 @@ class RatioMetric(DecisionMetric):
     def __init__(self, thresh=0.5, sigmoid=True, labels=None, pos_label=1, average="macro",
                  sample_weight=None, zero_division=0):
         own = type(self).__name__
-        if pos_label != 1:
-            raise ValueError(f"{own}: `pos_label` must be 1, for labels are present or not, got "
-                             f"{pos_label!r}")
+        check_pos_label(own, pos_label)
         self.average = check_choice(own, "average", average, AVERAGES)
         self.zero_division = check_zero_division(own, zero_division)
         super().__init__(thresh, sigmoid, labels, sample_weight)
@@ -581,6 +616,13 @@ class BrierScoreMulti(BatchedMetric):
             return None
         self._check_weights_used_up()
         return self._sums[0] / self._sums[1]
+
+
+def check_pos_label(own, pos_label):
+    """Refuse what fastai's argument of this name could mean for labels of another kind."""
+    if pos_label != 1:
+        raise ValueError(f"{own}: `pos_label` must be 1, for labels are present or not, got "
+                         f"{pos_label!r}")
 
 
 def function_name(func):

@@ -12,8 +12,13 @@ import numpy as np
 from mlclassify import _core
 from mlclassify.arrays import as_array, as_uint8_mask, refuse
 from mlclassify.checks import check_choice
-
-AVERAGES = ("macro", "micro", "weighted", "samples", None)
+from mlclassify.metrics.arguments import (
+    AVERAGES,
+    check_matrices,
+    check_weights,
+    check_zero_division,
+    mean_of_defined,
+)
 
 
 class Counts(NamedTuple):
@@ -306,7 +311,7 @@ def brier_score_loss(y_true, y_proba, *, average="macro", sample_weight=None):
     refuse((probs < 0) | (probs > 1), "y_proba", fn,
            "lie in [0, 1] (of logits: their sigmoid)", probs)
     targets = as_uint8_mask("y_true", fn, y_true, strict=True)
-    targets, probs = _matrices(fn, targets, probs, "y_proba")
+    targets, probs = check_matrices(fn, targets, probs, "y_proba")
     weights = check_weights(fn, sample_weight, len(targets))
     errors = np.average((probs.astype(np.float64) - targets) ** 2, axis=0, weights=weights)
     return errors if average is None else float(errors.mean())
@@ -337,8 +342,7 @@ def jaccard_parts(counts):
 def average_ratio(parts, counts, average, zero_division, weights=None):
     """Return the ratio of the two `parts` of `counts`, averaged.
 
-    `counts` is of photos for "samples", where `weights` are theirs, else of labels. Like
-    scikit-learn, weights that leave nothing weigh alike.
+    `counts` is of photos for "samples", where `weights` are theirs, else of labels.
     """
     if average == "micro":
         counts = Counts(*(np.sum(x, keepdims=True) for x in counts[:3]), counts.total)
@@ -347,14 +351,7 @@ def average_ratio(parts, counts, average, zero_division, weights=None):
     np.divide(above, below, out=scores, where=below != 0)
     if average is None:
         return scores
-    weights = counts.there if average == "weighted" else weights
-    defined = ~np.isnan(scores)
-    if not defined.any():
-        return float("nan")
-    weights = None if weights is None else weights[defined]
-    if weights is not None and not weights.sum():
-        weights = None
-    return float(np.average(scores[defined], weights=weights))
+    return mean_of_defined(scores, counts.there if average == "weighted" else weights)
 
 
 def hamming_of(counts):
@@ -400,23 +397,11 @@ def check_decisions(fn, y_true, y_pred, labels):
     decided = as_array("y_pred", fn, y_pred)
     refuse((decided != 0) & (decided != 1), "y_pred", fn,
            "hold decisions, 0 and 1 (of scores: scores > thresh)", decided)
-    targets, decided = _matrices(fn, targets, as_uint8_mask("y_pred", fn, decided), "y_pred")
+    targets, decided = check_matrices(fn, targets, as_uint8_mask("y_pred", fn, decided), "y_pred")
     if labels is None:
         return targets, decided
     columns = check_columns(fn, labels, targets.shape[1])
     return tuple(np.ascontiguousarray(x[:, columns]) for x in (targets, decided))
-
-
-def _matrices(fn, targets, other, name):
-    if targets.ndim not in (1, 2):
-        raise ValueError(f"{fn}: `y_true` must have shape (N, L) or (N,), got {targets.shape}")
-    if other.shape != targets.shape:
-        raise ValueError(f"{fn}: `{name}` must have the shape of `y_true`, got {other.shape} "
-                         f"for {targets.shape}")
-    if not targets.size:
-        raise ValueError(f"{fn}: `y_true` must have at least one photo and one label, got shape "
-                         f"{targets.shape}")
-    return targets.reshape(len(targets), -1), other.reshape(len(targets), -1)
 
 
 def check_columns(fn, labels, n_labels=None):
@@ -430,35 +415,11 @@ def check_columns(fn, labels, n_labels=None):
     return columns
 
 
-def check_weights(fn, weights, rows=None):
-    """Return weights of photos as float64 (N,), or None."""
-    if weights is None:
-        return None
-    weights = np.ascontiguousarray(as_array("sample_weight", fn, weights), np.float64)
-    if weights.ndim != 1 or (rows is not None and len(weights) != rows):
-        wanted = "(N,)" if rows is None else f"({rows},)"
-        raise ValueError(f"{fn}: `sample_weight` must have shape {wanted}, got {weights.shape}")
-    refuse(~(weights >= 0) | np.isinf(weights), "sample_weight", fn,
-           "be finite and not negative", weights)
-    if not weights.any():
-        raise ValueError(f"{fn}: `sample_weight` must not be 0 everywhere, got {len(weights)} "
-                         "zeros")
-    return weights
-
-
 def check_beta(fn, beta):
     """Return `beta` as a float of at least 0, or inf."""
     number = as_array("beta", fn, beta)
     if number.ndim or not number >= 0:
         raise ValueError(f"{fn}: `beta` must be a number of at least 0, got {beta!r}")
-    return float(number)
-
-
-def check_zero_division(fn, value):
-    """Return `value`: 0, 1 or nan."""
-    number = as_array("zero_division", fn, value)
-    if number.ndim or not (number in (0, 1) or np.isnan(number)):
-        raise ValueError(f"{fn}: `zero_division` must be 0, 1 or nan, got {value!r}")
     return float(number)
 
 

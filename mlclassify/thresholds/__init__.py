@@ -2,8 +2,7 @@
 
 A threshold is on probabilities, a float32 scalar or one a label, in [0, 1] or -inf (always) or
 +inf (never), and it is exceeded strictly: a label is predicted where ``p > thresh``. `decide` says
-so, `curve` counts what every threshold would do, `find` chooses one for each label: by `methods`,
-among `cuts`, in `folds`.
+so; `curve` counts what every threshold of a list would do.
 """
 
 from mlclassify.thresholds.curve import (
@@ -13,17 +12,12 @@ from mlclassify.thresholds.curve import (
     threshold_curve,
 )
 from mlclassify.thresholds.decide import check_thresh, decide
-from mlclassify.thresholds.find import FoundThresholds, find_thresholds
-from mlclassify.thresholds.folds import stratified_folds
 
 __all__ = [
-    "FoundThresholds",
     "ThresholdCurve",
     "best_threshold",
     "check_thresh",
     "decide",
-    "find_thresholds",
-    "stratified_folds",
     "sweep",
     "threshold_curve",
 ]

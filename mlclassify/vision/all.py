@@ -52,12 +52,14 @@ from mlclassify.metrics import (
     MLClassifyWarning,
     PrecisionMulti,
     RecallMulti,
+    RocAucMulti,
     accuracy_multi,
     average_precision_score,
 )
 from mlclassify.optim import Adam
 from mlclassify.plot import plot_sweep, show_images
 from mlclassify.rng import set_seed
+from mlclassify.selection import find_thresholds, stratified_folds
 from mlclassify.tensor import (
     F,
     Tensor,
@@ -101,14 +103,14 @@ __all__ = [
     "Lighting", "MLClassifyWarning", "MaskSplitter", "MatthewsCorrCoefMulti", "Metric",
     "ModelFileError", "MultiCategoryBlock", "Normalize", "PILImage", "PadMode", "ParamScheduler",
     "Path", "Pipeline", "PrecisionMulti", "Prediction", "ProgressCallback", "RandomResizedCrop",
-    "RandomSplitter", "RecallMulti", "Recorder", "Resize", "ResizeMethod", "Rotate", "Tensor",
-    "TensorBase", "TensorImage", "TensorMultiCategory", "Transform", "Warp", "Zoom",
+    "RandomSplitter", "RecallMulti", "Recorder", "Resize", "ResizeMethod", "RocAucMulti", "Rotate",
+    "Tensor", "TensorBase", "TensorImage", "TensorMultiCategory", "Transform", "Warp", "Zoom",
     "accuracy_multi", "aug_transforms", "average_precision_score", "best_threshold", "cnn_learner",
-    "download_images", "drawn_bears", "flatten_check", "get_files", "get_image_files",
-    "get_num_threads", "imagenet_stats", "load_learner", "nn", "np", "parent_label", "partial",
-    "pd", "plot_sweep", "plt", "resnet101", "resnet18", "resnet34", "resnet50", "scrape_images",
-    "set_num_threads", "set_seed", "show_images", "sweep", "tensor", "torch", "use_kwargs_dict",
-    "verify_images", "vision_learner",
+    "download_images", "drawn_bears", "find_thresholds", "flatten_check", "get_files",
+    "get_image_files", "get_num_threads", "imagenet_stats", "load_learner", "nn", "np",
+    "parent_label", "partial", "pd", "plot_sweep", "plt", "resnet101", "resnet18", "resnet34",
+    "resnet50", "scrape_images", "set_num_threads", "set_seed", "show_images", "stratified_folds",
+    "sweep", "tensor", "torch", "use_kwargs_dict", "verify_images", "vision_learner",
 ]
 
 

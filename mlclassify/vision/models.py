@@ -19,6 +19,7 @@ from mlclassify.weights import ModelFileError
 
 _BATCHNORM = {"eps": 1e-5, "momentum": 0.1}
 _HEAD_BATCHNORM_BIAS = 1e-3
+_POOLS = ("concatpool", "avgpool")  # from a feature map to numbers; concatpool: maxima, then means
 _HEAD_WIDTH = 512
 _NOT_KEPT = "num_batches_tracked"
 
@@ -101,23 +102,27 @@ def _resnet(depth, block, repeats, expansion):
 
 
 def _basic_block(layers, x, name, width, stride, projected):
-    """Two 3x3 convolutions and a shortcut, which is projected where the shape changes."""
+    """Two 3x3 convolutions and a shortcut, which is projected where the shape changes.
+
+    The shortcut comes first so that its backward comes last: the gradient of x, of which a 1x1 of
+    stride 2 has three quarters of zeros, is then written by the other path and only added to.
+    """
+    shortcut = _shortcut(layers, x, name, width, stride) if projected else x
     y = layers.conv(x, f"{name}.conv1", width, 3, stride)
     y = layers.batchnorm(y, f"{name}.bn1", relu=True)
     y = layers.conv(y, f"{name}.conv2", width, 3, 1)
-    x = _shortcut(layers, x, name, width, stride) if projected else x
-    return layers.batchnorm(y, f"{name}.bn2", residual=x, relu=True)
+    return layers.batchnorm(y, f"{name}.bn2", residual=shortcut, relu=True)
 
 
 def _bottleneck(layers, x, name, width, stride, projected):
     """1x1, 3x3 and 1x1 to four times the width; the stride is in the 3x3, as torchvision has it."""
+    shortcut = _shortcut(layers, x, name, 4 * width, stride) if projected else x
     y = layers.conv(x, f"{name}.conv1", width, 1, 1)
     y = layers.batchnorm(y, f"{name}.bn1", relu=True)
     y = layers.conv(y, f"{name}.conv2", width, 3, stride)
     y = layers.batchnorm(y, f"{name}.bn2", relu=True)
     y = layers.conv(y, f"{name}.conv3", 4 * width, 1, 1)
-    x = _shortcut(layers, x, name, 4 * width, stride) if projected else x
-    return layers.batchnorm(y, f"{name}.bn3", residual=x, relu=True)
+    return layers.batchnorm(y, f"{name}.bn3", residual=shortcut, relu=True)
 
 
 def _shortcut(layers, x, name, out, stride):
@@ -258,6 +263,25 @@ class Model:
     def forward(self, x, train=False, seed=0, epoch=0, position=0):
         """Run the network; `seed`, `epoch` and `position` of the first image key the dropout."""
         return self.net.forward(x, train=train, seed=seed, epoch=epoch, position=position)
+
+    def forward_with_features(self, x):
+        """Run the network; also return the mean of each channel of the last feature map.
+
+        Parameters
+        ----------
+        x : float32 (N, 3, H, W)
+            As batches come.
+
+        Returns
+        -------
+        logits : float32 (N, n_out)
+        features : float32 (N, F)
+        """
+        pool = next(name for name, kind in self._kinds.items() if kind in _POOLS)
+        logits, pooled = self.net.forward(x, also=pool)
+        pooled = pooled.reshape(len(pooled), -1)
+        means_from = pooled.shape[1] // 2 if self._kinds[pool] == "concatpool" else 0
+        return logits, np.ascontiguousarray(pooled[:, means_from:])
 
     def backward(self, gradient, accumulate=False):
         """Carry d loss / d logits, float32 (N, n_out), to the gradients of the parameters."""

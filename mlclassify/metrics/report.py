@@ -1,0 +1,103 @@
+"""What a model is worth, label by label, in one table."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlclassify.arrays import as_matrix, as_uint8_mask
+from mlclassify.metrics.decisions import f1_score, precision_score, recall_score
+from mlclassify.metrics.ranking import average_precision_score
+
+
+@dataclass
+class Report:
+    """Scores of each label, and of all cells; its repr is a table.
+
+    Attributes
+    ----------
+    labels : list of str
+    support : int (L,)
+        Photos that have the label.
+    thresh : float64 (L,)
+    precision, recall, f1 : float64 (L,)
+        At the threshold; 0 for 0 / 0.
+    average_precision : float64 (L,)
+        At no threshold; NaN for a label that no photo has.
+    accuracy, accuracy_of_nothing : float
+        The share of cells decided rightly, and what predicting no label at all would get.
+    """
+
+    labels: list
+    support: np.ndarray
+    thresh: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    average_precision: np.ndarray
+    accuracy: float
+    accuracy_of_nothing: float
+
+    def __repr__(self):
+        width = max(len(label) for label in [*self.labels, "label", "mean"])
+        lines = [f"{'label':<{width}} support thresh precision recall    f1    AP"]
+        columns = (self.precision, self.recall, self.f1, self.average_precision)
+        rows = zip(self.labels, self.support, self.thresh, *columns)
+        for label, support, thresh, *scores in rows:
+            lines.append(f"{label:<{width}} {support:>7} {thresh:>6.3f} {_line(scores)}")
+        means = [np.nanmean(c) if not np.isnan(c).all() else np.nan for c in columns]
+        lines.append(f"{'mean':<{width}} {self.support.sum():>7} {'':>6} {_line(means)}")
+        lines.append(f"accuracy {self.accuracy:.4f}; predicting nothing: "
+                     f"{self.accuracy_of_nothing:.4f}")
+        return "\n".join(lines)
+
+
+def _line(scores):
+    return "{:>9.3f} {:>6.3f} {:>5.3f} {:>5.3f}".format(*scores)
+
+
+def make_report(probs, targs, decided, thresh, labels):
+    """Judge decisions, and the probabilities that they were made from.
+
+    Parameters
+    ----------
+    probs : array_like (N, L)
+    targs : array_like (N, L)
+        0 and 1.
+    decided : array_like bool (N, L)
+    thresh : float or array_like (L,)
+        What decided, for the table.
+    labels : list of str
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError
+        Shapes differ, a probability is NaN, or a target is not 0 or 1.
+
+    Examples
+    --------
+    >>> make_report([[0.9], [0.2]], [[1], [0]], [[1], [0]], 0.5, ["bear"])
+    label support thresh precision recall    f1    AP
+    bear        1  0.500     1.000  1.000 1.000 1.000
+    mean        1            1.000  1.000 1.000 1.000
+    accuracy 1.0000; predicting nothing: 0.5000
+    """
+    fn = "report"
+    probs, targets = as_matrix("probs", fn, probs), as_uint8_mask("targs", fn, targs, strict=True)
+    decided = as_uint8_mask("decided", fn, decided, strict=True)
+    if not probs.shape == targets.shape == decided.shape or probs.shape[1] != len(labels):
+        raise ValueError(
+            f"{fn}: `targs` and `decided` must have the shape of `probs`, a column for each of "
+            f"{len(labels)} labels, got {targets.shape} and {decided.shape} for {probs.shape}"
+        )
+    return Report(
+        [str(label) for label in labels], targets.sum(axis=0, dtype=np.int64),
+        np.broadcast_to(np.asarray(thresh, np.float64), len(labels)),
+        precision_score(targets, decided, average=None),
+        recall_score(targets, decided, average=None), f1_score(targets, decided, average=None),
+        average_precision_score(targets, probs, average=None, zero_division=np.nan),
+        float(np.mean(targets == decided)), float(np.mean(targets == 0)),
+    )  # fmt: skip

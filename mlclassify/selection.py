@@ -1,0 +1,595 @@
+"""Choosing thresholds from scores, exactly: every cut that the scores allow is looked at.
+
+Scores are those of photos that the model was not trained on: of a validation set, or out-of-fold. A
+cut lies between two neighbouring scores of a label that differ, or beyond the ends; whatever is
+above its threshold, strictly, is predicted. Where cuts are equally good, the one that predicts least
+is taken.
+
+The methods and their names are those of Yang (2001), "A study of thresholding strategies for text
+categorization", Fan and Lin (2007), "A study on threshold selection for multi-label classification",
+and Lin and Lin (2023), "On the thresholding strategy for infrequent labels".
+"""
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mlclassify import _core
+from mlclassify.arrays import as_array, as_matrix, as_uint8_mask, refuse
+from mlclassify.checks import MLClassifyWarning, check_choice, check_whole
+
+FBR_GRID = np.arange(1, 9) / 10  # of Fan and Lin's code
+FEW_POSITIVES = 10  # below, a label's threshold is mostly luck
+_TOLERANCE = 1e-6  # of the cyclic methods: gain of a sweep, of the first value
+
+METHODS = ("scut", "scutfbr0", "scutfbr1", "svm1", "smoothed", "micromacro", "global", "micro",
+           "cyclic", "cyclic_samples", "pcut", "rcut")
+
+
+@dataclass
+class FoundThresholds:
+    """What `find_thresholds` found; as an array it is the thresholds.
+
+    Attributes
+    ----------
+    thresholds : float64 (L,)
+        On the scale of the scores; infinite: never predicted.
+    support : int (L,)
+        Photos that have the label.
+    before, after : float64 (L,)
+        F1 at the threshold that was there before, and at the one found, on the same scores: `after`
+        has seen them and flatters itself.
+    spread : float64 (L,)
+        Standard deviation of the thresholds that the folds chose.
+    labels : list of str
+        Their names; numbers where none are known.
+    """
+
+    thresholds: np.ndarray
+    support: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    spread: np.ndarray
+    labels: list
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.thresholds, dtype=dtype)
+
+    def __repr__(self):
+        width = max(len(label) for label in [*self.labels, "label"])
+        lines = [f"{'label':<{width}} support threshold   spread F1 before  after"]
+        columns = zip(self.labels, self.support, self.thresholds, self.spread, self.before,
+                      self.after)
+        for label, *row in columns:
+            numbers = "{:>7} {:>9.4f} {:>8.4f} {:>9.3f} {:>6.3f}".format(*row)
+            lines.append(f"{label:<{width}} {numbers}")
+        return "\n".join(lines)
+
+
+def find_thresholds(scores, targs, *, method="scut", folds=None, pooled=False, fbr=None, seed=0,
+                    start=0.0):
+    """Choose a threshold for every label: the mean of those that each fold of the photos chooses.
+
+    Parameters
+    ----------
+    scores : array_like (N, L)
+        Logits, probabilities or other decision values; float32 decides.
+    targs : array_like (N, L)
+        0 and 1.
+    method : str
+        - ``'scut'``: the best F1 of each label.
+        - ``'scutfbr0'``, ``'scutfbr1'``: as scut, but where a fold's best F1 is not above `fbr`,
+          the label is never predicted there (0), or only above all of the fold's scores (1).
+        - ``'svm1'``: scutfbr1 with the `fbr` of each label that does best on the folds left out.
+        - ``'smoothed'``: as scut by (1 + 2 TP) / (1 + 2 TP + FP + FN), which asks more of cuts that
+          predict much for labels with few positives.
+        - ``'micromacro'``: from the most frequent label on, the sum of its part of macro-F1 and of
+          the micro-F1 of the labels so far.
+        - ``'global'``: one threshold for all, of the best macro-F1.
+        - ``'micro'``: the best micro-F1 there is (Dinkelbach's iteration, exact).
+        - ``'cyclic'``, ``'cyclic_samples'``: label by label for micro-F1, or for the mean F1 of the
+          photos, until nothing gains.
+        - ``'pcut'``: each label as often as it is there.
+        - ``'rcut'``: each label as often as it is among the k highest of a photo, for the k whose
+          labels have the best micro-F1. (Naming these k is no decision by thresholds.)
+    folds : array_like (N,), optional
+        The fold that each photo belongs to; default three, stratified by all labels
+        (`stratified_folds`).
+    pooled : bool
+        Whether to take all photos for one fold.
+    fbr : float or array_like (L,), optional
+        For scutfbr0 and scutfbr1; default chosen as in svm1.
+    seed : int
+        Of the folds that are made.
+    start : float or array_like (L,)
+        The threshold that decides before: 0 for logits, .5 for probabilities. The methods of scut
+        and smoothed keep it where no cut is better, cyclic ones begin there.
+
+    Returns
+    -------
+    FoundThresholds
+
+    Raises
+    ------
+    ValueError
+        Shapes differ, there is no photo, a score is NaN, a target is not 0 or 1, or an argument does
+        not belong to the method.
+
+    Warns
+    -----
+    MLClassifyWarning
+        Labels have fewer than 10 positives; what is found for them is mostly luck.
+
+    Examples
+    --------
+    >>> scores = [[0.9], [0.7], [0.4], [0.3], [0.2]] * 4
+    >>> targs = [[1], [1], [1], [0], [0]] * 4
+    >>> float(find_thresholds(scores, targs, start=0.5, pooled=True).thresholds[0])
+    0.3500000089406967
+    """
+    fn = "find_thresholds"
+    scores, targets = _matrices(fn, scores, targs)
+    check_choice(fn, "method", method, METHODS)
+    if fbr is not None and method not in ("scutfbr0", "scutfbr1"):
+        raise ValueError(f"{fn}: `fbr` must be left out with method={method!r}, got {fbr!r}")
+    if pooled and folds is not None:
+        raise ValueError(f"{fn}: `folds` must be left out with pooled=True, got {folds!r}")
+    support = targets.sum(axis=0, dtype=np.int64)
+    _warn_few(fn, support)
+    parts = _fold_parts(fn, scores, targets, folds, pooled, seed)
+    each = _by_fold(fn, method, parts, fbr, start)
+    found = _mean(each)
+    return FoundThresholds(found, support, _f1_at(scores, targets, start),
+                           _f1_at(scores, targets, found), _spread(each),
+                           [str(i) for i in range(len(found))])
+
+
+def f1_curves(scores, targs, thresholds):
+    """Return F1 of every label at every threshold, 0 for 0 / 0.
+
+    Parameters
+    ----------
+    scores, targs : array_like (N, L)
+        As in `find_thresholds`.
+    thresholds : array_like (T,)
+
+    Returns
+    -------
+    float64 (T, L)
+
+    Examples
+    --------
+    >>> f1_curves([[0.9], [0.2]], [[1], [0]], [0.1, 0.5, 0.95])
+    array([[0.66666667],
+           [1.        ],
+           [0.        ]])
+    """
+    cuts = _Cuts(*_matrices("f1_curves", scores, targs))
+    thresholds = as_array("thresholds", "f1_curves", thresholds).astype(np.float64)
+    curves = [f1[cuts.n - np.searchsorted(ranked[::-1].astype(np.float64), thresholds, "right")]
+              for f1, ranked in zip(cuts.f1(), cuts.ranked)]
+    return np.stack(curves, axis=1)
+
+
+def as_thresh(probs, thresholds):
+    """Round thresholds on probabilities to what a loss takes, every decision on `probs` as before.
+
+    Parameters
+    ----------
+    probs : array_like (N, L)
+        What the thresholds were chosen on.
+    thresholds : array_like (L,)
+
+    Returns
+    -------
+    float32 (L,)
+        In [0, 1], -inf (always) or inf (never).
+
+    Examples
+    --------
+    >>> as_thresh([[0.25, 1.0], [0.75, 0.5]], [0.5, 1.0000001])
+    array([0.5, inf], dtype=float32)
+    """
+    probs = as_matrix("probs", "as_thresh", probs)
+    thresholds = as_array("thresholds", "as_thresh", thresholds)
+    above = probs.astype(np.float64) > thresholds
+    low = np.where(above, -np.inf, probs).max(axis=0, initial=-np.inf).astype(np.float32)
+    high = np.where(above, probs, np.inf).min(axis=0, initial=np.inf).astype(np.float32)
+    rounded = np.maximum(thresholds.astype(np.float32), low)
+    rounded = np.where(rounded < high, rounded, np.nextafter(high, np.float32(-np.inf)))
+    rounded = np.where(thresholds == np.inf, np.float32(np.inf), rounded)
+    return np.where(rounded > 1, np.float32(np.inf),
+                    np.where(rounded < 0, np.float32(-np.inf), rounded)).astype(np.float32)
+
+
+def stratified_folds(targs, n_folds=3, seed=0):
+    """Deal photos into folds so that each has its share of every label, rare ones first.
+
+    Sechidis, Tsoumakas and Vlahavas (2011), "On the stratification of multi-label data".
+
+    Parameters
+    ----------
+    targs : array_like (N, L)
+        0 and 1.
+    n_folds : int
+    seed : int
+        Decides where folds are in equal need.
+
+    Returns
+    -------
+    int ndarray (N,)
+        From 0 to ``n_folds - 1``.
+
+    Examples
+    --------
+    >>> stratified_folds([[1, 0], [1, 0], [0, 1], [0, 1]], 2).tolist()
+    [1, 0, 0, 1]
+    """
+    fn = "stratified_folds"
+    n_folds = check_whole(fn, "n_folds", n_folds, at_least=1)
+    targets = as_uint8_mask("targs", fn, targs, strict=True).astype(bool)
+    if targets.ndim != 2:
+        raise ValueError(f"{fn}: `targs` must have shape (N, L), got {targets.shape}")
+    rng = np.random.default_rng(seed)
+    n = len(targets)
+    folds, left = np.full(n, -1), np.ones(n, bool)
+    photos = np.full(n_folds, n / n_folds)
+    wanted = np.tile(targets.sum(axis=0) / n_folds, (n_folds, 1))
+    while left.any():
+        remaining = (targets & left[:, None]).sum(axis=0)
+        if not remaining.any():
+            break
+        label = min(np.flatnonzero(remaining), key=lambda k: remaining[k])
+        for i in np.flatnonzero(targets[:, label] & left):
+            _deal(i, wanted[:, label], photos, rng, folds)
+            wanted[folds[i]] -= targets[i]
+            left[i] = False
+    for i in np.flatnonzero(left):
+        _deal(i, photos, photos, rng, folds)
+    return folds
+
+
+def _deal(i, need, photos, rng, folds):
+    """Give photo i to the fold in most need: of the label, then of photos, then by chance."""
+    order = np.lexsort((rng.random(len(need)), -photos, -need))
+    folds[i] = order[0]
+    photos[order[0]] -= 1
+
+
+# --- arguments
+
+def _matrices(fn, scores, targs):
+    targets = as_uint8_mask("targs", fn, targs, strict=True)
+    scores = as_matrix("scores", fn, scores)
+    targets = targets if targets.ndim == 2 else targets.reshape(len(targets), -1)
+    if scores.shape != targets.shape or not scores.size:
+        raise ValueError(
+            f"{fn}: `targs` must have the shape of `scores`, (N, L) with at least one cell, got "
+            f"{targets.shape} for {scores.shape}"
+        )
+    refuse(np.isnan(scores), "scores", fn, "not be NaN", scores)
+    return scores, np.ascontiguousarray(targets)
+
+
+def _warn_few(fn, support):
+    few = np.flatnonzero(support < FEW_POSITIVES)
+    if len(few):
+        named = ", ".join(str(i) for i in few[:10]) + (" and others" if len(few) > 10 else "")
+        warnings.warn(
+            f"{fn}: `targs` should have {FEW_POSITIVES} positives of each label for a threshold to "
+            f"mean something, got fewer of label {named}",
+            MLClassifyWarning, stacklevel=3,
+        )
+
+
+def _fold_parts(fn, scores, targets, folds, pooled, seed):
+    """Return the cuts of each fold."""
+    if pooled:
+        return [_Cuts(scores, targets)]
+    if folds is None:
+        folds = stratified_folds(targets, 3, seed)
+    folds = as_array("folds", fn, folds)
+    if folds.shape != (len(scores),):
+        raise ValueError(f"{fn}: `folds` must have shape ({len(scores)},), got {folds.shape}")
+    _, place = np.unique(folds, return_inverse=True)
+    order, ends = np.argsort(place, kind="stable"), np.bincount(place).cumsum()[:-1]
+    together = (np.split(x[order], ends) for x in (scores, targets))
+    return [_Cuts(*part) for part in zip(*together)]
+
+
+# --- cuts
+
+class _Cuts:
+    """All cuts of all labels: after the i highest scores, i from 0 to N, where they may be made.
+
+    Columns are sorted when a method asks for them; `best_f1` needs no more than its C.
+
+    Attributes
+    ----------
+    ranked : float32 (L, N)
+        The scores, from the highest down.
+    rows : int32 (L, N)
+        Whose they are.
+    tp : (L, N + 1)
+        True positives above cut i, of the i that are predicted.
+    allowed : bool (L, N + 1)
+        Not between equal scores.
+    """
+
+    def __init__(self, scores, targets):
+        self.scores, self.targets = scores, targets
+        self.n, self.n_labels = scores.shape
+        self.predicted = np.arange(self.n + 1.0)
+
+    @cached_property
+    def _columns(self):
+        ranked = np.empty((self.n_labels, self.n), np.float32)
+        rows, tp = np.empty((2, self.n_labels, self.n), np.int32)
+        _core.ranked_columns(self.scores, self.targets, ranked, rows, tp)
+        return ranked, rows, np.concatenate([np.zeros((self.n_labels, 1)), tp], axis=1)
+
+    @property
+    def ranked(self):
+        return self._columns[0]
+
+    @property
+    def rows(self):
+        return self._columns[1]
+
+    @property
+    def tp(self):
+        return self._columns[2]
+
+    @property
+    def positives(self):
+        return self.tp[:, -1:]
+
+    @cached_property
+    def allowed(self):
+        return np.pad(self.ranked[:, 1:] != self.ranked[:, :-1], ((0, 0), (1, 1)),
+                      constant_values=True)
+
+    def best_f1(self, start, extra=0):
+        """Return (thresholds of the best `f1`, their f1, that of `start`), float64 (L,)."""
+        edges = np.empty((self.n_labels, 2), np.float32)
+        counts = np.empty((self.n_labels, 5), np.int64)
+        _core.threshold_search(self.scores, self.targets, _as_float32(start, self.n_labels), extra,
+                               edges, counts)
+        tp, cuts, positives, start_tp, started = counts.T
+        return (_between(*edges.T.astype(np.float64), cuts, self.n),
+                _ratio(extra + 2 * tp, extra + cuts + positives),
+                _ratio(extra + 2 * start_tp, extra + started + positives))
+
+    def f1(self, extra=0):
+        """F1 of every cut, (extra + 2 TP) / (extra + predicted + positives), 0 for 0 / 0."""
+        return _ratio(extra + 2 * self.tp, extra + self.predicted + self.positives)
+
+    def best(self, values):
+        """Return the first allowed cut of the highest value in each row of (L, N + 1)."""
+        return np.argmax(np.where(self.allowed, values, -np.inf), axis=1)
+
+    def thresholds(self, cuts):
+        """Return what lies between the scores around each cut, float64 (L,)."""
+        labels, last = np.arange(self.n_labels), self.n - 1
+        above = self.ranked[labels, np.clip(cuts - 1, 0, last)].astype(np.float64)
+        below = self.ranked[labels, np.clip(cuts, 0, last)].astype(np.float64)
+        return _between(below, above, cuts, self.n)
+
+    def at(self, thresholds):
+        """Return how many of each label are above its threshold."""
+        return (self.scores > _as_float32(thresholds, self.n_labels)).sum(axis=0)
+
+
+def _between(below, above, cuts, n):
+    """Return what lies between the scores around cuts of n; beyond the ends, next to the last."""
+    with np.errstate(invalid="ignore"):
+        between = below + (above - below) / 2
+    # Infinite scores have no middle; a middle that rounds up to the score above would lose it.
+    between = np.where(np.isfinite(between) & (between < above), between, below)
+    between = np.where(cuts == 0, np.nextafter(above, np.inf), between)
+    return np.where(cuts == n, np.nextafter(below, -np.inf), between)
+
+
+def _as_float32(thresholds, n_labels):
+    """Return the float32 next below each threshold, or itself: what decides float32 scores alike."""
+    thresholds = np.broadcast_to(np.asarray(thresholds, np.float64), n_labels)
+    with np.errstate(over="ignore"):
+        near = thresholds.astype(np.float32)
+    return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
+
+
+def _ratio(above, below):
+    """Divide, 0 for 0 / 0."""
+    return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
+
+
+def _pick(values, cuts):
+    return values[np.arange(len(cuts)), cuts]
+
+
+# --- methods
+
+def _by_fold(fn, method, parts, fbr, start):
+    """Return the thresholds of each fold, (folds, L)."""
+    if method == "micromacro":
+        return _micromacro(parts)
+    if method in _ALONE:
+        return np.array([_ALONE[method](part, start) for part in parts])
+    extra = 1 if method == "smoothed" else 0
+    found, values = zip(*(_scut(part, start, extra) for part in parts))
+    if method in ("scut", "smoothed"):
+        return np.array(found)
+    never = method == "scutfbr0"
+    if fbr is None:
+        fbr = _best_fbr(parts, found, values, never)
+    else:
+        fbr = np.broadcast_to(as_array("fbr", fn, fbr), found[0].shape)
+    return np.array([_raised(p, t, v, fbr, never) for p, t, v in zip(parts, found, values)])
+
+
+def _scut(part, start, extra):
+    """Return (thresholds, their F1) of a fold; `start` where nothing is better."""
+    thresholds, f1, before = part.best_f1(start, extra)
+    return np.where(f1 > before, thresholds, start), np.maximum(f1, before)
+
+
+def _raised(part, thresholds, values, fbr, never):
+    """Raise the thresholds of labels whose value is not above `fbr`."""
+    high = np.inf if never else part.scores.max(axis=0).astype(np.float64)
+    return np.where(values > fbr, thresholds, high)
+
+
+def _best_fbr(parts, found, values, never):
+    """Return the fbr of each label that gives the best F1 on the folds left out, summed.
+
+    The largest of equals; the smallest of the grid where none predicts anything right.
+    """
+    if len(parts) < 2:
+        raise ValueError("find_thresholds: `folds` must be at least two to choose `fbr` by, got one")
+    totals = np.zeros((len(FBR_GRID), parts[0].n_labels))
+    for k, held_out in enumerate(parts):
+        others = [i for i in range(len(parts)) if i != k]
+        for g, fbr in enumerate(FBR_GRID):
+            mean = _mean([_raised(parts[i], found[i], values[i], fbr, never) for i in others])
+            totals[g] += _f1_at(held_out.scores, held_out.targets, mean)
+    last = len(FBR_GRID) - 1 - np.argmax(totals[::-1], axis=0)
+    return FBR_GRID[np.where(totals.max(axis=0) > 0, last, 0)]
+
+
+def _micromacro(parts):
+    """Lin and Lin's: a label's F1 over the labels so far, and micro-F1 with those before it."""
+    support = sum(part.positives[:, 0] for part in parts)
+    found = np.empty((len(parts), len(support)))
+    tp = predicted = positives = 0.0
+    for done, label in enumerate(np.argsort(-support, kind="stable"), start=1):
+        best = []
+        for k, part in enumerate(parts):
+            own, own_positives = part.tp[label], part.positives[label]
+            micro = _ratio(2 * (own + tp), part.predicted + predicted + own_positives + positives)
+            value = _ratio(2 * own, part.predicted + own_positives) / done + micro
+            cut = int(np.argmax(np.where(part.allowed[label], value, -np.inf)))
+            best.append((own[cut], cut, own_positives[0]))
+            cuts = np.zeros(len(support), int)
+            cuts[label] = cut
+            found[k, label] = part.thresholds(cuts)[label]
+        tp, predicted, positives = (a + sum(b) for a, b in zip((tp, predicted, positives),
+                                                                 zip(*best)))
+    return found
+
+
+# --- methods that look at a fold alone, from (cuts, start) to thresholds
+
+def _global(part, start):
+    """The one threshold of the best macro-F1: every step down one label's column changes one F1."""
+    gains = np.diff(part.f1(), axis=1).ravel()
+    flat = part.ranked.ravel()
+    order = np.argsort(-flat, kind="stable")
+    flat = flat[order]
+    total = np.concatenate([[0.0], np.cumsum(gains[order])])
+    total[1:-1][flat[1:] == flat[:-1]] = -np.inf
+    pooled = _Cuts(flat[:, None], np.zeros((len(flat), 1), np.uint8))
+    return np.full(part.n_labels, pooled.thresholds(np.array([np.argmax(total)]))[0])
+
+
+def _micro(part, start):
+    """The cuts of the best micro-F1 of all: Dinkelbach (1967), on nonlinear fractional programming.
+
+    F = 2 TP / (predicted + positives) is above q exactly where 2 TP - q (predicted + positives) is
+    above 0, which is a sum over labels: each is maximized alone, and q goes up to what that attains.
+    """
+    positives, q = part.positives.sum(), -1.0
+    better = 0.0
+    while better > q:
+        q = better
+        cuts = part.best(2 * part.tp - q * part.predicted)
+        better = 2 * _pick(part.tp, cuts).sum() / max(cuts.sum() + positives, 1)
+    return part.thresholds(cuts)
+
+
+def _pcut(part, start):
+    """Predict each label as often as it is there, or as nearly as ties allow."""
+    return part.thresholds(part.best(-np.abs(part.predicted - part.positives)))
+
+
+def _rcut(part, start):
+    """Predict each label as often as it is among the k highest, for the k of the best micro-F1."""
+    order = np.argsort(-part.scores, axis=1, kind="stable")
+    tp = np.take_along_axis(part.targets, order, axis=1).sum(axis=0, dtype=np.float64).cumsum()
+    named = part.n * np.arange(1.0, part.n_labels + 1)
+    k = 1 + np.argmax(_ratio(2 * tp, named + tp[-1]))
+    wanted = np.bincount(order[:, :k].ravel(), minlength=part.n_labels)
+    return part.thresholds(part.best(-np.abs(part.predicted - wanted[:, None])))
+
+
+def _cyclic_micro(part, start):
+    return _cyclic(part, _micro_values, start)
+
+
+def _cyclic_samples(part, start):
+    return _cyclic(part, _sample_values, start)
+
+
+def _cyclic(part, values_of, start):
+    """Move one label's cut at a time to where the measure is highest, while it gains."""
+    cuts, thresholds = part.at(start), np.broadcast_to(start, part.n_labels).astype(np.float64)
+    first = last = None
+    while True:
+        for label in range(part.n_labels):
+            values = values_of(part, cuts, label)
+            now = values[cuts[label]]
+            first = now if first is None else first
+            last = now if last is None else last
+            best = int(np.argmax(np.where(part.allowed[label], values, -np.inf)))
+            if values[best] > now:
+                cuts[label] = best
+                thresholds[label] = part.thresholds(cuts)[label]
+                now = values[best]
+        if now - last <= _TOLERANCE * max(first, _TOLERANCE):
+            return thresholds
+        last = now
+
+
+def _micro_values(part, cuts, label):
+    """Micro-F1 with each cut of one label, the others as they are."""
+    others = np.arange(part.n_labels) != label
+    tp = _pick(part.tp, cuts)[others].sum()
+    return _ratio(2 * (part.tp[label] + tp),
+                  part.predicted + cuts[others].sum() + part.positives.sum())
+
+
+def _sample_values(part, cuts, label):
+    """Mean F1 of the photos with each cut of one label: predicting it changes one photo's F1."""
+    targets = part.targets.astype(np.float64)
+    mask = np.zeros((part.n, part.n_labels))
+    for k in np.flatnonzero(np.arange(part.n_labels) != label):
+        mask[part.rows[k, : cuts[k]], k] = 1
+    tp, size = (mask * targets).sum(axis=1), mask.sum(axis=1) + targets.sum(axis=1)
+    without, with_it = _ratio(2 * tp, size), _ratio(2 * (tp + targets[:, label]), size + 1)
+    gain = (with_it - without)[part.rows[label]]
+    return (without.sum() + np.concatenate([[0.0], np.cumsum(gain)])) / part.n
+
+
+_ALONE = {"global": _global, "micro": _micro, "pcut": _pcut, "rcut": _rcut, "cyclic": _cyclic_micro,
+          "cyclic_samples": _cyclic_samples}
+
+
+# --- judging
+
+def _f1_at(scores, targets, thresholds):
+    """F1 of each label where scores are above thresholds, 0 for 0 / 0."""
+    predicted = scores > _as_float32(thresholds, scores.shape[1])
+    _core.label_counts(targets, predicted.view(np.uint8), counts := np.empty((3, scores.shape[1]),
+                                                                             np.int64))
+    tp, there, said = counts
+    return _ratio(2.0 * tp, there + said)
+
+
+def _mean(each):
+    return np.mean(each, axis=0)
+
+
+def _spread(each):
+    with np.errstate(invalid="ignore"):
+        return np.std(each, axis=0)
