@@ -114,13 +114,14 @@ def find_thresholds(scores, targs, *, method="scut", folds=None, pooled=False, f
     Raises
     ------
     ValueError
-        Shapes differ, there is no photo, a score is NaN, a target is not 0 or 1, or an argument does
-        not belong to the method.
+        Shapes differ, there is no photo, a score or threshold is NaN, a target is not 0 or 1, or an
+        argument does not belong to the method.
 
     Warns
     -----
     MLClassifyWarning
-        Labels have fewer than 10 positives; what is found for them is mostly luck.
+        Labels have fewer than 10 positives; what is found for them is mostly luck. Or others have
+        none in one of the folds.
 
     Examples
     --------
@@ -136,13 +137,14 @@ def find_thresholds(scores, targs, *, method="scut", folds=None, pooled=False, f
         raise ValueError(f"{fn}: `fbr` must be left out with method={method!r}, got {fbr!r}")
     if pooled and folds is not None:
         raise ValueError(f"{fn}: `folds` must be left out with pooled=True, got {folds!r}")
-    support = targets.sum(axis=0, dtype=np.int64)
+    start = _per_label(fn, "start", start, scores.shape[1])
+    before, support = _f1_and_support(scores, targets, start)
     _warn_few(fn, support)
     parts = _fold_parts(fn, scores, targets, folds, pooled, seed)
+    _warn_gaps(fn, support, parts)
     each = _by_fold(fn, method, parts, fbr, start)
     found = _mean(each)
-    return FoundThresholds(found, support, _f1_at(scores, targets, start),
-                           _f1_at(scores, targets, found), _spread(each),
+    return FoundThresholds(found, support, before, _f1_at(scores, targets, found), _spread(each),
                            [str(i) for i in range(len(found))])
 
 
@@ -273,6 +275,16 @@ def _matrices(fn, scores, targs):
     return scores, np.ascontiguousarray(targets)
 
 
+def _per_label(fn, name, value, n_labels):
+    """Return one number, or one for each label, as float64 (L,)."""
+    array = as_array(name, fn, value).astype(np.float64)
+    if array.shape not in ((), (n_labels,)):
+        raise ValueError(f"{fn}: `{name}` must be one number or have shape ({n_labels},), got "
+                         f"{array.shape}")
+    refuse(np.isnan(array), name, fn, "not be NaN", array)
+    return np.broadcast_to(array, n_labels)
+
+
 def _warn_few(fn, support):
     few = np.flatnonzero(support < FEW_POSITIVES)
     if len(few):
@@ -282,6 +294,16 @@ def _warn_few(fn, support):
             f"mean something, got fewer of label {named}",
             MLClassifyWarning, stacklevel=3,
         )
+
+
+def _warn_gaps(fn, support, parts):
+    """Name the labels of which a fold has nothing to choose by, but for those of `_warn_few`."""
+    least = np.min([part.support() for part in parts], axis=0)
+    gaps = np.flatnonzero((least == 0) & (support >= FEW_POSITIVES))
+    if len(gaps):
+        named = ", ".join(str(i) for i in gaps[:10]) + (" and others" if len(gaps) > 10 else "")
+        warnings.warn(f"{fn}: `folds` should have a positive of each label in each fold, got one "
+                      f"without label {named}", MLClassifyWarning, stacklevel=3)
 
 
 def _fold_parts(fn, scores, targets, folds, pooled, seed):
@@ -345,6 +367,11 @@ class _Cuts:
     @property
     def positives(self):
         return self.tp[:, -1:]
+
+    def support(self):
+        """Return how many have each label, int64 (L,)."""
+        _core.label_counts(self.targets, self.targets, out := np.empty((3, self.n_labels), np.int64))
+        return out[0]
 
     @cached_property
     def allowed(self):
@@ -425,7 +452,7 @@ def _by_fold(fn, method, parts, fbr, start):
     if fbr is None:
         fbr = _best_fbr(parts, found, values, never)
     else:
-        fbr = np.broadcast_to(as_array("fbr", fn, fbr), found[0].shape)
+        fbr = _per_label(fn, "fbr", fbr, parts[0].n_labels)
     return np.array([_raised(p, t, v, fbr, never) for p, t, v in zip(parts, found, values)])
 
 
@@ -577,13 +604,17 @@ _ALONE = {"global": _global, "micro": _micro, "pcut": _pcut, "rcut": _rcut, "cyc
 
 # --- judging
 
-def _f1_at(scores, targets, thresholds):
-    """F1 of each label where scores are above thresholds, 0 for 0 / 0."""
-    predicted = scores > _as_float32(thresholds, scores.shape[1])
-    _core.label_counts(targets, predicted.view(np.uint8), counts := np.empty((3, scores.shape[1]),
-                                                                             np.int64))
+def _f1_and_support(scores, targets, thresholds):
+    """F1 of each label where scores are above thresholds, 0 for 0 / 0, and how many there are."""
+    labels = scores.shape[1]
+    predicted = (scores > _as_float32(thresholds, labels)).view(np.uint8)
+    _core.label_counts(targets, predicted, counts := np.empty((3, labels), np.int64))
     tp, there, said = counts
-    return _ratio(2.0 * tp, there + said)
+    return _ratio(2.0 * tp, there + said), there
+
+
+def _f1_at(scores, targets, thresholds):
+    return _f1_and_support(scores, targets, thresholds)[0]
 
 
 def _mean(each):

@@ -166,16 +166,17 @@ def sweep(probs, targs, thresholds):
     >>> sweep([[0.9, 0.2], [0.6, 0.4]], [[1, 0], [0, 0]], [0.5, 0.7])
     array([0.75, 1.  ])
     """
-    scores = as_float32("probs", "sweep", probs).reshape(-1, 1)
-    present = as_uint8_mask("targs", "sweep", targs).reshape(-1, 1)
+    scores, present = as_float32("probs", "sweep", probs), as_uint8_mask("targs", "sweep", targs)
     thresholds = np.atleast_1d(check_thresh("sweep", thresholds, name="thresholds"))
-    if len(scores) != len(present) or not len(scores):
+    if scores.size != present.size or not scores.size:
         raise ValueError(
-            f"sweep: `targs` must have as many cells as `probs` ({len(scores)}), at least one, "
-            f"got {len(present)}"
+            f"sweep: `targs` must have as many cells as `probs` ({scores.size}), at least one, "
+            f"got {present.size}"
         )
     refuse(np.isnan(scores), "probs", "sweep", "not be NaN", scores)
-    return count_curve(scores, present, thresholds).accuracy()
+    columns = scores.shape[-1] if scores.ndim else 1
+    cells = (x.reshape(-1, columns) for x in (scores, present))
+    return count_curve(*cells, thresholds).accuracy()
 
 
 def best_threshold(probs, targs, thresholds=None):
