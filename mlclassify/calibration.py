@@ -15,7 +15,7 @@ from mlclassify.plot import new_axes
 from mlclassify.tensor import Tensor
 
 TEMPERATURES = (0.01, 100.0)
-_STEPS, _TOLERANCE = 100, 1e-14
+_STEPS, _TOLERANCE, _ROUNDING = 100, 1e-14, 1e-13  # the last two of the loss
 
 
 class Calibration:
@@ -296,7 +296,8 @@ def _newton(x, t, known, with_shift):
     """Return the `scale` and `shift` (L,) of least log loss of each column, by Newton's method.
 
     The loss is convex in both. Scores are centred and brought to one size first, so that the start,
-    probabilities of 1/2, is a good one; a step is halved until the loss falls as Armijo asks.
+    probabilities of 1/2, is a good one; a step is halved until the loss falls as Armijo asks, or
+    by less than its sum is rounded.
     """
     count = np.maximum(known.sum(0), 1)
     center = (x * known).sum(0) / count * with_shift
@@ -311,7 +312,7 @@ def _newton(x, t, known, with_shift):
         length, short = np.ones_like(a), np.ones_like(a, bool)
         while short.any() and length.min() > 1e-12:
             after = _log_loss(a - length * step_a, b - length * step_b, x, t, known)
-            short = ~(after <= loss - 1e-4 * length * gain)
+            short = ~(after <= loss * (1 + _ROUNDING) - 1e-4 * length * gain)
             length[short] /= 2
         length[short] = 0  # no better within rounding
         a, b = a - length * step_a, b - length * step_b

@@ -12,6 +12,7 @@ and Lin and Lin (2023), "On the thresholding strategy for infrequent labels".
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -24,7 +25,7 @@ FEW_POSITIVES = 10  # below, a label's threshold is mostly luck
 _TOLERANCE = 1e-6  # of the cyclic methods: gain of a sweep, of the first value
 
 METHODS = ("scut", "scutfbr0", "scutfbr1", "svm1", "smoothed", "micromacro", "global", "micro",
-           "cyclic", "cyclic_samples", "pcut")
+           "cyclic", "cyclic_samples", "pcut", "rcut")
 
 
 @dataclass
@@ -91,6 +92,8 @@ def find_thresholds(scores, targs, *, method="scut", folds=None, pooled=False, f
         - ``'cyclic'``, ``'cyclic_samples'``: label by label for micro-F1, or for the mean F1 of the
           photos, until nothing gains.
         - ``'pcut'``: each label as often as it is there.
+        - ``'rcut'``: each label as often as it is among the k highest of a photo, for the k whose
+          labels have the best micro-F1. (Naming these k is no decision by thresholds.)
     folds : array_like (N,), optional
         The fold that each photo belongs to; default three, stratified by all labels
         (`stratified_folds`).
@@ -111,13 +114,14 @@ def find_thresholds(scores, targs, *, method="scut", folds=None, pooled=False, f
     Raises
     ------
     ValueError
-        Shapes differ, there is no photo, a score is NaN, a target is not 0 or 1, or an argument does
-        not belong to the method.
+        Shapes differ, there is no photo, a score or threshold is NaN, a target is not 0 or 1, or an
+        argument does not belong to the method.
 
     Warns
     -----
     MLClassifyWarning
-        Labels have fewer than 10 positives; what is found for them is mostly luck.
+        Labels have fewer than 10 positives; what is found for them is mostly luck. Or others have
+        none in one of the folds.
 
     Examples
     --------
@@ -133,13 +137,14 @@ def find_thresholds(scores, targs, *, method="scut", folds=None, pooled=False, f
         raise ValueError(f"{fn}: `fbr` must be left out with method={method!r}, got {fbr!r}")
     if pooled and folds is not None:
         raise ValueError(f"{fn}: `folds` must be left out with pooled=True, got {folds!r}")
-    support = targets.sum(axis=0, dtype=np.int64)
+    start = _per_label(fn, "start", start, scores.shape[1])
+    before, support = _f1_and_support(scores, targets, start)
     _warn_few(fn, support)
     parts = _fold_parts(fn, scores, targets, folds, pooled, seed)
+    _warn_gaps(fn, support, parts)
     each = _by_fold(fn, method, parts, fbr, start)
     found = _mean(each)
-    return FoundThresholds(found, support, _f1_at(scores, targets, start),
-                           _f1_at(scores, targets, found), _spread(each),
+    return FoundThresholds(found, support, before, _f1_at(scores, targets, found), _spread(each),
                            [str(i) for i in range(len(found))])
 
 
@@ -270,6 +275,16 @@ def _matrices(fn, scores, targs):
     return scores, np.ascontiguousarray(targets)
 
 
+def _per_label(fn, name, value, n_labels):
+    """Return one number, or one for each label, as float64 (L,)."""
+    array = as_array(name, fn, value).astype(np.float64)
+    if array.shape not in ((), (n_labels,)):
+        raise ValueError(f"{fn}: `{name}` must be one number or have shape ({n_labels},), got "
+                         f"{array.shape}")
+    refuse(np.isnan(array), name, fn, "not be NaN", array)
+    return np.broadcast_to(array, n_labels)
+
+
 def _warn_few(fn, support):
     few = np.flatnonzero(support < FEW_POSITIVES)
     if len(few):
@@ -281,6 +296,16 @@ def _warn_few(fn, support):
         )
 
 
+def _warn_gaps(fn, support, parts):
+    """Name the labels of which a fold has nothing to choose by, but for those of `_warn_few`."""
+    least = np.min([part.support() for part in parts], axis=0)
+    gaps = np.flatnonzero((least == 0) & (support >= FEW_POSITIVES))
+    if len(gaps):
+        named = ", ".join(str(i) for i in gaps[:10]) + (" and others" if len(gaps) > 10 else "")
+        warnings.warn(f"{fn}: `folds` should have a positive of each label in each fold, got one "
+                      f"without label {named}", MLClassifyWarning, stacklevel=3)
+
+
 def _fold_parts(fn, scores, targets, folds, pooled, seed):
     """Return the cuts of each fold."""
     if pooled:
@@ -290,7 +315,10 @@ def _fold_parts(fn, scores, targets, folds, pooled, seed):
     folds = as_array("folds", fn, folds)
     if folds.shape != (len(scores),):
         raise ValueError(f"{fn}: `folds` must have shape ({len(scores)},), got {folds.shape}")
-    return [_Cuts(scores[folds == k], targets[folds == k]) for k in np.unique(folds)]
+    _, place = np.unique(folds, return_inverse=True)
+    order, ends = np.argsort(place, kind="stable"), np.bincount(place).cumsum()[:-1]
+    together = (np.split(x[order], ends) for x in (scores, targets))
+    return [_Cuts(*part) for part in zip(*together)]
 
 
 # --- cuts
@@ -298,8 +326,14 @@ def _fold_parts(fn, scores, targets, folds, pooled, seed):
 class _Cuts:
     """All cuts of all labels: after the i highest scores, i from 0 to N, where they may be made.
 
+    Columns are sorted when a method asks for them; `best_f1` needs no more than its C.
+
     Attributes
     ----------
+    ranked : float32 (L, N)
+        The scores, from the highest down.
+    rows : int32 (L, N)
+        Whose they are.
     tp : (L, N + 1)
         True positives above cut i, of the i that are predicted.
     allowed : bool (L, N + 1)
@@ -307,17 +341,53 @@ class _Cuts:
     """
 
     def __init__(self, scores, targets):
-        self.scores, self.targets = np.ascontiguousarray(scores), np.ascontiguousarray(targets)
-        n, n_labels = self.scores.shape
-        self.n, self.n_labels = n, n_labels
-        self.ranked = np.empty((n_labels, n), np.float32)
-        self.rows, tp = np.empty((2, n_labels, n), np.int32)
-        _core.ranked_columns(self.scores, self.targets, self.ranked, self.rows, tp)
-        self.tp = np.concatenate([np.zeros((n_labels, 1)), tp], axis=1)
-        self.positives = self.tp[:, -1:]
-        self.predicted = np.arange(n + 1.0)
-        self.allowed = np.ones((n_labels, n + 1), bool)
-        self.allowed[:, 1:-1] = self.ranked[:, 1:] != self.ranked[:, :-1]
+        self.scores, self.targets = scores, targets
+        self.n, self.n_labels = scores.shape
+        self.predicted = np.arange(self.n + 1.0)
+
+    @cached_property
+    def _columns(self):
+        ranked = np.empty((self.n_labels, self.n), np.float32)
+        rows, tp = np.empty((2, self.n_labels, self.n), np.int32)
+        _core.ranked_columns(self.scores, self.targets, ranked, rows, tp)
+        return ranked, rows, np.concatenate([np.zeros((self.n_labels, 1)), tp], axis=1)
+
+    @property
+    def ranked(self):
+        return self._columns[0]
+
+    @property
+    def rows(self):
+        return self._columns[1]
+
+    @property
+    def tp(self):
+        return self._columns[2]
+
+    @property
+    def positives(self):
+        return self.tp[:, -1:]
+
+    def support(self):
+        """Return how many have each label, int64 (L,)."""
+        _core.label_counts(self.targets, self.targets, out := np.empty((3, self.n_labels), np.int64))
+        return out[0]
+
+    @cached_property
+    def allowed(self):
+        return np.pad(self.ranked[:, 1:] != self.ranked[:, :-1], ((0, 0), (1, 1)),
+                      constant_values=True)
+
+    def best_f1(self, start, extra=0):
+        """Return (thresholds of the best `f1`, their f1, that of `start`), float64 (L,)."""
+        edges = np.empty((self.n_labels, 2), np.float32)
+        counts = np.empty((self.n_labels, 5), np.int64)
+        _core.threshold_search(self.scores, self.targets, _as_float32(start, self.n_labels), extra,
+                               edges, counts)
+        tp, cuts, positives, start_tp, started = counts.T
+        return (_between(*edges.T.astype(np.float64), cuts, self.n),
+                _ratio(extra + 2 * tp, extra + cuts + positives),
+                _ratio(extra + 2 * start_tp, extra + started + positives))
 
     def f1(self, extra=0):
         """F1 of every cut, (extra + 2 TP) / (extra + predicted + positives), 0 for 0 / 0."""
@@ -329,20 +399,32 @@ class _Cuts:
 
     def thresholds(self, cuts):
         """Return what lies between the scores around each cut, float64 (L,)."""
-        ranked = self.ranked.astype(np.float64)
         labels, last = np.arange(self.n_labels), self.n - 1
-        above = ranked[labels, np.clip(cuts - 1, 0, last)]
-        below = ranked[labels, np.clip(cuts, 0, last)]
-        with np.errstate(invalid="ignore"):
-            between = below + (above - below) / 2
-        # Infinite scores have no middle; a middle that rounds up to the score above would lose it.
-        between = np.where(np.isfinite(between) & (between < above), between, below)
-        between = np.where(cuts == 0, np.nextafter(above, np.inf), between)
-        return np.where(cuts == self.n, np.nextafter(below, -np.inf), between)
+        above = self.ranked[labels, np.clip(cuts - 1, 0, last)].astype(np.float64)
+        below = self.ranked[labels, np.clip(cuts, 0, last)].astype(np.float64)
+        return _between(below, above, cuts, self.n)
 
     def at(self, thresholds):
         """Return how many of each label are above its threshold."""
-        return (self.scores.astype(np.float64) > thresholds).sum(axis=0)
+        return (self.scores > _as_float32(thresholds, self.n_labels)).sum(axis=0)
+
+
+def _between(below, above, cuts, n):
+    """Return what lies between the scores around cuts of n; beyond the ends, next to the last."""
+    with np.errstate(invalid="ignore"):
+        between = below + (above - below) / 2
+    # Infinite scores have no middle; a middle that rounds up to the score above would lose it.
+    between = np.where(np.isfinite(between) & (between < above), between, below)
+    between = np.where(cuts == 0, np.nextafter(above, np.inf), between)
+    return np.where(cuts == n, np.nextafter(below, -np.inf), between)
+
+
+def _as_float32(thresholds, n_labels):
+    """Return the float32 next below each threshold, or itself: what decides float32 scores alike."""
+    thresholds = np.broadcast_to(np.asarray(thresholds, np.float64), n_labels)
+    with np.errstate(over="ignore"):
+        near = thresholds.astype(np.float32)
+    return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
 
 
 def _ratio(above, below):
@@ -370,23 +452,19 @@ def _by_fold(fn, method, parts, fbr, start):
     if fbr is None:
         fbr = _best_fbr(parts, found, values, never)
     else:
-        fbr = np.broadcast_to(as_array("fbr", fn, fbr), found[0].shape)
+        fbr = _per_label(fn, "fbr", fbr, parts[0].n_labels)
     return np.array([_raised(p, t, v, fbr, never) for p, t, v in zip(parts, found, values)])
 
 
 def _scut(part, start, extra):
     """Return (thresholds, their F1) of a fold; `start` where nothing is better."""
-    f1 = part.f1(extra)
-    cuts = part.best(f1)
-    before = _pick(f1, part.at(start))
-    better = _pick(f1, cuts) > before
-    return (np.where(better, part.thresholds(cuts), start),
-            np.where(better, _pick(f1, cuts), before))
+    thresholds, f1, before = part.best_f1(start, extra)
+    return np.where(f1 > before, thresholds, start), np.maximum(f1, before)
 
 
 def _raised(part, thresholds, values, fbr, never):
     """Raise the thresholds of labels whose value is not above `fbr`."""
-    high = np.inf if never else part.ranked[:, 0].astype(np.float64)
+    high = np.inf if never else part.scores.max(axis=0).astype(np.float64)
     return np.where(values > fbr, thresholds, high)
 
 
@@ -462,6 +540,16 @@ def _pcut(part, start):
     return part.thresholds(part.best(-np.abs(part.predicted - part.positives)))
 
 
+def _rcut(part, start):
+    """Predict each label as often as it is among the k highest, for the k of the best micro-F1."""
+    order = np.argsort(-part.scores, axis=1, kind="stable")
+    tp = np.take_along_axis(part.targets, order, axis=1).sum(axis=0, dtype=np.float64).cumsum()
+    named = part.n * np.arange(1.0, part.n_labels + 1)
+    k = 1 + np.argmax(_ratio(2 * tp, named + tp[-1]))
+    wanted = np.bincount(order[:, :k].ravel(), minlength=part.n_labels)
+    return part.thresholds(part.best(-np.abs(part.predicted - wanted[:, None])))
+
+
 def _cyclic_micro(part, start):
     return _cyclic(part, _micro_values, start)
 
@@ -510,17 +598,23 @@ def _sample_values(part, cuts, label):
     return (without.sum() + np.concatenate([[0.0], np.cumsum(gain)])) / part.n
 
 
-_ALONE = {"global": _global, "micro": _micro, "pcut": _pcut, "cyclic": _cyclic_micro,
+_ALONE = {"global": _global, "micro": _micro, "pcut": _pcut, "rcut": _rcut, "cyclic": _cyclic_micro,
           "cyclic_samples": _cyclic_samples}
 
 
 # --- judging
 
+def _f1_and_support(scores, targets, thresholds):
+    """F1 of each label where scores are above thresholds, 0 for 0 / 0, and how many there are."""
+    labels = scores.shape[1]
+    predicted = (scores > _as_float32(thresholds, labels)).view(np.uint8)
+    _core.label_counts(targets, predicted, counts := np.empty((3, labels), np.int64))
+    tp, there, said = counts
+    return _ratio(2.0 * tp, there + said), there
+
+
 def _f1_at(scores, targets, thresholds):
-    """F1 of each label where scores are above thresholds, 0 for 0 / 0."""
-    predicted = scores.astype(np.float64) > thresholds
-    tp = (predicted & (targets != 0)).sum(axis=0)
-    return _ratio(2.0 * tp, predicted.sum(axis=0) + targets.sum(axis=0, dtype=np.float64))
+    return _f1_and_support(scores, targets, thresholds)[0]
 
 
 def _mean(each):

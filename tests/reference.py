@@ -186,6 +186,19 @@ def count_ranks(scores, targets, bits):
     return out
 
 
+@kernel
+def count_above(scores, targets, thresholds):
+    """Of each label and number of thresholds that scores are above; the rows all right from a
+    threshold on, less those that are no longer."""
+    scores, wanted = np.asarray(scores), np.asarray(targets) != 0
+    out = np.zeros((scores.shape[1], len(thresholds) + 1, 2), np.int64)
+    for row, present in zip(scores, wanted):
+        for label, (score, target) in enumerate(zip(row, present)):
+            out[label, sum(bool(score > t) for t in thresholds), int(target)] += 1
+    right = [((scores > t) == wanted).all(1).sum() for t in thresholds]
+    return out, np.diff(right, prepend=0)
+
+
 def accuracy(scores, targets, thresh):
     return count_equal(scores, targets, thresh) / np.size(scores)
 

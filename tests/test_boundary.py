@@ -17,11 +17,11 @@ F4, F8, U1, I4, I8 = np.float32, np.float64, np.uint8, np.int32, np.int64
 
 
 class Array:
-    """An array argument: its name, dtype and shape, whether it is written, whether None is one, and
-    the sentence's end where its shape must be that of another argument."""
+    """An array argument: its name, dtype and shape, whether it is written, whether None is one, the
+    sentence's end where its shape must be that of another argument, whether any shape will do."""
 
-    def __init__(self, name, dtype, shape, out=False, optional=False, like=None):
-        self.name, self.dtype, self.shape = name, np.dtype(dtype), shape
+    def __init__(self, name, dtype, shape, out=False, optional=False, like=None, free=False):
+        self.name, self.dtype, self.shape, self.free = name, np.dtype(dtype), shape, free
         self.out, self.optional, self.like = out, optional, like
 
     def good(self):
@@ -81,6 +81,14 @@ FUNCTIONS = {
     "rank_histogram": [Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
                        Array("histogram", I8, (4, 8, 2), out=True)],
     "histogram_ranking": [Array("histogram", I8, (4, 8, 2)), Array("out", F8, (4, 6), out=True)],
+    "threshold_counts": [
+        Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
+        Array("thresholds", F4, (5,), free=True), Array("counts", I8, (4, 6, 2), out=True),
+        Array("exact", I8, (6,), out=True)],
+    "threshold_search": [
+        Array("scores", F4, (3, 4)), Array("targets", U1, (3, 4), like="scores"),
+        Array("start", F4, (4,)), Int("smooth", 1), Array("edges", F4, (4, 2), out=True),
+        Array("counts", I8, (4, 5), out=True)],
     "augment": [Array("images", U1, (2, 5, 6, 3)),
                 Array("homography", F8, (2, 3, 3), optional=True),
                 Array("lighting", F4, (2, 2), optional=True), Array("mean", F4, (3,)),
@@ -142,7 +150,7 @@ def unaligned(array):
 
 def shape_faults(function, place):
     first = next(p for p in FUNCTIONS[function] if isinstance(p, Array))
-    if place is first:
+    if place is first or place.free:
         return  # it sets the shapes of the others
     wrong = (place.shape[0] + 1, *place.shape[1:])
     like = f" like `{place.like}`" if place.like else ""
@@ -254,6 +262,18 @@ def test_scores_that_are_no_numbers():
     scores[2, 1] = np.nan
     refused(ValueError, "column_ranking: `scores` must not hold NaN, got NaN",
             _core.column_ranking, scores, targets, None, np.zeros((4, 2)))
+    refused(ValueError, "threshold_search: `scores` must not hold NaN, got NaN",
+            _core.threshold_search, scores, targets, np.zeros(4, F4), 0, np.zeros((4, 2), F4),
+            np.zeros((4, 5), I8))
+
+
+@pytest.mark.parametrize("thresholds, got", [
+    ([0.5, 0.25], "0.25 after 0.5"), ([np.nan], "nan after nan"), ([0, np.nan], "nan after 0")])
+def test_thresholds_ascend(thresholds, got):
+    n = len(thresholds) + 1
+    refused(ValueError, f"threshold_counts: `thresholds` must ascend, got {got}",
+            _core.threshold_counts, np.zeros((3, 4), F4), np.zeros((3, 4), U1),
+            np.array(thresholds, F4), np.zeros((4, n, 2), I8), np.zeros(n, I8))
 
 
 @pytest.mark.parametrize("bins", [0, 1, 3, 2**25])
@@ -341,6 +361,12 @@ def test_empty_matrices_are_fine(shape):
     _core.rank_histogram(x, u, histogram)
     _core.histogram_ranking(histogram, ranking)
     assert not histogram.any() and np.isnan(ranking).all()
+    counts, exact = np.ones((shape[1], 3, 2), I8), np.ones(3, I8)
+    _core.threshold_counts(x, u, np.array([0.25, 0.5], F4), counts, exact)
+    assert not counts.any() and exact.tolist() == [shape[0], 0, -shape[0]]
+    edges, found = np.zeros((shape[1], 2), F4), np.ones((shape[1], 5), I8)
+    _core.threshold_search(x, u, np.zeros(shape[1], F4), 0, edges, found)
+    assert not found[:, 2].any() or shape[0]
     for size in ((0, 4, 4, 3), (2, 0, 4, 3), (2, 4, 0, 3)):
         empty = np.zeros(size, F4)
         _core.augment(np.zeros(size, U1), None, None, np.zeros(3, F4), np.ones(3, F4), empty)

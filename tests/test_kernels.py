@@ -47,6 +47,7 @@ WinoIn = struct("WinoIn", pixel=P, rows=Z, cols=Z, channels=Z, width=Z, v=P, poi
 WinoOut = struct("WinoOut", m=P, point=Z, block=Z, rows=Z, cols=Z, channels=Z, y=P, row=Z, pixel=Z,
                  stream=C.c_bool, then=C.c_int, origin=P, sum=P, square=P, first=C.c_bool, scale=P,
                  shift=P, residual=P, residual_row=Z, residual_pixel=Z, relu=C.c_bool)
+Grid = struct("Grid", ranks=P, first=P, count=Z, step=Z)
 STORE, ADD, SUMS, NORM = range(4)  # what follows wino_output
 Adam = struct("Adam", keep=F, mom=F, sqr_mom=F, eps=F, rate=F, debias=F)
 Norm = struct("Norm", x=P, dy=P, y=P, scale=P, shift=P, pixels=Z, channels=Z, mean=P, inverse=P,
@@ -65,6 +66,7 @@ PROTOTYPES = {
     "count_ranks": (P, P, Z, Z, Z, Z, P),
     "bce": (C.POINTER(Loss), Z, Z, P, P),
     "asymmetric": (C.POINTER(Loss), Z, Z, P, P),
+    "count_above": (P, P, Z, Z, C.POINTER(Grid), P, P),
     "count_equal": (P, P, P, Z, Z, P),
     "column_items": (P, P, Z, Z, Z, Z, P, Z, P),
     "sort_descending": (P, P, Z, P),
@@ -556,6 +558,32 @@ def test_ranks_are_counted_in_bins_open_below(isa, edge, width, guarded):
         call(isa, "count_ranks", held, wanted, 60, 9, width, n, counts)
         want = reference.count_ranks(scores[:, :width], targets[:, :width], n)
         np.testing.assert_array_equal(counts, 3 + want)
+
+
+def ranks_of(scores):
+    """The places of floats on the line of all float32s, -0 as 0."""
+    bits = (np.asarray(scores, np.float32) + np.float32(0)).view(np.int32).astype(np.int64)
+    return np.where(bits < 0, 2**31 - 1 - (bits & 0x7FFFFFFF), 2**31 + bits)
+
+
+@each_isa
+@pytest.mark.parametrize("edge", [e for e in EDGES if e != "nan"])
+@pytest.mark.parametrize("count, step", [(0, 0), (1, 1), (5, 4), (100, 64)])
+def test_all_thresholds_are_counted_at_once(isa, edge, count, step, guarded):
+    for labels in (1, 3, 9):
+        scores, (targets, _) = draw(edge, (60, labels)), decisions(60, labels)
+        thresholds = np.sort(np.r_[draw(edge, count, "t")[: count // 2],
+                                   scores.ravel()[: count - count // 2]])
+        ranks = ranks_of(thresholds)
+        first = guarded(np.searchsorted(ranks >> 16, np.arange(1 << 16)), np.uint32)
+        padded = guarded(np.r_[ranks, np.full(step, 2**32 - 1)], np.uint32)
+        counts = guarded(np.full((labels, count + 1, 2), 3), np.uint32)
+        exact = guarded(np.full(count + 1, 3), np.int32)
+        call(isa, "count_above", guarded(scores), guarded(targets, np.uint8), 60, labels,
+             Grid(address(padded), address(first), count, step), counts, exact)
+        want, right = reference.count_above(scores, targets, thresholds)
+        np.testing.assert_array_equal(counts, 3 + want)
+        np.testing.assert_array_equal(exact[:count], 3 + right)
 
 
 @each_edge

@@ -12,10 +12,11 @@ from mlclassify import _core
 from mlclassify.checks import MLClassifyWarning
 from mlclassify.functional import nn
 from mlclassify.learner import load_learner
-from mlclassify.selection import METHODS, as_thresh, find_thresholds, stratified_folds
+from mlclassify.selection import METHODS, _Cuts, as_thresh, find_thresholds, stratified_folds
 from mlclassify.vision.all import BCEWithLogitsLossFlat
 
-pytestmark = pytest.mark.filterwarnings("ignore:find_thresholds. `targs` should have 10 positives")
+pytestmark = [pytest.mark.filterwarnings(f"ignore:find_thresholds. {text}") for text in (
+    "`targs` should have 10 positives", "`folds` should have a positive of each label")]
 
 SETS = ("emotions_rbf", "yeast_rbf", "yeast_lin", "birds_lin", "enron_lin")
 STORED = {
@@ -156,6 +157,34 @@ def test_pcut_predicts_each_label_as_often_as_it_is_there():
     assert ((scores > found).sum(axis=0) == targets.sum(axis=0)).all()
 
 
+def test_rcut_predicts_each_label_as_often_as_the_k_best_of_a_photo_name_it():
+    rng = np.random.default_rng(4)
+    for p in (0.05, 0.3, 0.9):
+        scores = rng.normal(size=(50, 6)).astype(np.float32)
+        targets = (rng.random((50, 6)) < p).astype(np.uint8)
+        place = np.argsort(np.argsort(-scores, axis=1), axis=1)
+        top = [(place < k).astype(np.uint8) for k in range(1, 7)]
+        best = max(top, key=lambda named: micro_f1(named, targets, 0.5))
+        found = find_thresholds(scores, targets, method="rcut", pooled=True).thresholds
+        assert ((scores > found).sum(axis=0) == best.sum(axis=0)).all()
+
+
+@pytest.mark.parametrize("method", ["scut", "smoothed"])
+def test_the_search_in_c_is_that_of_all_cuts(method):
+    rng = np.random.default_rng(6)
+    for n in (1, 2, 9, 700):
+        for levels in (2, 40, 10**6):
+            scores = rng.integers(-levels, levels, (n, 5)).astype(np.float32) / np.float32(levels)
+            targets = (rng.random((n, 5)) < [0, 0.02, 0.3, 0.9, 1]).astype(np.uint8)
+            cuts, extra, start = _Cuts(scores, targets), int(method == "smoothed"), 0.1
+            thresholds, best, before = cuts.best_f1(start, extra)
+            f1 = cuts.f1(extra)
+            at = cuts.best(f1)
+            np.testing.assert_array_equal(thresholds, cuts.thresholds(at))
+            np.testing.assert_array_equal(best, f1[np.arange(5), at])
+            np.testing.assert_array_equal(before, f1[np.arange(5), cuts.at(start)])
+
+
 def test_svm1_takes_the_fbr_that_does_best_on_the_fold_left_out():
     rng = np.random.default_rng(5)
     scores = rng.normal(size=(90, 5)).astype(np.float32)
@@ -243,6 +272,10 @@ ONE = np.tile([[0.2], [0.8]], (10, 1)), np.tile([[0], [1]], (10, 1))
     ({"fbr": 0.5}, "`fbr` must be left out with method='scut', got 0.5"),
     ({"folds": [0, 1]}, r"`folds` must have shape \(20,\), got \(2,\)"),
     ({"folds": [0] * 20, "pooled": True}, r"`folds` must be left out with pooled=True, got \[0"),
+    ({"start": [0.5, 0.5]}, r"`start` must be one number or have shape \(1,\), got \(2,\)"),
+    ({"start": np.nan}, "`start` must not be NaN, got nan"),
+    ({"method": "scutfbr1", "fbr": [0.1, 0.2]},
+     r"`fbr` must be one number or have shape \(1,\), got \(2,\)"),
     ({"method": "svm1", "pooled": True},
      "`folds` must be at least two to choose `fbr` by, got one"),
 ])
@@ -260,6 +293,13 @@ def test_labels_with_few_positives_are_named():
             "^find_thresholds: `targs` should have 10 positives of each label for a threshold to "
             "mean something, got fewer of label 1$")):
         find_thresholds(np.zeros((20, 2)), np.repeat([[1, 0]], 20, axis=0))
+
+
+def test_labels_that_a_fold_does_not_have_are_named():
+    with pytest.warns(MLClassifyWarning, match=(
+            "^find_thresholds: `folds` should have a positive of each label in each fold, got one "
+            "without label 0$")):
+        find_thresholds(*ONE, folds=[0, 1] * 10)
 
 
 def test_ranked_columns_are_sorted_columns():

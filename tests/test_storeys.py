@@ -56,6 +56,10 @@ INNER_STOREYS = {
         {"scenes"},
         {"samples"},
     ],
+    "thresholds": [
+        {"decide"},
+        {"curve"},
+    ],
     "metrics": [
         {"arguments"},
         {"ranking", "decisions", "streaming"},

@@ -94,7 +94,12 @@ def test_losses_and_metrics_have_the_same_bits_for_any_number_of_threads(rng):
         assert labels[0].sum() == photos[0].sum() == many[0][many[1] != 0].sum()
         _core.rank_histogram(scores, truth, histogram)
         _core.histogram_ranking(histogram, ranking := np.empty((7, 6)))
-        found = [labels, photos, weighed, histogram, ranking, weighed_ap, orders, gains]
+        counts, exact = np.empty((7, 12, 2), np.int64), np.empty(12, np.int64)
+        _core.threshold_counts(x, truth, np.linspace(-2, 2, 11, dtype=np.float32), counts, exact)
+        edges, cuts = np.empty((7, 2), np.float32), np.empty((7, 5), np.int64)
+        _core.threshold_search(scores, truth, np.zeros(7, np.float32), 0, edges, cuts)
+        found = [labels, photos, weighed, histogram, ranking, weighed_ap, orders, gains, counts,
+                 exact, edges, cuts]
         return total, count, *(a.tobytes() for a in found), grad.tobytes(), loss.tobytes(), ap.tobytes(), p.tobytes()
 
     assert len(set(with_each_count(run))) == 1

@@ -3,9 +3,16 @@
 import numpy as np
 import pytest
 
+from mlclassify import metrics
 from mlclassify import tensor as torch
 from mlclassify.tensor import Tensor, tensor
-from mlclassify.thresholds import best_threshold, check_thresh, decide, sweep
+from mlclassify.thresholds import (
+    best_threshold,
+    check_thresh,
+    decide,
+    sweep,
+    threshold_curve,
+)
 
 INF, NAN = float("inf"), float("nan")
 
@@ -105,6 +112,62 @@ def test_sweep_at_a_tie_is_strict():
 def test_sweep_refuses(probs, targs, thresholds, message):
     with pytest.raises(ValueError, match=message):
         sweep(probs, targs, thresholds)
+
+
+GRIDS = {
+    "the post's": np.linspace(0.05, 0.995, 100, dtype=np.float32),
+    "one": [0.5],
+    "no order, some twice": [0.75, 0.1, 0.5, 0.1, INF, -INF, 0.0, 1.0],
+    "close together": np.nextafter(np.float32(0.5), np.float32(1)) + np.arange(9) * 2.0**-24,
+}
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("shape", [(1, 1), (40, 3), (700, 90)])
+def test_a_curve_is_the_comparison_at_each_threshold(rng, grid, shape):
+    thresholds = np.asarray(GRIDS[grid])
+    probs = rng.random(shape).astype(np.float32)
+    probs.ravel()[::3] = rng.choice(np.clip(thresholds, 0, 1), len(probs.ravel()[::3]))
+    targs = rng.random(shape) < probs / max(1, shape[1] / 4)
+    curve = threshold_curve(probs, targs, thresholds)
+    np.testing.assert_array_equal(curve.thresholds, thresholds.astype(np.float32))
+    for i, t in enumerate(thresholds):
+        said = probs > np.float32(t)
+        for name, want in (("tp", said & targs), ("fp", said & ~targs), ("fn", ~said & targs),
+                           ("tn", ~said & ~targs)):
+            np.testing.assert_array_equal(getattr(curve, name)[i], want.sum(axis=0))
+        assert curve.exact[i] == (said == targs).all(axis=1).sum()
+
+
+def test_measures_of_a_curve_are_those_of_its_decisions(rng):
+    probs = rng.random((50, 4)).astype(np.float32)
+    targs = (rng.random((50, 4)) < probs * [1, 0.5, 0, 0.1]).astype(np.uint8)
+    thresholds = [0.2, 0.6, INF]
+    curve = threshold_curve(probs, targs, thresholds)
+    for i, t in enumerate(thresholds):
+        said = (probs > np.float32(t)).astype(np.uint8)
+        assert curve.accuracy()[i] == pytest.approx(np.mean(said == targs))
+        assert curve.hamming_loss()[i] == pytest.approx(metrics.hamming_loss(targs, said))
+        assert curve.exact_match()[i] == pytest.approx(metrics.accuracy_score(targs, said))
+        for name in ("precision", "recall", "f1"):
+            for average in ("macro", "micro", None):
+                want = getattr(metrics, f"{name}_score")(targs, said, average=average)
+                np.testing.assert_allclose(getattr(curve, name)(average)[i], want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("probs, targs, thresholds, message", [
+    ([[0.5]], [[1, 0]], [0.5],
+     "`targs` must have the shape of `probs` (1, 1), at least one cell, got (1, 2)"),
+    ([], [], [0.5],
+     "`targs` must have the shape of `probs` (0, 1), at least one cell, got (0, 1)"),
+    ([0.5, NAN], [1, 0], [0.5], "`probs` must not be NaN, got nan at index (1, 0)"),
+    ([0.5], [1], [50],
+     "`thresholds` must lie in [0, 1] or be -inf or inf, got 50 at index 0"),
+])
+def test_a_curve_refuses(probs, targs, thresholds, message):
+    with pytest.raises(ValueError) as caught:
+        threshold_curve(probs, targs, thresholds)
+    assert str(caught.value) == f"threshold_curve: {message}"
 
 
 def test_best_threshold_is_the_middle_of_the_best_stretch():

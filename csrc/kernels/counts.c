@@ -93,3 +93,41 @@ static void count_ranks(const float *scores, const uint8_t *targets, size_t rows
             counts[(l << bits | bin) * 2 + (targets[l] != 0)]++;
         }
 }
+
+/* How many thresholds a score lies above, strictly: those of lower rank. */
+static inline size_t grid_bin(const mlc_grid *grid, float score, size_t step)
+{
+    const uint32_t rank = mlc_rank_of(score);
+    size_t bin = grid->first[rank >> (32 - MLC_GRID_BITS)];
+    for (; step; step >>= 1) bin += grid->ranks[bin + step - 1] < rank ? step : 0;
+    return bin;
+}
+
+static inline void count_row(const float *scores, const uint8_t *targets, size_t labels,
+                             const mlc_grid *grid, size_t step, uint32_t *counts, int32_t *exact)
+{
+    size_t from = 0, to = grid->count;
+    for (size_t l = 0; l < labels; l++) {
+        const size_t bin = grid_bin(grid, scores[l], step), target = targets[l] != 0;
+        const size_t low = target ? 0 : bin, high = target ? bin : to;
+        counts[(l * (grid->count + 1) + bin) * 2 + target]++;
+        from = low > from ? low : from;
+        to = high < to ? high : to;
+    }
+    if (from < to) exact[from]++, exact[to]--;
+}
+
+/* counts[(l * (grid->count + 1) + bin) * 2 + target] += how many of label l's scores lie above
+ * `bin` thresholds. A row is decided exactly from the threshold that all its absent labels are not
+ * above to the one that all its present ones are: exact[t] += the rows of which that is true from
+ * threshold t on, and no longer. Scores are not NaN. */
+static void count_above(const float *scores, const uint8_t *targets, size_t rows, size_t labels,
+                        const mlc_grid *grid, uint32_t *counts, int32_t *exact)
+{
+    const size_t step = grid->step;
+    for (size_t i = 0; i < rows; i++, scores += labels, targets += labels)
+        if (step == 1)
+            count_row(scores, targets, labels, grid, 1, counts, exact);
+        else
+            count_row(scores, targets, labels, grid, step, counts, exact);
+}

@@ -27,6 +27,14 @@ typedef struct {
     float *loss, *grad;               /* NULL: not wanted */
 } mlc_loss;
 
+/* Thresholds by rank, and where to look for them; see kernels/counts.c. */
+enum { MLC_GRID_BITS = 16 };
+typedef struct {
+    const uint32_t *ranks; /* `count` that ascend, then `step` times UINT32_MAX */
+    const uint32_t *first; /* by the upper MLC_GRID_BITS of a rank: how many thresholds have less */
+    size_t count, step;    /* 0 or a power of 2: fewer than 2 * step have the same upper bits */
+} mlc_grid;
+
 /* Where a label of a row stands: how many labels have a higher score, how many one at least as
  * high, and how many of the latter are there; see row_places in kernels/sort.c. */
 typedef struct {

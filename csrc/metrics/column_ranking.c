@@ -9,25 +9,13 @@ typedef struct {
     double *out;
 } ranking_job;
 
-/* The first item from `i` on whose target is 1, or n. */
-static size_t next_positive(const uint64_t *items, size_t i, size_t n)
-{
-    for (; i + 8 <= n; i += 8) {
-        uint64_t any = 0;
-        for (size_t k = 0; k < 8; k++) any |= items[i + k];
-        if (any & 1) break;
-    }
-    while (i < n && !mlc_item_target(items[i])) i++;
-    return i;
-}
-
 /* Only runs of equal scores with a positive count, so only they are looked for: [first, i). */
 static void rank_visit(void *context, size_t label, uint64_t *items, size_t n)
 {
     const ranking_job *j = context;
     double *out = j->out + label * MLC_COLUMN_VALUES, precision = 0;
     uint64_t positives = 0, inverted = 0; /* half pairs: two for a wrong order, one for a tie */
-    for (size_t i = next_positive(items, 0, n); i < n; i = next_positive(items, i, n)) {
+    for (size_t i = mlc_next_positive(items, 0, n); i < n; i = mlc_next_positive(items, i, n)) {
         const uint32_t rank = mlc_item_rank(items[i]);
         size_t first = i;
         uint64_t before = positives++;

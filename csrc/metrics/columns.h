@@ -35,4 +35,16 @@ static inline size_t mlc_run_end(const uint64_t *items, size_t first, size_t row
     return i;
 }
 
+/* The first item from `i` on whose target is 1, or n. */
+static inline size_t mlc_next_positive(const uint64_t *items, size_t i, size_t n)
+{
+    for (; i + 8 <= n; i += 8) {
+        uint64_t any = 0;
+        for (size_t k = 0; k < 8; k++) any |= items[i + k];
+        if (any & 1) break;
+    }
+    while (i < n && !mlc_item_target(items[i])) i++;
+    return i;
+}
+
 #endif

@@ -26,6 +26,10 @@ BINDING(label_weights);
 BINDING(rank_histogram);
 BINDING(histogram_ranking);
 
+/* bind_thresholds.c */
+BINDING(threshold_counts);
+BINDING(threshold_search);
+
 /* bind_image.c */
 BINDING(augment);
 

@@ -47,6 +47,12 @@ static PyMethodDef functions[] = {
                              "Add scores to the histograms of their ranks' upper bits."),
     FUNCTION(histogram_ranking, "histogram_ranking(histogram, out, /)\n--\n\n"
                                 "Of each label: AP, its least, its most; ROC AUC likewise."),
+    FUNCTION(threshold_counts,
+             "threshold_counts(scores, targets, thresholds, counts, exact, /)\n--\n\n"
+             "Of each label: how many scores lie above how many thresholds; rows all right."),
+    FUNCTION(threshold_search,
+             "threshold_search(scores, targets, start, smooth, edges, counts, /)\n--\n\n"
+             "Of each label: the scores around the cut of the best F1, and what it counts."),
     FUNCTION(augment, "augment(images, homography, lighting, mean, std, out, /)\n--\n\n"
                       "Resample, light and normalise a batch of uint8 images into float32."),
     FUNCTION(random_uniform, "random_uniform(seed, epoch, position, operation, out, /)\n--\n\n"

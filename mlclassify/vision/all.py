@@ -76,7 +76,7 @@ from mlclassify.tensor import (
     nn,
     tensor,
 )
-from mlclassify.thresholds import best_threshold, sweep
+from mlclassify.thresholds import best_threshold, sweep, threshold_curve
 from mlclassify.vision.augment import (
     AffineWarp,
     Brightness,
@@ -116,8 +116,8 @@ __all__ = [
     "drawn_bears", "find_thresholds", "flatten_check", "get_files", "get_image_files",
     "get_num_threads", "imagenet_stats", "load_learner", "nn", "np", "parent_label", "partial",
     "pd", "plot_sweep", "plt", "resnet101", "resnet18", "resnet34", "resnet50", "scrape_images",
-    "set_num_threads", "set_seed", "show_images", "stratified_folds", "sweep", "tensor", "torch",
-    "use_kwargs_dict", "verify_images", "vision_learner",
+    "set_num_threads", "set_seed", "show_images", "stratified_folds", "sweep", "tensor",
+    "threshold_curve", "torch", "use_kwargs_dict", "verify_images", "vision_learner",
 ]
 
 
