@@ -6,8 +6,6 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { MLC_FINE_BITS = 10 }; /* the lowest of a rank, by which a coarse order does not sort */
-
 static inline uint32_t mlc_rank_of(float score)
 {
     uint32_t bits;

@@ -46,21 +46,20 @@ static void column_items(const float *scores, const uint8_t *targets, size_t row
 
 enum { RADIX_COUNTERS = 3 * 2048, RADIX_SMALL = 2048 /* items; below, small digits are faster */ };
 
-/* Sort by digits of `bits` bits, least significant first, from bit `low` of the rank on. All digits
- * are counted in one pass; one that is the same for all items is skipped. Returns which of the two
- * arrays holds the result. */
-static inline uint64_t *radix(uint64_t *items, uint64_t *spare, size_t n, int bits, int low)
+/* Sort by digits of `bits` bits, least significant first. All digits are counted in one pass; one
+ * that is the same for all items is skipped. Returns which of the two arrays holds the result. */
+static inline uint64_t *radix(uint64_t *items, uint64_t *spare, size_t n, int bits)
 {
     uint32_t start[RADIX_COUNTERS];
-    const int digits = (32 - low + bits - 1) / bits;
+    const int digits = (32 + bits - 1) / bits;
     const uint32_t size = 1u << bits, mask = size - 1;
     memset(start, 0, (size_t)digits * size * sizeof *start);
     for (size_t i = 0; i < n; i++)
         for (int d = 0; d < digits; d++)
-            start[(uint32_t)d * size + ((uint32_t)(items[i] >> 32) >> (low + d * bits) & mask)]++;
+            start[(uint32_t)d * size + ((uint32_t)(items[i] >> 32) >> d * bits & mask)]++;
     for (int d = 0; d < digits; d++) {
         uint32_t *at = start + (uint32_t)d * size, sum = 0;
-        const int shift = 32 + low + d * bits;
+        const int shift = 32 + d * bits;
         if (at[items[0] >> shift & mask] == n) continue;
         for (uint32_t k = size; k-- > 0;) {
             uint32_t count = at[k];
@@ -74,19 +73,14 @@ static inline uint64_t *radix(uint64_t *items, uint64_t *spare, size_t n, int bi
     return items;
 }
 
-/* Sort fewer than 2^32 `items` by their upper 32 bits, descending, keeping the order of equal ones;
- * `coarse`: ranks that differ in their lowest MLC_FINE_BITS only stay in any order, which saves a
- * pass. `spare` has room for as many; *sorted is set to which of the two holds the result. */
-static void sort_descending(uint64_t *items, uint64_t *spare, size_t n, bool coarse,
-                            uint64_t **sorted)
+/* Sort fewer than 2^32 `items` by their upper 32 bits, descending, keeping the order of equal ones.
+ * `spare` has room for as many; *sorted is set to which of the two holds the result. */
+static void sort_descending(uint64_t *items, uint64_t *spare, size_t n, uint64_t **sorted)
 {
     if (n < 2)
         *sorted = items;
-    else if (coarse)
-        *sorted = n < RADIX_SMALL ? radix(items, spare, n, 8, MLC_FINE_BITS)
-                                  : radix(items, spare, n, 11, MLC_FINE_BITS);
     else
-        *sorted = n < RADIX_SMALL ? radix(items, spare, n, 8, 0) : radix(items, spare, n, 11, 0);
+        *sorted = n < RADIX_SMALL ? radix(items, spare, n, 8) : radix(items, spare, n, 11);
 }
 
 /* The places of those of a row's `labels` < 2^32 labels that are there, in their order; *count is

@@ -10,14 +10,12 @@ typedef struct {
 } ranking_job;
 
 /* Only runs of equal scores with a positive count, so only they are looked for: [first, i). */
-static void rank_visit(void *context, size_t label, mlc_column *column)
+static void rank_visit(void *context, size_t label, uint64_t *items, size_t n)
 {
     const ranking_job *j = context;
-    const uint64_t *items = column->items;
-    const size_t n = column->rows;
     double *out = j->out + label * MLC_COLUMN_VALUES, precision = 0;
     uint64_t positives = 0, inverted = 0; /* half pairs: two for a wrong order, one for a tie */
-    for (size_t i = mlc_next_positive(column, 0); i < n; i = mlc_next_positive(column, i)) {
+    for (size_t i = mlc_next_positive(items, 0, n); i < n; i = mlc_next_positive(items, i, n)) {
         const uint32_t rank = mlc_item_rank(items[i]);
         size_t first = i;
         uint64_t before = positives++;
@@ -32,11 +30,9 @@ static void rank_visit(void *context, size_t label, mlc_column *column)
     out[MLC_COLUMN_AUC] = halves ? (double)(halves - inverted) / (double)halves : NAN;
 }
 
-static void weighted_visit(void *context, size_t label, mlc_column *column)
+static void weighted_visit(void *context, size_t label, uint64_t *items, size_t n)
 {
     const ranking_job *j = context;
-    const uint64_t *items = column->items;
-    const size_t n = column->rows;
     double *out = j->out + label * MLC_COLUMN_VALUES, precision = 0, ordered = 0;
     double above[2] = {0, 0}; /* the weight of negatives and of positives */
     for (size_t i = 0; i < n;) {
@@ -56,7 +52,6 @@ mlc_status mlc_column_ranking(const float *scores, const uint8_t *targets, const
 {
     ranking_job job = {weights, out};
     return mlc_columns_visit("column_ranking", scores, targets, rows, labels,
-                             weights ? MLC_SORTED : MLC_COARSE,
                              weights ? weighted_visit : rank_visit, &job, error);
 }
 
@@ -65,11 +60,9 @@ typedef struct {
     mlc_curve curve;
 } curve_job;
 
-static void curve_visit(void *context, size_t label, mlc_column *column)
+static void curve_visit(void *context, size_t label, uint64_t *items, size_t n)
 {
     const curve_job *j = context;
-    const uint64_t *items = column->items;
-    const size_t n = column->rows;
     const size_t base = label * n;
     double positive = 0, all = 0;
     size_t steps = 0;
@@ -92,6 +85,6 @@ mlc_status mlc_column_curve(const float *scores, const uint8_t *targets, const d
                             size_t rows, size_t labels, const mlc_curve *curve, mlc_error *error)
 {
     curve_job job = {weights, *curve};
-    return mlc_columns_visit("column_curve", scores, targets, rows, labels, MLC_SORTED, curve_visit,
-                             &job, error);
+    return mlc_columns_visit("column_curve", scores, targets, rows, labels, curve_visit, &job,
+                             error);
 }

@@ -7,11 +7,9 @@ typedef struct {
     int32_t *rows, *positives;
 } ranked_job;
 
-static void ranked_visit(void *context, size_t label, mlc_column *column)
+static void ranked_visit(void *context, size_t label, uint64_t *items, size_t n)
 {
     const ranked_job *job = context;
-    const uint64_t *items = column->items;
-    const size_t n = column->rows;
     int32_t positives = 0;
     for (size_t i = 0; i < n; i++) {
         size_t at = label * n + i;
@@ -27,6 +25,6 @@ mlc_status mlc_ranked_columns(const float *scores, const uint8_t *targets, size_
                               int32_t *out_positives, mlc_error *error)
 {
     ranked_job job = {out_scores, out_rows, out_positives};
-    return mlc_columns_visit("ranked_columns", scores, targets, rows, labels, MLC_SORTED,
-                             ranked_visit, &job, error);
+    return mlc_columns_visit("ranked_columns", scores, targets, rows, labels, ranked_visit, &job,
+                             error);
 }
