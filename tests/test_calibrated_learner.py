@@ -13,6 +13,9 @@ from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:find_thresholds. `targs` should have 10 positives")
+
+
 @pytest.fixture
 def learn(tmp_path, monkeypatch):
     monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
