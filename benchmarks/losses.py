@@ -1,4 +1,4 @@
-"""The losses beside torch's: what one small call costs, and a step over 8 million cells.
+"""The losses beside torch's, small and over 8 million cells, and the post's sweep of thresholds.
 
     python benchmarks/losses.py PYTHON [--rounds N] [--out FOLDER]
 
@@ -20,9 +20,10 @@ from worker import serve
 N, L = 100_000, 80
 SMALL, CORE = "`F.binary_cross_entropy_with_logits`, 4 x 3", "the same through `_core`"
 STEP, ASL = "BCE and its gradient, 8M cells", "asymmetric loss and its gradient, 8M cells"
+SWEEP = "accuracy at 100 thresholds, 8M cells"
 ROWS = {  # name: (threads, calls in a measurement, ratio to reach)
     SMALL: (1, 5000, 3), CORE: (1, 5000, 6), STEP: (1, 2, 3),
-    f"{STEP}, 2 threads": (2, 2, 3), ASL: (1, 1, None),
+    f"{STEP}, 2 threads": (2, 2, 3), ASL: (1, 1, None), f"{SWEEP}, 2 threads": (2, 1, 85),
 }  # fmt: skip
 
 
@@ -38,6 +39,7 @@ def ours():
     from mlclassify import __version__, _core
     from mlclassify.functional import AsymmetricLoss
     from mlclassify.tensor import F, tensor
+    from mlclassify.thresholds import sweep
 
     rng = np.random.default_rng(0)
 
@@ -47,12 +49,14 @@ def ours():
 
     x, y = data(4, 3)
     tx, ty, (large, marks) = tensor(x), tensor(y), data(N, L)
+    probs, thresholds = rng.random((N, L), np.float32), np.linspace(0.05, 0.995, 100)
     bce, asl = F.binary_cross_entropy_with_logits, AsymmetricLoss()
     steps = {
         SMALL: lambda: bce(tx, ty),
         CORE: lambda: _core.bce_with_logits(x, y, None, None, 0, False, True, None, None),
         STEP: lambda: bce.value_and_grad(large, marks),
         ASL: lambda: asl.value_and_grad(large, marks),
+        SWEEP: lambda: sweep(probs, marks, thresholds),
     }
     return f"mlclassify {__version__}, {_core.isa()}", _core.set_num_threads, steps
 
@@ -83,6 +87,12 @@ def theirs():
         SMALL: lambda: bce(x, y), CORE: lambda: bce(x, y),
         STEP: lambda: trained(bce), ASL: lambda: trained(asl),
     }  # fmt: skip
+    probs, thresholds = torch.rand(N, L), torch.linspace(0.05, 0.995, 100)
+
+    def swept():  # the post's loop over fastai's accuracy_multi
+        return [((probs > t) == marks.bool()).float().mean() for t in thresholds]
+
+    steps[SWEEP] = swept
     return f"torch {torch.__version__}", torch.set_num_threads, steps
 
 
@@ -148,7 +158,7 @@ def main():
     versions, turns = measure(args.python, args.rounds)
     about = (f"{' beside '.join(versions)}; {cpu_name()}. float32; medians of {args.rounds} rounds "
              "in turn, spread of the rounds. One thread each unless said otherwise.")
-    lines = ["# Losses beside torch", "", "`python benchmarks/losses.py PYTHON`:", about, "",
+    lines = ["# Losses and thresholds beside torch", "", "`python benchmarks/losses.py PYTHON`:", about, "",
              *table(turns)]  # fmt: skip
     text = "\n".join(lines) + "\n"
     print(text)

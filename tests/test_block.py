@@ -531,3 +531,22 @@ def test_photos_of_the_post(shared):
     dls = block(splitter=RandomSplitter(valid_pct=0.2, seed=0)).dataloaders(shared("bears"))
     assert dls.vocab == ["black", "grizzly", "teddy"] and (dls.train.n, dls.valid.n) == (384, 96)
     assert len(dls.train) == 6 and tuple(dls.one_batch()[0].shape) == (64, 3, 16, 16)
+
+
+def test_photos_without_labels_stay_and_are_shown(tmp_path, monkeypatch):
+    """However a source says that there is none: None, an empty list or text, NaN of a table."""
+    monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
+    nothing = [None, [], "", float("nan"), (), np.array([])]
+    rows = [("a",), *nothing, "b", ["b", "a"]] * 2
+    items = list(range(len(rows)))
+    for i in items:
+        Image.new("RGB", (40, 40), (i * 10, 0, 0)).save(tmp_path / f"{i}.png")
+    block = DataBlock(blocks=(ImageBlock, MultiCategoryBlock), splitter=IndexSplitter(items[9:]),
+                      get_x=lambda i: tmp_path / f"{i}.png", get_y=lambda i: rows[i],
+                      item_tfms=Resize(32))
+    dls = block.dataloaders(items, bs=9, shuffle=False, drop_last=False)
+    assert list(dls.vocab) == ["a", "b"]
+    want = [[1, 0]] + [[0, 0]] * 6 + [[0, 1], [1, 1]]
+    np.testing.assert_array_equal(dls.train.one_batch()[1], want)
+    titles = [ax.get_title() for ax in dls.valid.show_batch(max_n=9).flat]
+    assert titles == ["a"] + ["(none)"] * 6 + ["b", "a;b"]
