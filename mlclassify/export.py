@@ -94,6 +94,7 @@ def _described(learn):
     return {
         "arch": model.arch.name,
         "ps": float(model.ps),
+        "exact": model.exact,
         "vocab": [str(label) for label in learn.dls.vocab],
         "loss": loss,
         "item_tfms": _described_transforms(train.item_tfms, _ITEM_TFMS),
@@ -246,13 +247,13 @@ def _checked_text(path, tensors, metadata):
     return metadata[_LEARNER]
 
 
-_TYPES = {"arch": str, "ps": float, "vocab": list, "loss": dict, "item_tfms": list,
+_TYPES = {"arch": str, "ps": float, "exact": bool, "vocab": list, "loss": dict, "item_tfms": list,
           "batch_tfms": list, "seed": int, "epochs_begun": int, "novelty": (dict, type(None))}
 
 
 def _restored(config, tensors):
     """Build a learner's parts from checked JSON; errors are the caller's to name the file in."""
-    _check_types(config)
+    config = _check_types(config)
     novelty = _restored_novelty(config["novelty"], tensors.pop(_NOVELTY, None))
     dls = empty_dataloaders(
         config["vocab"],
@@ -270,6 +271,9 @@ def _restored(config, tensors):
 
 
 def _check_types(config):
+    """Return the fields of a file; those of before there was an `exact` have it False."""
+    if isinstance(config, dict):
+        config = {"exact": False, **config}
     if not isinstance(config, dict) or set(config) != set(_TYPES):
         raise ValueError(f"its fields must be {', '.join(_TYPES)}")
     for name, kind in _TYPES.items():
@@ -286,6 +290,7 @@ def _check_types(config):
         raise ValueError(f"its ps must lie in [0, 1), got {config['ps']}")
     if not 0 <= config["epochs_begun"] < 2**32:
         raise ValueError("its epochs_begun must lie in [0, 2**32)")
+    return config
 
 
 def _restored_model(config, tensors):
@@ -295,7 +300,7 @@ def _restored_model(config, tensors):
         raise ValueError("its last layer must have an output for each label")
     if any(t.dtype != np.float32 for t in tensors.values()):
         raise TypeError("its tensors must be float32")
-    model = build_model(ARCHS[config["arch"]], len(config["vocab"]), config["ps"])
+    model = build_model(ARCHS[config["arch"]], len(config["vocab"]), config["ps"], config["exact"])
     model.load_state_dict(tensors)
     return model
 

@@ -49,6 +49,25 @@ def test_a_loaded_learner_predicts_the_same_bits(learn, tmp_path):
         np.testing.assert_array_equal(ours.thresh, theirs.thresh)
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_loaded_learner_convolves_in_the_same_way(learn, exact):
+    old = learn.model
+    learn.model = export.build_model(old.arch, 3, exact=exact)
+    learn.model.load_state_dict(old.state_dict())
+    assert load_learner(learn.export()).model.exact is exact
+
+
+def test_a_file_without_exact_is_read(learn):
+    path = learn.export()
+    tensors, metadata = read_tensors(path, "test")
+    config = json.loads(metadata[export._LEARNER])
+    del config["exact"]
+    text = json.dumps(config)
+    metadata.update({export._LEARNER: text, export._HASH: export._digest(tensors, text)})
+    write_tensors(path, tensors, metadata)
+    assert load_learner(path).model.exact is False
+
+
 def test_what_a_file_keeps(learn):
     for t in aug_transforms():
         learn.dls.add_batch_tfm(t)

@@ -224,7 +224,7 @@ class Model:
     ps : float
         The dropout that `layers` were made with; kept for the model file.
     exact : bool
-        Convolutions by direct sums only.
+        Convolutions by direct sums only; kept for the model file, too.
 
     Attributes
     ----------
@@ -238,7 +238,8 @@ class Model:
     """
 
     def __init__(self, arch, n_out, layers, ps, exact=False):
-        self.arch, self.n_out, self.ps, self.pretrained = arch, n_out, ps, False
+        self.arch, self.n_out, self.ps, self.exact = arch, n_out, ps, bool(exact)
+        self.pretrained = False
         self.net = _core.Net(list(layers), 3, exact)
         self._kinds = {name: kind for kind, name, _, _ in layers}
         self.groups = _split(self.net.parameters(), arch.groups)
