@@ -11,12 +11,18 @@ from contextlib import closing, contextmanager
 
 import numpy as np
 
+from mlclassify.arrays import images_to_c
 from mlclassify.callbacks import (
     Callback,
+    CancelBackwardException,
+    CancelBatchException,
+    CancelEpochException,
     CancelFitException,
+    CancelStepException,
+    CancelTrainException,
+    CancelValidException,
     ProgressCallback,
     Recorder,
-    one_cycle,
     progress_bar,
 )
 from mlclassify.checks import (
@@ -35,6 +41,15 @@ from mlclassify.novelty import fit_novelty, photo_names
 from mlclassify.optim import Adam, check_hyper, spread
 from mlclassify.plot import label_title, plot_f1_curves, show_images
 from mlclassify.rng import check_seed, default_seed, fresh_seed
+from mlclassify.schedule import (
+    LRFinder,
+    check_search,
+    flat_cosine,
+    one_cycle,
+    suggest,
+    valley,
+    warm_restarts,
+)
 from mlclassify.selection import as_thresh, f1_curves, find_thresholds
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
 from mlclassify.vision.augment import Normalize
@@ -177,25 +192,51 @@ class Learner:
             self.cbs.append(cb)
         self.cbs.sort(key=lambda cb: cb.order)
 
+    add_cb = add_cbs
+
     def remove_cbs(self, cbs):
-        """Take callbacks away again."""
+        """Take callbacks away again; a class takes all of its objects."""
         for cb in _as_list(cbs):
-            if not any(cb is own for own in self.cbs):
+            gone = [own for own in self.cbs
+                    if own is cb or (isinstance(cb, type) and isinstance(own, cb))]
+            if not gone:
                 raise ValueError(f"remove_cbs: `cbs` must be of this learner, got {cb!r}")
-            self.cbs.remove(cb)
+            self.cbs = [own for own in self.cbs if not any(own is g for g in gone)]
+
+    remove_cb = remove_cbs
 
     @contextmanager
-    def _with_cbs(self, cbs):
+    def added_cbs(self, cbs):
+        """Have more callbacks inside a with block."""
         before = list(self.cbs)
         try:
             self.add_cbs(cbs)
-            yield
+            yield self
+        finally:
+            self.cbs = before
+
+    @contextmanager
+    def removed_cbs(self, cbs):
+        """Have fewer callbacks inside a with block."""
+        before = list(self.cbs)
+        try:
+            self.remove_cbs(cbs)
+            yield self
         finally:
             self.cbs = before
 
     def _event(self, name):
         for cb in list(self.cbs):
-            getattr(cb, name)()
+            cb(name)
+
+    def _with_events(self, part, name, cancelled):
+        """Before and after a part of a fit; what a callback cancels ends it there, in order."""
+        try:
+            self._event(f"before_{name}")
+            part()
+        except cancelled:
+            self._event(f"after_cancel_{name}")
+        self._event(f"after_{name}")
 
     @contextmanager
     def no_bar(self):
@@ -234,7 +275,7 @@ class Learner:
 
     # --- training
 
-    def fit(self, n_epoch, lr=None, wd=None, cbs=None, reset_opt=False):
+    def fit(self, n_epoch, lr=None, wd=None, cbs=None, reset_opt=False, start_epoch=0):
         """Train for some epochs at a constant learning rate, validating after each.
 
         Parameters
@@ -248,6 +289,9 @@ class Learner:
             For this fit only.
         reset_opt : bool
             Whether to make a new optimizer first.
+        start_epoch : int
+            Where to go on with a fit that was stopped: this many epochs are left out, as if they
+            had been trained; see `load`.
 
         Raises
         ------
@@ -257,17 +301,23 @@ class Learner:
             As it came; the model stands at its last whole step.
         """
         n_epoch = check_whole("fit", "n_epoch", n_epoch, at_least=1)
+        if check_whole("fit", "start_epoch", start_epoch, at_least=0) >= n_epoch:
+            raise ValueError(f"fit: `start_epoch` must be below n_epoch, {n_epoch}, got "
+                             f"{start_epoch!r}")
         self._check_can_train()
         if self.opt is None or reset_opt:
             self.create_opt()
-        lrs = spread(self.lr if lr is None else lr, len(self.model.groups), "lr", "fit")
+        lrs = self._rates(lr, "lr", "fit")
         self.opt.set_hypers(lr=lrs, **({} if wd is None else {"wd": wd}))
-        self._forget_novelty()
-        with self._with_cbs(cbs):
-            self._fit(n_epoch)
+        self._forget_novelty("fit: training")
+        with self.added_cbs(cbs):
+            self._fit(n_epoch, start_epoch)
+
+    def _rates(self, lr, name, function):
+        return spread(self.lr if lr is None else lr, len(self.model.groups), name, function)
 
     def fit_one_cycle(self, n_epoch, lr_max=None, div=25.0, div_final=1e5, pct_start=0.25,
-                      wd=None, moms=None, cbs=None, reset_opt=False):
+                      wd=None, moms=None, cbs=None, reset_opt=False, start_epoch=0):
         """Train while the learning rate rises to `lr_max` and falls again, along cosines.
 
         Parameters
@@ -281,14 +331,117 @@ class Learner:
             Where in the fit the peak stands.
         moms : tuple of 3 floats, optional
             Default ``learn.moms``.
-        wd, cbs, reset_opt
+        wd, cbs, reset_opt, start_epoch
             As in `fit`.
         """
-        lrs = spread(self.lr if lr_max is None else lr_max, len(self.model.groups), "lr_max",
-                     "fit_one_cycle")
+        lrs = self._rates(lr_max, "lr_max", "fit_one_cycle")
         schedule = one_cycle(lrs, div, div_final, pct_start,
                              self.moms if moms is None else moms)
-        self.fit(n_epoch, lrs, wd, [schedule, *_as_list(cbs)], reset_opt)
+        self.fit(n_epoch, lrs, wd, [schedule, *_as_list(cbs)], reset_opt, start_epoch)
+
+    def fit_flat_cos(self, n_epoch, lr=None, div_final=1e5, pct_start=0.75, wd=None, cbs=None,
+                     reset_opt=False, start_epoch=0):
+        """Train at a constant learning rate that falls along a cosine at the end.
+
+        Parameters
+        ----------
+        n_epoch : int
+        lr : float or slice, optional
+            Default ``learn.lr``; a slice is spread over the parameter groups.
+        div_final : float
+            The rate ends at ``lr / div_final``.
+        pct_start : float
+            Where in the fit it begins to fall.
+        wd, cbs, reset_opt, start_epoch
+            As in `fit`.
+        """
+        lrs = self._rates(lr, "lr", "fit_flat_cos")
+        schedule = flat_cosine(lrs, div_final, pct_start)
+        self.fit(n_epoch, lrs, wd, [schedule, *_as_list(cbs)], reset_opt, start_epoch)
+
+    def fit_sgdr(self, n_cycles, cycle_len, lr_max=None, cycle_mult=2, cbs=None, reset_opt=False,
+                 wd=None, start_epoch=0):
+        """Train in cycles: the learning rate falls to 0 along a cosine, and starts again.
+
+        Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
+
+        Parameters
+        ----------
+        n_cycles : int
+        cycle_len : int
+            Epochs of the first cycle.
+        lr_max : float or slice, optional
+            Default ``learn.lr``; a slice is spread over the parameter groups.
+        cycle_mult : int
+            How many times as long each cycle is as the one before.
+        cbs, reset_opt, wd, start_epoch
+            As in `fit`.
+        """
+        lrs = self._rates(lr_max, "lr_max", "fit_sgdr")
+        n_epoch, schedule = warm_restarts(lrs, n_cycles, cycle_len, cycle_mult)
+        self.fit(n_epoch, lrs, wd, [schedule, *_as_list(cbs)], reset_opt, start_epoch)
+
+    def lr_find(self, start_lr=1e-7, end_lr=10, num_it=100, stop_div=True, show_plot=True,
+                suggest_funcs=valley):
+        """Look for a learning rate: train while it grows, until the loss explodes; then undo it.
+
+        The model, the optimizer and all that is random stand as before, to the bit, and no file is
+        written. ``learn.recorder`` holds the rates and the losses.
+
+        Parameters
+        ----------
+        start_lr, end_lr : float or slice
+            Of the first and (about) the last step.
+        num_it : int
+            Steps.
+        stop_div : bool
+            Whether to stop once the smoothed loss is four times its least.
+        show_plot : bool
+            Whether to draw the losses and the suggestions (`Recorder.plot_lr_find`).
+        suggest_funcs : function or list of them, optional
+            `valley`, `steep`, `slide`, `minimum`.
+
+        Returns
+        -------
+        SuggestedLRs
+            A named tuple, one rate for each function; None without functions.
+
+        Raises
+        ------
+        ValueError
+            The loss exploded before there was anything to choose from.
+
+        Examples
+        --------
+        ``learn.fine_tune(4, base_lr=learn.lr_find().valley)``
+        """
+        start, end, num_it, functions = check_search(start_lr, end_lr, num_it, suggest_funcs,
+                                                     len(self.model.groups))
+        self._check_can_train()
+        kept = [cb for cb in self.cbs if cb.in_lr_find]
+        with self._undone(), self.no_logging(), _set(self, "cbs", kept):
+            self.add_cbs(LRFinder(start, end, num_it, stop_div))
+            self._fit(num_it // len(self.dls.train) + 1)
+        found, points = None, ()
+        if functions:
+            found, points = suggest(functions, self.recorder.lrs, self.recorder.losses, num_it)
+        if show_plot:
+            self.recorder.plot_lr_find(suggestions=points)
+        return found
+
+    @contextmanager
+    def _undone(self):
+        """Undo what a with block does to the model, the optimizer and the count of epochs."""
+        own_opt, epochs, weights = self.opt, self.epochs_begun, self.model.state_dict()
+        if self.opt is None:
+            self.create_opt()
+        state, opt = self.opt.state_dict(), self.opt
+        try:
+            yield
+        finally:
+            self.model.net.load_state_dict(weights)
+            opt.load_state_dict(state)
+            self.opt, self.epochs_begun = own_opt, epochs
 
     def fine_tune(self, epochs, base_lr=2e-3, freeze_epochs=1, lr_mult=100, pct_start=0.3,
                   div=5.0, **kwargs):
@@ -327,12 +480,12 @@ class Learner:
         self.unfreeze()
         self.fit_one_cycle(epochs, second, pct_start=pct_start, div=div, **kwargs)
 
-    def _forget_novelty(self):
+    def _forget_novelty(self, what):
         if self.novelty is None:
             return
         self.novelty = None
         warnings.warn(
-            "fit: training changes the features that `learn.novelty` was fitted to, so it is "
+            f"{what} changes the features that `learn.novelty` was fitted to, so it is "
             "forgotten; call learn.fit_novelty() again",
             MLClassifyWarning, stacklevel=4,
         )
@@ -357,51 +510,73 @@ class Learner:
                 "bs, or drop_last=True"
             )
 
-    def _fit(self, n_epoch):
-        self.n_epoch, self.training = n_epoch, True
+    def _fit(self, n_epoch, start_epoch=0):
+        self.n_epoch, self.training, self.completed, self.train_iter = n_epoch, True, False, 0
+        self._pending = False  # whether there are gradients that the next ones are added to
         try:
-            self._event("before_fit")
-            for self.epoch in range(n_epoch):
-                self._event("before_epoch")
-                self._train_epoch()
-                self._validate(self.dls.valid)
-                self._event("after_epoch")
-        except CancelFitException:
-            pass
+            try:
+                self._event("before_fit")
+                for self.epoch in range(start_epoch, n_epoch):
+                    self._with_events(self._epoch, "epoch", CancelEpochException)
+            except CancelFitException:
+                self._event("after_cancel_fit")
+            self.completed = True
         finally:
             self._event("after_fit")
 
-    def _train_epoch(self):
-        key, self.epochs_begun = self.epochs_begun, self.epochs_begun + 1
+    def _epoch(self):
+        self._key, self.epochs_begun = self.epochs_begun, self.epochs_begun + 1
         self.training, self.n_iter = True, len(self.dls.train)
-        self._event("before_train")
-        with closing(self.dls.train.stream(self.seed, key)) as batches:
-            for self.iter, batch in enumerate(batches):
-                self._train_batch(batch, key)
-        self._event("after_train")
+        self._with_events(self._train_batches, "train", CancelTrainException)
+        self._validate(self.dls.valid)
 
-    def _train_batch(self, batch, key):
-        self.x, self.y = _view(batch.x, TensorImage), _targets(batch)
-        self._event("before_batch")
+    def _train_batches(self):
+        with closing(self.dls.train.stream(self.seed, self._key)) as batches:
+            for self.iter, batch in enumerate(batches):
+                self._train_batch(batch)
+
+    def _train_batch(self, batch):
+        self._take(batch)
+        self.key = (self.seed, self._key, batch.position)
         try:
-            self._step(batch, key)
+            self._event("before_batch")
+            self._step()
+        except CancelBatchException:
+            self._event("after_cancel_batch")
         except BaseException:
             # Batch norms have moved in the forward pass: a step is taken whole or not at all.
             self.model.rollback()
+            self._pending = False
             raise
-        self._event("after_step")
+        self.train_iter += 1
         self._event("after_batch")
 
-    def _step(self, batch, key):
-        logits = self.model.forward(batch.x, True, self.seed, key, batch.position)
+    def _take(self, batch):
+        self.x, self.y = _view(batch.x, TensorImage), _targets(batch)
+        self.loss = None
+
+    def _step(self):
+        logits = self.model.forward(images_to_c(self.x), True, *self.key)
         self.pred = _view(logits, Tensor)
         self._event("after_pred")
-        self.loss, gradient = self.loss_func.value_and_grad(self.pred, self.y)
-        self._check_loss()
+        self.loss, self.loss_grad = self.loss_func.value_and_grad(self.pred, self.y)
         self._event("after_loss")
-        self.model.backward(gradient)
-        self._event("after_backward")
-        self.opt.step()
+        self._check_loss()
+        fresh = []
+
+        def backward():
+            self.model.backward(self.loss_grad, accumulate=self._pending)
+            self._pending = True
+            fresh.append(True)
+
+        def step():
+            self.opt.step()
+            self._pending = False
+
+        self._with_events(backward, "backward", CancelBackwardException)
+        if fresh:
+            self._with_events(step, "step", CancelStepException)
+            self._pending = False
 
     def _check_loss(self):
         if math.isfinite(self.loss):
@@ -420,17 +595,21 @@ class Learner:
 
     def _validate(self, dl):
         self.training, self.n_iter = False, len(dl)
-        self._event("before_validate")
+        self._with_events(lambda: self._validate_batches(dl), "validate", CancelValidException)
+
+    def _validate_batches(self, dl):
         with closing(dl.stream(self.seed, 0)) as batches:
             for self.iter, batch in enumerate(batches):
-                self.x, self.y = _view(batch.x, TensorImage), _targets(batch)
-                self._event("before_batch")
-                self.pred = _view(self.model.forward(batch.x), Tensor)
-                self._event("after_pred")
-                self.loss = float(self.loss_func(self.pred, self.y))
-                self._event("after_loss")
+                self._take(batch)
+                try:
+                    self._event("before_batch")
+                    self.pred = _view(self.model.forward(images_to_c(self.x)), Tensor)
+                    self._event("after_pred")
+                    self.loss = float(self.loss_func(self.pred, self.y))
+                    self._event("after_loss")
+                except CancelBatchException:
+                    self._event("after_cancel_batch")
                 self._event("after_batch")
-        self._event("after_validate")
 
     # --- asking
 

@@ -1,8 +1,7 @@
-"""The optimizers, and the schedules of its learning rate and momentum.
+"""The optimizers.
 
-An optimizer holds one value of every hyper-parameter for each parameter group; the arithmetic is in C
-(``csrc/nn/optim.c``). A schedule is a function of the position in a fit, from 0 to 1. Step t of T
-stands at t / T, so the end of a schedule itself is never used, as in fastai.
+Each holds one value of every hyper-parameter for each parameter group; the arithmetic is in C
+(``csrc/nn/optim.c``).
 """
 
 import math
@@ -10,47 +9,6 @@ import math
 from mlclassify.checks import check_whole
 
 HYPERS = ("lr", "mom", "sqr_mom", "eps", "wd")
-
-
-def cosine(start, end, position):
-    """Move from `start` to `end` along half a cosine.
-
-    Examples
-    --------
-    >>> round(cosine(0.0, 1.0, 0.25), 6)
-    0.146447
-    """
-    return start + (1 - math.cos(math.pi * position)) * (end - start) / 2
-
-
-def combined_cosine(pct_start, start, middle, end):
-    """Return the schedule that rises to `middle` until `pct_start` and then goes on to `end`.
-
-    Parameters
-    ----------
-    pct_start : float
-        Where the first half ends, in (0, 1).
-    start, middle, end : float
-
-    Returns
-    -------
-    function of a position in [0, 1]
-
-    Examples
-    --------
-    >>> lr = combined_cosine(0.25, 0.04, 1.0, 0.0)
-    >>> lr(0.0), lr(0.25), round(lr(0.625), 6)
-    (0.04, 1.0, 0.5)
-    """
-    if not 0 < check_hyper(pct_start, "pct_start", "fit_one_cycle") < 1:
-        raise ValueError(f"fit_one_cycle: `pct_start` must lie in (0, 1), got {pct_start!r}")
-
-    def schedule(position):
-        if position < pct_start:
-            return cosine(start, middle, position / pct_start)
-        return cosine(middle, end, (position - pct_start) / (1 - pct_start))
-
-    return schedule
 
 
 def spread(value, n, name="lr", function="Adam"):

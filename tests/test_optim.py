@@ -13,10 +13,9 @@ from mlclassify.optim import (
     Adam,
     Lion,
     RAdam,
-    combined_cosine,
-    cosine,
     spread,
 )
+from mlclassify.schedule import combined_cosine, cosine
 
 
 class Recording:

@@ -34,6 +34,7 @@ PYTHON_STOREYS = [
     {"data"},
     {"vision.augment", "vision.models"},
     {"callbacks", "novelty"},
+    {"schedule"},
     {"export"},
     {"learner"},
     {"vision.learner"},
