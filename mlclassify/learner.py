@@ -25,6 +25,7 @@ from mlclassify.callbacks import (
     Recorder,
     progress_bar,
 )
+from mlclassify.checkpoint import read_checkpoint, write_checkpoint
 from mlclassify.checks import (
     MLClassifyWarning,
     check_function,
@@ -53,6 +54,7 @@ from mlclassify.schedule import (
 from mlclassify.selection import as_thresh, f1_curves, find_thresholds
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
 from mlclassify.vision.augment import Normalize
+from mlclassify.weights import ModelFileError
 
 _DATA = "be DataLoaders, as DataBlock(...).dataloaders(source) gives"
 _MODEL = "be a Model, as create_model(arch, n_out) gives; vision_learner(dls, arch) makes both"
@@ -105,6 +107,8 @@ class Learner:
         Computed on the validation photos after each epoch, from logits.
     path : str or Path, optional
         Folder of relative file names; default that of `dls`.
+    model_dir : str or Path
+        Folder of `save` and `load`, relative to `path`.
     wd : float, optional
         Weight decay; default the optimizer's own, 0.01.
     wd_bn_bias : bool
@@ -127,8 +131,8 @@ class Learner:
     """
 
     def __init__(self, dls, model, loss_func=None, opt_func=Adam, lr=1e-3, cbs=None, metrics=None,
-                 path=None, wd=None, wd_bn_bias=False, train_bn=True, moms=(0.95, 0.85, 0.95),
-                 seed=None):
+                 path=None, model_dir="models", wd=None, wd_bn_bias=False, train_bn=True,
+                 moms=(0.95, 0.85, 0.95), seed=None):
         self.model = check_has("Learner", "model", model, _MODEL, "forward", "set_decay")
         self._dls = check_has("Learner", "dls", dls, _DATA, "train", "valid", "vocab")
         self.loss_func = BCEWithLogitsLossFlat() if loss_func is None else loss_func
@@ -137,6 +141,7 @@ class Learner:
         self.train_bn, self.moms = train_bn, moms
         self.metrics = metrics
         self.path = check_path("Learner", "path", dls.path if path is None else path)
+        self.model_dir = check_path("Learner", "model_dir", model_dir)
         self.seed = default_seed() if seed is None else check_seed("Learner", seed)
         self.epochs_begun, self.novelty = 0, None
         self.recorder, self._progress, self.cbs = Recorder(), ProgressCallback(), []
@@ -936,6 +941,105 @@ class Learner:
         return np.clip(pictures, 0, 1)
 
     # --- files
+
+    def save(self, file, with_opt=True):
+        """Save the weights, and what training needs to go on: a safetensors file.
+
+        Parameters
+        ----------
+        file : str or Path
+            Its name, without suffix, relative to ``learn.path / learn.model_dir``.
+        with_opt : bool
+            Whether to save the optimizer, what is frozen, the seed and the count of epochs, too.
+
+        Returns
+        -------
+        Path
+
+        Examples
+        --------
+        ``learn.save("before")``; later ``learn.load("before")``
+        """
+        path = self._model_file(file, "save")
+        optimizer = None
+        if with_opt and self.opt is not None:
+            optimizer = {
+                **self.opt.state_dict(), "name": type(self.opt).__name__,
+                "trainable": list(self.model.trainable), "seed": self.seed,
+                "epochs_begun": self.epochs_begun,
+            }
+        write_checkpoint(path, self.model.state_dict(), self._labels(), optimizer)
+        return path
+
+    def load(self, file, with_opt=True):
+        """Load what `save` saved, all of it or nothing.
+
+        A fit that was stopped goes on to the bit: ``SaveModelCallback(every_epoch=True,
+        with_opt=True)`` while it runs; then, in a new learner, ``learn.load("model_2");
+        learn.fit_one_cycle(10, start_epoch=3)``.
+
+        Parameters
+        ----------
+        file : str or Path
+            As in `save`.
+        with_opt : bool
+            Whether to load the optimizer and the rest of training, too.
+
+        Returns
+        -------
+        Learner
+            This one.
+
+        Raises
+        ------
+        FileNotFoundError
+        ModelFileError
+            The file is damaged, foreign, or of another model, optimizer or set of labels.
+        """
+        path = self._model_file(file, "load")
+        saved = read_checkpoint(path)
+        if saved.vocab != self._labels():
+            raise ModelFileError(f"load: {str(path)!r} must have the labels {self._labels()}, got "
+                                 f"{saved.vocab}")
+        if with_opt and saved.optimizer is None:
+            warnings.warn(f"load: {str(path)!r} was saved without an optimizer; training starts "
+                          "afresh from its weights", MLClassifyWarning, stacklevel=2)
+        try:
+            self._restore(saved, with_opt and saved.optimizer is not None)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"load: {str(path)!r} must fit this learner: {error}") from error
+        self._forget_novelty("load: another set of weights")
+        return self
+
+    def _restore(self, saved, with_opt):
+        """Write a checkpoint into the learner; on an error nothing has changed."""
+        before, own_opt = self.model.state_dict(), self.opt
+        pretrained, trainable = self.model.pretrained, self.model.trainable
+        self.model.load_state_dict(saved.weights)
+        if not with_opt:
+            return
+        training = saved.optimizer
+        try:
+            if own_opt is None:
+                self.create_opt()
+            if training["name"] != type(self.opt).__name__:
+                raise ValueError(f"its optimizer must be {type(self.opt).__name__}, got "
+                                 f"{training['name']}")
+            self.model.set_trainable(training["trainable"])
+            self.opt.load_state_dict(training)
+        except BaseException:
+            self.model.net.load_state_dict(before)
+            self.model.set_trainable(trainable)
+            self.model.pretrained, self.opt = pretrained, own_opt
+            raise
+        self.seed, self.epochs_begun = training["seed"], training["epochs_begun"]
+
+    def _model_file(self, file, function):
+        path = self.path / self.model_dir / check_path(function, "file", file)
+        return path.with_name(f"{path.name}.safetensors")
+
+    def _labels(self):
+        return [str(label) for label in self.dls.vocab]
 
     def export(self, fname="export.safetensors"):
         """Save what predicting needs, in one file that runs no code when it is loaded.

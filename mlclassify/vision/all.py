@@ -83,6 +83,21 @@ from mlclassify.schedule import (
     steep,
     valley,
 )
+from mlclassify.tracker import (
+    CSVLogger,
+    EarlyStoppingCallback,
+    ReduceLROnPlateau,
+    SaveModelCallback,
+    ShowGraphCallback,
+    TrackerCallback,
+)
+from mlclassify.steps import (
+    CutMix,
+    GradientAccumulation,
+    GradientClip,
+    MixUp,
+    TerminateOnNaNCallback,
+)
 from mlclassify.selection import find_thresholds, stratified_folds
 from mlclassify.tensor import (
     F,
@@ -120,18 +135,20 @@ from mlclassify.weights import ModelFileError
 
 __all__ = [
     "APScoreMulti", "AccumMetric", "Adam", "AffineWarp", "AsymmetricLossFlat", "AvgMetric",
-    "BCEWithLogitsLossFlat", "BaseLoss", "BrierScoreMulti", "Brightness", "Callback",
+    "BCEWithLogitsLossFlat", "BaseLoss", "BrierScoreMulti", "Brightness", "CSVLogger", "Callback",
     "CancelBackwardException", "CancelBatchException", "CancelEpochException", "CancelFitException",
     "CancelStepException", "CancelTrainException", "CancelValidException", "ColReader",
-    "ColSplitter", "Contrast", "DataBlock", "DataLoader", "DataLoaders", "Dihedral", "EndSplitter",
-    "F", "F1ScoreMulti", "FBetaMulti", "Flip", "FocalLossFlat", "FuncSplitter",
-    "GrandparentSplitter", "HammingLossMulti", "Image", "ImageBlock", "IndexSplitter",
-    "JaccardMulti", "L", "Learner", "Lighting", "Lion", "MLClassifyWarning", "MaskSplitter",
-    "MatthewsCorrCoefMulti", "Metric", "ModelFileError", "MultiCategoryBlock", "Normalize",
-    "PILImage", "PadMode", "ParamScheduler", "Path", "Pipeline", "PrecisionMulti", "Prediction",
-    "ProgressCallback", "RAdam", "RandomResizedCrop", "RandomSplitter", "RecallMulti", "Recorder",
-    "Resize", "ResizeMethod", "RocAucMulti", "Rotate", "SGD", "SuggestionMethod", "Tensor",
-    "TensorBase", "TensorImage", "TensorMultiCategory", "Transform", "Warp", "Zoom",
+    "ColSplitter", "Contrast", "CutMix", "DataBlock", "DataLoader", "DataLoaders", "Dihedral",
+    "EarlyStoppingCallback", "EndSplitter", "F", "F1ScoreMulti", "FBetaMulti", "Flip",
+    "FocalLossFlat", "FuncSplitter", "GradientAccumulation", "GradientClip", "GrandparentSplitter",
+    "HammingLossMulti", "Image", "ImageBlock", "IndexSplitter", "JaccardMulti", "L", "Learner",
+    "Lighting", "Lion", "MLClassifyWarning", "MaskSplitter", "MatthewsCorrCoefMulti", "Metric",
+    "MixUp", "ModelFileError", "MultiCategoryBlock", "Normalize", "PILImage", "PadMode",
+    "ParamScheduler", "Path", "Pipeline", "PrecisionMulti", "Prediction", "ProgressCallback",
+    "RAdam", "RandomResizedCrop", "RandomSplitter", "RecallMulti", "Recorder", "ReduceLROnPlateau",
+    "Resize", "ResizeMethod", "RocAucMulti", "Rotate", "SGD", "SaveModelCallback",
+    "ShowGraphCallback", "SuggestionMethod", "Tensor", "TensorBase", "TensorImage",
+    "TensorMultiCategory", "TerminateOnNaNCallback", "TrackerCallback", "Transform", "Warp", "Zoom",
     "accuracy_multi", "aug_transforms", "average_precision_score", "best_threshold", "cnn_learner",
     "download_images", "drawn_bears", "find_thresholds", "flatten_check", "get_files",
     "get_image_files", "get_num_threads", "imagenet_stats", "load_learner", "minimum", "nn", "np",

@@ -413,11 +413,15 @@ class Model:
                 f"freeze_to: `n` must be one of the {len(self.groups)} groups, got {n!r}"
             )
         first = n % len(self.groups)
-        self.trainable = [
+        self.set_trainable([
             name for i, group in enumerate(self.groups) for name in group
             if i >= first or (train_bn and self._is_batchnorm(name))
-        ]
-        self.net.set_trainable(self.trainable)
+        ])
+
+    def set_trainable(self, names):
+        """Train exactly these parameters."""
+        self.net.set_trainable(names)
+        self.trainable = list(names)
 
     def freeze(self, train_bn=True):
         """Train only the last group."""
