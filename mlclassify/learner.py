@@ -88,6 +88,15 @@ class Prediction(tuple):
         return (*self, self.thresh, self.novelty, list(self.neighbours))
 
 
+class Summary(str):
+    """A text that a notebook shows line by line."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return str(self)
+
+
 class Learner:
     """Train a model on data, and ask it about photos.
 
@@ -682,7 +691,7 @@ class Learner:
             return self.dls.valid
         return _plain(self.dls.train, self.dls.train.dataset)
 
-    def _collect(self, dl, with_input, show):
+    def _collect(self, dl, with_input, show, epoch=0):
         """Run the model over a loader; nothing on the learner changes, so threads may share it.
 
         Returns inputs, logits, targets, and body features if there is a novelty to judge by them.
@@ -690,7 +699,7 @@ class Learner:
         inputs, logits, targets, features = [], [], [], []
         bar = progress_bar("predict", len(dl), show)
         try:
-            with closing(dl.stream(self.seed, 0)) as batches:
+            with closing(dl.stream(self.seed, epoch)) as batches:
                 for batch in batches:
                     if self.novelty is None:
                         logits.append(self.model.forward(batch.x))
@@ -736,13 +745,14 @@ class Learner:
 
         Parameters
         ----------
-        item : str, Path, bytes, PIL image or uint8 array (H, W, 3)
+        item : str, Path, bytes, PIL image or uint8 array (H, W, 3), or a list of them
+            A list goes through the network in batches.
 
         Returns
         -------
-        Prediction
+        Prediction, or L of them for a list
             A tuple (labels, mask, probs); also says the threshold that decided, and, after
-            `fit_novelty`, how novel the photo is.
+            `fit_novelty`, how novel the photo is. Several threads may ask at a time.
         """
         loss = self.loss_func
         if not (hasattr(loss, "activation") and hasattr(loss, "decodes")):
@@ -750,15 +760,68 @@ class Learner:
                 "predict: `learn.loss_func` must say what its logits mean (activation, decodes), "
                 f"as BCEWithLogitsLossFlat does, got {loss!r}"
             )
-        _, logits, _, features = self._collect(self.dls.test_dl([item]), False, False)
+        several = isinstance(item, (list, L))
+        if several and not len(item):
+            return L()
+        dl = self.dls.test_dl(item if several else [item])
+        _, logits, _, features = self._collect(dl, False, several and self._progress.bar)
         probs = loss.activation(logits)
         mask = self._decide(probs, features)
-        why = {}
+        why = [{}] * len(probs)
         if features is not None:
-            why = {"novelty": float(self.novelty.scores(features)[0]),
-                   "neighbours": self.novelty.neighbours(features)[0]}
-        return Prediction(self._names(mask[0]), mask[0], probs[0], getattr(loss, "thresh", None),
-                          **why)
+            why = [{"novelty": float(score), "neighbours": near} for score, near in
+                   zip(self.novelty.scores(features), self.novelty.neighbours(features))]
+        thresh = getattr(loss, "thresh", None)
+        told = [Prediction(self._names(mask[i]), mask[i], probs[i], thresh, **why[i])
+                for i in range(len(probs))]
+        return L(told) if several else told[0]
+
+    def tta(self, ds_idx=1, dl=None, n=4, item_tfms=None, batch_tfms=None, beta=0.25,
+            use_max=False):
+        """Predict by test time augmentation: several times, as in training, and once without.
+
+        Parameters
+        ----------
+        ds_idx, dl
+            Of what photos, as in `get_preds`.
+        n : int
+            How many times with augmentation.
+        item_tfms, batch_tfms : transform or list of them, optional
+            Instead of those of the data; normalization stays.
+        beta : float or None
+            The share of the prediction without augmentation; None returns both.
+        use_max : bool
+            The largest probability of all, instead of means.
+
+        Returns
+        -------
+        preds : Tensor float32 (N, L), or with beta=None a tuple (augmented, plain) of them
+        targets : Tensor float32 (N, L) or None
+
+        Examples
+        --------
+        ``probs, targets = learn.tta(); accuracy_multi(probs, targets, sigmoid=False)``
+        """
+        check_whole("tta", "n", n, at_least=1)
+        if beta is not None and check_hyper(beta, "beta", "tta") > 1:
+            raise ValueError(f"tta: `beta` must lie in [0, 1], or be None, got {beta!r}")
+        dl = self._loader(ds_idx, dl)
+        random = DataLoader(
+            dl.dataset, dl.bs, train=True, num_workers=dl.num_workers,
+            item_tfms=dl.item_tfms if item_tfms is None else item_tfms,
+            batch_tfms=dl.batch_tfms if batch_tfms is None else
+            [*_as_list(batch_tfms), *normalizations(self.dls)],
+        )
+        act = getattr(self.loss_func, "activation", _same)
+        turns = [act(self._collect(random, False, self._progress.bar, epoch=i)[1])
+                 for i in range(n)]
+        plain, targets = self.get_preds(dl=dl)
+        if use_max:
+            return np.maximum.reduce([plain, *turns]), targets
+        augmented = sum(turns[1:], turns[0]) / n
+        if beta is None:
+            return (augmented, plain), targets
+        return augmented + (plain - augmented) * beta, targets
 
     def tune_thresholds(self, method="scut", ds_idx=1, dl=None, **options):
         """Choose a threshold for every label, from photos that were not trained on.
@@ -939,6 +1002,34 @@ class Learner:
         for norm in normalizations(self.dls):
             pictures = pictures * np.asarray(norm.std) + np.asarray(norm.mean)
         return np.clip(pictures, 0, 1)
+
+    def summary(self):
+        """Describe the model: every layer with the shape of its output and what it learns.
+
+        Returns
+        -------
+        Summary
+            A str that prints as the table it is.
+        """
+        dl = self._loader(1 if self.dls.valid.n else 0, None)
+        with closing(_plain(dl, dl.dataset.new(dl.dataset.items[:1], False)).stream(0, 0)) as one:
+            h, w = next(one).x.shape[2:]
+        model, trained = self.model, set(self.model.trainable)
+        lines = [f"{model.arch.name} (input {self.dls.train.bs} x 3 x {h} x {w})",
+                 f"{'layer':<28} {'kind':<12} {'output':<18} {'parameters':>12}  trained"]
+        for name, kind, shape in model.net.shapes(1, h, w):
+            own = {n: v.size for n, v in model.parameters().items() if n.rpartition(".")[0] == name}
+            told = f"{sum(own.values()):>12,}  {'yes' if trained & set(own) else 'no'}"
+            lines.append(f"{name or '-':<28} {kind:<12} {' x '.join(map(str, shape)):<18} "
+                         f"{told if own else ''}".rstrip())
+        sizes = {name: value.size for name, value in model.parameters().items()}
+        moving = sum(sizes[name] for name in trained)
+        total = sum(sizes.values())
+        opt = repr(self.opt) if self.opt else getattr(self.opt_func, "__name__", self.opt_func)
+        lines += ["", f"parameters: {total:,}, of them trained: {moving:,}, frozen: "
+                  f"{total - moving:,}", f"optimizer: {opt}", f"loss: {self.loss_func!r}",
+                  "callbacks: " + ", ".join(map(repr, self.cbs))]
+        return Summary("\n".join(lines))
 
     # --- files
 
