@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlclassify.calibration import Calibration
 from mlclassify.data.block import empty_dataloaders
 from mlclassify.functional import AsymmetricLoss
 from mlclassify.losses import AsymmetricLossFlat, BaseLoss, BCEWithLogitsLossFlat
@@ -103,6 +104,10 @@ def _described(learn):
     }
 
 
+def _described_calibration(calibration):
+    return None if calibration is None else calibration.to_dict()
+
+
 def _described_novelty(novelty):
     if novelty is None:
         return None
@@ -131,6 +136,7 @@ def _described_loss(loss):
         "weight": _jsonable(loss.func.weight),
         "pos_weight": _jsonable(loss.func.pos_weight),
         "flatten": bool(loss.flatten),
+        "calibration": _described_calibration(getattr(loss, "calibration", None)),
         **{option: getattr(loss.func, option) for option in _LOSSES[name][2]},
     }
 
@@ -148,8 +154,10 @@ def _name_of(loss):
 
 def _check_decides_alike(loss, thresh):
     """Refuse a loss class of the user's whose decisions its threshold does not tell."""
-    logits = tensor(np.linspace(-8, 8, 101)[:, None].repeat(np.size(thresh), axis=1))
     plain = BCEWithLogitsLossFlat(thresh=thresh)
+    plain.calibration = calibration = getattr(loss, "calibration", None)
+    labels = max(np.size(thresh), 1 if calibration is None else calibration.scale.size)
+    logits = tensor(np.linspace(-8, 8, 101)[:, None].repeat(labels, axis=1))
     probs = plain.activation(logits)
     alike = np.allclose(loss.activation(logits), probs, atol=1e-6) and np.array_equal(
         loss.decodes(probs), plain.decodes(probs)
@@ -295,8 +303,8 @@ def _restored_model(config, tensors):
 def _restored_loss(config, n_labels):
     config = {"name": "BCEWithLogitsLossFlat", **config}
     cls, _, optional = _LOSSES[config.pop("name")]
-    config = {**optional, **config}
-    names = {"thresh", "reduction", "weight", "pos_weight", "flatten", *optional}
+    config = {"calibration": None, **optional, **config}
+    names = {"thresh", "reduction", "weight", "pos_weight", "flatten", "calibration", *optional}
     if set(config) != names:
         raise ValueError(f"its loss must have {', '.join(sorted(names))}")
     numbers = {k: _numbers(config[k]) for k in ("weight", "pos_weight")}
@@ -304,7 +312,19 @@ def _restored_loss(config, n_labels):
     if config["pos_weight"] is None:
         config["flatten"] = flatten
     thresh = check_thresh("loss", _numbers(config["thresh"]), n_labels)
-    return cls(**{**config, **numbers, "thresh": thresh})
+    calibration = _restored_calibration(config.pop("calibration"), n_labels)
+    loss = cls(**{**config, **numbers, "thresh": thresh})
+    loss.calibration = calibration
+    return loss
+
+
+def _restored_calibration(config, n_labels):
+    if config is None:
+        return None
+    calibration = Calibration.from_dict(config)
+    if calibration.scale.shape not in ((), (n_labels,)):
+        raise ValueError(f"its calibration must be for {n_labels} labels")
+    return calibration
 
 
 def _restored_novelty(config, features):

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 import numpy as np
 
 from mlclassify.arrays import images_to_c
+from mlclassify.calibration import fit_platt, fit_temperature, plot_reliability
 from mlclassify.callbacks import (
     Callback,
     CancelBackwardException,
@@ -28,6 +29,7 @@ from mlclassify.callbacks import (
 from mlclassify.checkpoint import read_checkpoint, write_checkpoint
 from mlclassify.checks import (
     MLClassifyWarning,
+    check_choice,
     check_function,
     check_has,
     check_path,
@@ -38,6 +40,7 @@ from mlclassify.data.loader import DataLoader
 from mlclassify.export import read_learner, write_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import make_metric, make_report
+from mlclassify.metrics.columns import other_thresholds
 from mlclassify.novelty import fit_novelty, photo_names
 from mlclassify.optim import Adam, check_hyper, spread
 from mlclassify.plot import label_title, plot_f1_curves, show_images
@@ -323,7 +326,7 @@ class Learner:
             self.create_opt()
         lrs = self._rates(lr, "lr", "fit")
         self.opt.set_hypers(lr=lrs, **({} if wd is None else {"wd": wd}))
-        self._forget_novelty("fit: training")
+        self._forget_what_was_fitted("fit: training")
         with self.added_cbs(cbs):
             self._fit(n_epoch, start_epoch)
 
@@ -494,15 +497,19 @@ class Learner:
         self.unfreeze()
         self.fit_one_cycle(epochs, second, pct_start=pct_start, div=div, **kwargs)
 
-    def _forget_novelty(self, what):
-        if self.novelty is None:
-            return
-        self.novelty = None
-        warnings.warn(
-            f"{what} changes the features that `learn.novelty` was fitted to, so it is "
-            "forgotten; call learn.fit_novelty() again",
-            MLClassifyWarning, stacklevel=4,
-        )
+    def _forget_what_was_fitted(self, what):
+        """Forget what was fitted to features and logits of the model as it was."""
+        for owner, name, fitted, again in (
+            (self, "novelty", "features that `learn.novelty`", "fit_novelty"),
+            (self.loss_func, "calibration", "logits that the calibration", "calibrate"),
+        ):
+            if getattr(owner, name, None) is not None:
+                setattr(owner, name, None)
+                warnings.warn(
+                    f"{what} changes the {fitted} was fitted to, so it is forgotten; call "
+                    f"learn.{again}() again",
+                    MLClassifyWarning, stacklevel=4,
+                )
 
     def _check_can_train(self):
         if not callable(getattr(self.loss_func, "value_and_grad", None)):
@@ -860,19 +867,89 @@ class Learner:
                 "tune_thresholds: `learn.loss_func` must decide by a threshold on probabilities, "
                 f"as BCEWithLogitsLossFlat does, got {loss!r}"
             )
-        probs, targets = self.get_preds(ds_idx, dl)
-        if targets is None:
-            raise ValueError("tune_thresholds: `dl` must have labels, got photos without")
+        probs, targets = self._labelled("tune_thresholds", ds_idx, dl)
         found = find_thresholds(probs, targets, method=method, start=loss.thresh, **options)
         found.labels = [str(label) for label in self.dls.vocab]
         loss.thresh = as_thresh(probs, found.thresholds)
         return found
 
+    def calibrate(self, method="temperature", ds_idx=1, dl=None, **options):
+        """Make probabilities mean what they say: of photos with .8, eight in ten have the label.
+
+        What is fitted is written to ``learn.loss_func.calibration``: from here on `predict`,
+        `get_preds` and all that decides go by it, and `export` saves it. It changes no ranking, so
+        no average precision, and thresholds stay the numbers that they are: those that were chosen
+        for each label are best chosen again. Training forgets it.
+
+        Parameters
+        ----------
+        method : "temperature" or "platt"
+            One number for all labels (`fit_temperature`), or two for each (`fit_platt`).
+        ds_idx, dl
+            Of what photos, as in `get_preds`; not those that were trained on.
+        **options
+            `per_label` of `fit_temperature`.
+
+        Returns
+        -------
+        Calibration
+
+        Raises
+        ------
+        TypeError
+            The loss makes no probabilities of logits, or takes no calibration.
+        ValueError
+            The photos have no labels, or as `fit_temperature`.
+
+        Examples
+        --------
+        ``learn.calibrate(); learn.tune_thresholds(); learn.plot_reliability()``
+        """
+        loss = self.loss_func
+        if not hasattr(loss, "calibration"):
+            raise TypeError("calibrate: `learn.loss_func` must be a loss on logits, as "
+                            f"BCEWithLogitsLossFlat is, got {loss!r}")
+        check_choice("calibrate", "method", method, ("temperature", "platt"))
+        logits, targets = self._labelled("calibrate", ds_idx, dl, act=_same)
+        fit = fit_platt if method == "platt" else fit_temperature
+        loss.calibration = fit(logits, targets, **options)
+        if np.ndim(loss.thresh):
+            warnings.warn(
+                "calibrate: the thresholds of `learn.loss_func` were chosen for other "
+                "probabilities; call learn.tune_thresholds() again",
+                MLClassifyWarning, stacklevel=2,
+            )
+        return loss.calibration
+
+    def plot_reliability(self, ds_idx=1, dl=None, **options):
+        """Draw what share of the photos has a label over how probable it was said to be.
+
+        Parameters
+        ----------
+        ds_idx, dl
+            Of what photos, as in `get_preds`.
+        **options
+            `n_bins`, `strategy` and `ax` of `calibration.plot_reliability`.
+
+        Returns
+        -------
+        Axes
+        """
+        return plot_reliability(*self._labelled("plot_reliability", ds_idx, dl), **options)
+
+    def _labelled(self, fn, ds_idx, dl, **options):
+        """Return what `get_preds` does, refusing photos without labels."""
+        answer = self.get_preds(ds_idx, dl, **options)
+        if answer[1] is None:
+            raise ValueError(f"{fn}: `dl` must have labels, got photos without")
+        return answer
+
     def report(self, ds_idx=1, dl=None):
         """Judge every label: precision, recall, F1, average precision, support and threshold.
 
-        The last line is what a model that never names anything would get: with many labels and few
-        of them on a photo that is a high accuracy.
+        The line of the accuracy says what a model that never names anything would get: with many
+        labels and few of them on a photo that is much. Metrics of the epoch table that decide by
+        another threshold than `predict` are named below it.
 
         Parameters
         ----------
@@ -884,11 +961,10 @@ class Learner:
         Report
             Its repr is a table; its attributes are arrays.
         """
-        probs, targets, masks = self.get_preds(ds_idx, dl, with_decoded=True)
-        if targets is None:
-            raise ValueError("report: `dl` must have labels, got photos without")
+        probs, targets, masks = self._labelled("report", ds_idx, dl, with_decoded=True)
         thresh = getattr(self.loss_func, "thresh", np.nan)
-        return make_report(probs, targets, masks, thresh, list(self.dls.vocab))
+        return make_report(probs, targets, masks, thresh, list(self.dls.vocab),
+                           other_thresholds(self.metrics, thresh))
 
     def plot_thresholds(self, ds_idx=1, dl=None, ax=None):
         """Draw F1 of every label over the threshold, and where the label's own threshold is.
@@ -903,9 +979,7 @@ class Learner:
         -------
         Axes
         """
-        probs, targets = self.get_preds(ds_idx, dl)
-        if targets is None:
-            raise ValueError("plot_thresholds: `dl` must have labels, got photos without")
+        probs, targets = self._labelled("plot_thresholds", ds_idx, dl)
         thresholds = np.linspace(0, 1, 201)
         labels = list(self.dls.vocab)
         chosen = np.broadcast_to(getattr(self.loss_func, "thresh", np.nan), len(labels))
@@ -1099,7 +1173,7 @@ class Learner:
             self._restore(saved, with_opt and saved.optimizer is not None)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"load: {str(path)!r} must fit this learner: {error}") from error
-        self._forget_novelty("load: another set of weights")
+        self._forget_what_was_fitted("load: another set of weights")
         return self
 
     def _restore(self, saved, with_opt):
@@ -1135,7 +1209,8 @@ class Learner:
     def export(self, fname="export.safetensors"):
         """Save what predicting needs, in one file that runs no code when it is loaded.
 
-        Weights, labels, thresholds and the rest of the loss, transforms with the normalization,
+        Weights, labels, thresholds, calibration and the rest of the loss, transforms with the
+        normalization,
         what `fit_novelty` found, and the seed; not the data, the metrics and the optimizer.
 
         Parameters

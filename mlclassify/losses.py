@@ -9,7 +9,7 @@ import inspect
 import numpy as np
 
 from mlclassify.arrays import as_array, refuse
-from mlclassify.checks import check_between, check_choice
+from mlclassify.checks import check_between, check_choice, check_has
 from mlclassify.functional import AsymmetricLoss, refuse_redefined, value_and_grad
 from mlclassify.tensor import Tensor, TensorBase, nn, sigmoid
 from mlclassify.thresholds import check_thresh, decide
@@ -158,10 +158,17 @@ class BaseLoss:
 
 
 class _LogitLossFlat(BaseLoss):
-    """What the losses on logits share: thresholds, and weights from the training targets."""
+    """What the losses on logits share: how logits decide, and weights from the training targets.
+
+    Attributes
+    ----------
+    thresh : float32 scalar or (L,)
+    calibration : Calibration or None
+        Makes the probabilities instead of the sigmoid; see `Learner.calibrate`.
+    """
 
     def __init__(self, loss_cls, *args, axis, floatify, thresh, **kwargs):
-        self.thresh = thresh
+        self.thresh, self.calibration = thresh, None
         self.balanced = isinstance(kwargs.get("pos_weight"), str)
         kwargs = _with_flatten(type(self).__name__, args, kwargs)
         if self.balanced:
@@ -177,6 +184,17 @@ class _LogitLossFlat(BaseLoss):
     @thresh.setter
     def thresh(self, thresh):
         self._thresh = check_thresh(type(self).__name__, thresh)
+
+    @property
+    def calibration(self):
+        """What makes probabilities of logits instead of the sigmoid, or None."""
+        return self._calibration
+
+    @calibration.setter
+    def calibration(self, calibration):
+        if calibration is not None:
+            check_has(type(self).__name__, "calibration", calibration, _CALIBRATION, "to_dict")
+        self._calibration = calibration
 
     def balance(self, targets):
         """Set `pos_weight` to the number of absent labels over that of present ones, for each.
@@ -219,13 +237,14 @@ class _LogitLossFlat(BaseLoss):
 
     def activation(self, x):
         """Return the probabilities of logits."""
-        return sigmoid(x)
+        return sigmoid(x) if self.calibration is None else self.calibration(x)
 
     def decodes(self, x):
         """Return which labels are predicted for probabilities, bool, of the same shape."""
         return decide(x, self.thresh)
 
 
+_CALIBRATION = "be None or a Calibration, as fit_temperature and fit_platt give"
 _OPTIONS = {"weight": None, "reduction": "mean", "pos_weight": None, "flatten": True,
             "label_smoothing": 0.0, "missing": None}
 

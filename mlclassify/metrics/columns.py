@@ -649,6 +649,20 @@ def make_metric(m):
     return AvgMetric(m)
 
 
+def other_thresholds(metrics, thresh):
+    """Return the metrics that decide by another threshold than `thresh`: {column name: theirs}.
+
+    Examples
+    --------
+    >>> other_thresholds([AvgMetric(accuracy_multi), APScoreMulti()], 0.95)
+    {'accuracy_multi': 0.5}
+    """
+    thresh = np.asarray(thresh, np.float32)
+    return {name: m.thresh for name, m in zip(unique_names(metrics), metrics)
+            if m.thresh is not None
+            and not np.all(np.asarray(m.thresh, np.float32) == thresh)}
+
+
 def unique_names(metrics):
     """Return a column name for each metric, no two alike.
 

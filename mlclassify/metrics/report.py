@@ -1,6 +1,6 @@
 """What a model is worth, label by label, in one table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Report:
         At no threshold; NaN for a label that no photo has.
     accuracy, accuracy_of_nothing : float
         The share of cells decided rightly, and what predicting no label at all would get.
+    others : dict
+        Metrics of a learner that decide by another threshold: {name: threshold}.
     """
 
     labels: list
@@ -36,6 +38,7 @@ class Report:
     average_precision: np.ndarray
     accuracy: float
     accuracy_of_nothing: float
+    others: dict = field(default_factory=dict)
 
     def __repr__(self):
         width = max(len(label) for label in [*self.labels, "label", "mean"])
@@ -48,14 +51,20 @@ class Report:
         lines.append(f"{'mean':<{width}} {self.support.sum():>7} {'':>6} {_line(means)}")
         lines.append(f"accuracy {self.accuracy:.4f}; predicting nothing: "
                      f"{self.accuracy_of_nothing:.4f}")
+        lines += [f"{name} decides by {_brief(thresh)} instead"
+                  for name, thresh in self.others.items()]
         return "\n".join(lines)
+
+
+def _brief(thresh):
+    return f"{thresh:g}" if np.ndim(thresh) == 0 else "thresholds of its own"
 
 
 def _line(scores):
     return "{:>9.3f} {:>6.3f} {:>5.3f} {:>5.3f}".format(*scores)
 
 
-def make_report(probs, targs, decided, thresh, labels):
+def make_report(probs, targs, decided, thresh, labels, others=None):
     """Judge decisions, and the probabilities that they were made from.
 
     Parameters
@@ -67,6 +76,8 @@ def make_report(probs, targs, decided, thresh, labels):
     thresh : float or array_like (L,)
         What decided, for the table.
     labels : list of str
+    others : dict, optional
+        Metrics that decide by another threshold, for the table.
 
     Returns
     -------
@@ -99,5 +110,5 @@ def make_report(probs, targs, decided, thresh, labels):
         precision_score(targets, decided, average=None),
         recall_score(targets, decided, average=None), f1_score(targets, decided, average=None),
         average_precision_score(targets, probs, average=None, zero_division=np.nan),
-        float(np.mean(targets == decided)), float(np.mean(targets == 0)),
+        float(np.mean(targets == decided)), float(np.mean(targets == 0)), others or {},
     )  # fmt: skip
