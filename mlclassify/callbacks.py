@@ -113,7 +113,8 @@ class Callback:
         # Only what neither the object nor its class has comes here.
         if not name.startswith("_") and self.learn is not None and hasattr(self.learn, name):
             return getattr(self.learn, name)
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, nor has its learner")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, nor has its "
+                             "learner")
 
     def __call__(self, event):
         """Call the method of an event, unless it is switched off."""

@@ -128,7 +128,7 @@ class KeyedRandom:
         return 1 / (1 + math.exp(min(log_y - log_x, 700)))
 
     def _log_gamma(self, alpha):
-        """Return the logarithm of a number of the gamma distribution (Marsaglia and Tsang, 2000)."""
+        """Return the logarithm of a gamma variate (Marsaglia and Tsang, 2000)."""
         if alpha < 1:
             return self._log_gamma(alpha + 1) + math.log(1 - self.random()) / alpha
         d = alpha - 1 / 3

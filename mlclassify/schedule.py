@@ -268,7 +268,7 @@ def _name(function):
 
 
 def valley(lrs, losses, num_it):
-    """Suggest a rate two thirds down the longest valley of the losses, as fastai.
+    """Suggest a rate half way down the longest valley of the losses, as fastai.
 
     Parameters
     ----------
@@ -284,9 +284,9 @@ def valley(lrs, losses, num_it):
 
     Examples
     --------
-    >>> lr, point = valley(np.float32([1, 2, 4, 8, 16, 32, 64]), np.float32([9, 8, 6, 4, 2, 1, 7]), 7)
-    >>> lr, point
-    (8.0, (8.0, 4.0))
+    >>> lrs = np.float32([1, 2, 4, 8, 16, 32, 64, 128, 256])
+    >>> valley(lrs, np.float32([9, 8, 7, 6, 5, 4, 3, 2, 8]), 9)
+    (4.0, (4.0, 7.0))
     """
     # The longest falling subsequence that ends at each loss.
     lengths = [1]

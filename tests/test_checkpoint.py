@@ -96,10 +96,11 @@ def rewritten(path, change):
      "must fit this learner: Adam: `lr` must have 3 values, one a group, got 2"),
     (lambda a, t: a["optimizer"].update(trainable=["no"]), "must fit this learner: "),
     (lambda a, t: t.pop("conv1.weight"), "must fit this learner: load_state_dict: `state` must "),
-    (lambda a, t: t.pop("optimizer.m.head.fc2.weight"), "must describe a training that this version"),
+    (lambda a, t: t.pop("optimizer.m.head.fc2.weight"), "must describe a training that this "),
     (lambda a, t: a["optimizer"].update(seed=-1), "must describe a training that this version "),
     (lambda a, t: a["optimizer"].update(epochs_begun=-1), "its epochs_begun must lie in [0, 2**3"),
-    (lambda a, t: a["optimizer"]["state"].update({"head.fc2.weight": -3}), "must fit this learner: "),
+    (lambda a, t: a["optimizer"]["state"].update({"head.fc2.weight": -3}),
+     "must fit this learner: "),
     (lambda a, t: t.update(x=np.zeros(2)), "its tensors must be float32"),
     (lambda a, t: a.pop("vocab"), "must describe a training that this version knows: 'vocab'"),
 ])

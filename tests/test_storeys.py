@@ -36,7 +36,7 @@ PYTHON_STOREYS = [
     {"callbacks", "novelty"},
     {"schedule", "tracker", "steps"},
     {"export"},
-    {"checkpoint"},
+    {"checkpoint", "trainer"},
     {"learner"},
     {"vision.learner"},
     {"vision.all"},

@@ -83,14 +83,7 @@ from mlclassify.schedule import (
     steep,
     valley,
 )
-from mlclassify.tracker import (
-    CSVLogger,
-    EarlyStoppingCallback,
-    ReduceLROnPlateau,
-    SaveModelCallback,
-    ShowGraphCallback,
-    TrackerCallback,
-)
+from mlclassify.selection import find_thresholds, stratified_folds
 from mlclassify.steps import (
     CutMix,
     GradientAccumulation,
@@ -98,7 +91,6 @@ from mlclassify.steps import (
     MixUp,
     TerminateOnNaNCallback,
 )
-from mlclassify.selection import find_thresholds, stratified_folds
 from mlclassify.tensor import (
     F,
     Tensor,
@@ -110,6 +102,14 @@ from mlclassify.tensor import (
     tensor,
 )
 from mlclassify.thresholds import best_threshold, sweep, threshold_curve
+from mlclassify.tracker import (
+    CSVLogger,
+    EarlyStoppingCallback,
+    ReduceLROnPlateau,
+    SaveModelCallback,
+    ShowGraphCallback,
+    TrackerCallback,
+)
 from mlclassify.vision.augment import (
     AffineWarp,
     Brightness,
