@@ -457,7 +457,9 @@ class Trainer:
         elif name:
             cause = f"the parameter {name} holds NaN or infinity"
         else:
-            cause = "the activations grew beyond float32; a smaller lr may help"
+            norm = self.model.first_norm_not_finite()
+            where = f", first seen by {norm}" if norm else ""
+            cause = f"the activations grew beyond float32{where}; a smaller lr may help"
         raise FloatingPointError(
             f"fit: the loss must be finite, got {float(self.loss)} at step {self.iter} of epoch "
             f"{self.epoch}: {cause}. The model stands at the step before"

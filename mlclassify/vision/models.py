@@ -445,6 +445,16 @@ class Model:
                 return name
         return None
 
+    def first_norm_not_finite(self):
+        """Return the name of the first batch norm whose running statistics are not finite, or None.
+
+        After a training forward and before its rollback: the layer where activations overflowed.
+        """
+        for name, value in self.net.buffers().items():
+            if not np.isfinite(value).all():
+                return name.rpartition(".")[0]
+        return None
+
     @property
     def needs_pairs(self):
         """Whether training normalizes over the photos of a batch alone, so that one is too few."""
