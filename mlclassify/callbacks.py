@@ -1,7 +1,8 @@
-"""What happens around a training step: records, the epoch table, the bar, schedules.
+"""What happens around a training step: the events, records, the epoch table, the bar.
 
 A callback is handed a learner and has a method for each event; the learner calls them in the
-order of `Callback.order`. What stands on the learner at each event:
+order of `Callback.order`. The events are fastai's, in fastai's order. What stands on the learner
+at each:
 
 =================  ====================================================================
 before_fit         ``n_epoch``, ``opt``
@@ -9,14 +10,19 @@ before_epoch       ``epoch``, from 0 in each fit
 before_train       ``training`` is True
 before_batch       ``x``, ``y``, ``iter``; the arrays are the loader's and live for one batch
 after_pred         ``pred``, the logits
-after_loss         ``loss``
-after_backward     the gradients: clip or accumulate them here
+after_loss         ``loss``, and in training ``loss_grad``, its gradient at the logits
+before_backward    last chance to change ``loss_grad``
+after_backward     the gradients of the parameters: ``model.net.gradients()``
+before_step        clip them here
 after_step         parameters have moved
 after_batch        (validation has before_batch, after_pred, after_loss and after_batch too)
 after_train, before_validate, after_validate, after_epoch, after_fit
 =================  ====================================================================
 
-``after_fit`` runs however a fit ends.
+``CancelBatchException`` and its kin, raised at an event, skip to the end of a batch, a fit and so
+on: ``after_cancel_batch`` is called, then ``after_batch``. Gradients of a batch that was cancelled
+between backward and step are kept, and those of the next batch are added. ``after_fit`` runs
+however a fit ends; ``learn.completed`` then tells whether an error ended it.
 """
 
 import html
@@ -25,36 +31,74 @@ import sys
 import time
 import warnings
 import weakref
+from importlib import import_module
 
 from mlclassify.checks import check_whole
 from mlclassify.metrics import unique_names
-from mlclassify.optim import check_hyper, combined_cosine
 from mlclassify.plot import new_axes
 
 EVENTS = (
     "before_fit", "before_epoch", "before_train", "before_batch", "after_pred", "after_loss",
-    "after_backward", "after_step", "after_batch", "after_train", "before_validate",
-    "after_validate", "after_epoch", "after_fit",
+    "before_backward", "after_cancel_backward", "after_backward", "before_step",
+    "after_cancel_step", "after_step", "after_cancel_batch", "after_batch", "after_cancel_train",
+    "after_train", "before_validate", "after_cancel_validate", "after_validate",
+    "after_cancel_epoch", "after_epoch", "after_cancel_fit", "after_fit",
 )
+# Those that `Callback.run_train` and `run_valid` switch.
+_OF_A_BATCH = frozenset(EVENTS[EVENTS.index("before_batch") : EVENTS.index("after_batch") + 1])
 
 
 class CancelFitException(Exception):
     """Raised by a callback to end a fit early and in order."""
 
 
+class CancelEpochException(Exception):
+    """Raised by a callback to go on with the next epoch."""
+
+
+class CancelTrainException(Exception):
+    """Raised by a callback to go on with validation."""
+
+
+class CancelValidException(Exception):
+    """Raised by a callback to end the validation of an epoch."""
+
+
+class CancelBatchException(Exception):
+    """Raised by a callback to go on with the next batch; gradients that are there are kept."""
+
+
+class CancelStepException(Exception):
+    """Raised by a callback to throw the gradients of a batch away."""
+
+
+class CancelBackwardException(Exception):
+    """Raised by a callback to leave out the backward pass of a batch, and so its step."""
+
+
 class Callback:
     """Base of all callbacks: every event does nothing.
+
+    What a callback does not have itself, it takes from its learner: ``self.epoch`` is
+    ``self.learn.epoch``. To set something, name the learner.
 
     Attributes
     ----------
     order : int
         Callbacks with a lower one are called first.
+    run : bool
+        False leaves the callback out until the fit ends.
+    run_train, run_valid : bool
+        Whether the events of training batches and of validation batches reach it.
+    in_lr_find : bool
+        Whether it takes part in `Learner.lr_find`, whose training is undone.
     learn : Learner or None
         Set while the callback belongs to a learner; held weakly, so that a learner that is dropped
         gives back its gigabytes at once.
     """
 
     order = 0
+    run, run_train, run_valid, in_lr_find = True, True, True, True
     _learn = None
 
     @property
@@ -64,6 +108,23 @@ class Callback:
     @learn.setter
     def learn(self, learn):
         self._learn = None if learn is None else weakref.ref(learn)
+
+    def __getattr__(self, name):
+        # Only what neither the object nor its class has comes here.
+        if not name.startswith("_") and self.learn is not None and hasattr(self.learn, name):
+            return getattr(self.learn, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, nor has its "
+                             "learner")
+
+    def __call__(self, event):
+        """Call the method of an event, unless it is switched off."""
+        wanted = True
+        if event in _OF_A_BATCH:
+            wanted = self.run_train if self.learn.training else self.run_valid
+        if self.run and wanted:
+            getattr(self, event)()
+        if event == "after_fit":
+            self.run = True
 
     def before_fit(self):
         """Before the first epoch."""
@@ -83,14 +144,32 @@ class Callback:
     def after_loss(self):
         """After the loss of a batch."""
 
+    def before_backward(self):
+        """Before the gradients of a batch."""
+
+    def after_cancel_backward(self):
+        """After a CancelBackwardException."""
+
     def after_backward(self):
         """After the gradients of a batch."""
+
+    def before_step(self):
+        """Before the parameters move."""
+
+    def after_cancel_step(self):
+        """After a CancelStepException."""
 
     def after_step(self):
         """After the parameters have moved."""
 
+    def after_cancel_batch(self):
+        """After a CancelBatchException."""
+
     def after_batch(self):
         """After a batch was used."""
+
+    def after_cancel_train(self):
+        """After a CancelTrainException."""
 
     def after_train(self):
         """After the training batches of an epoch."""
@@ -98,76 +177,26 @@ class Callback:
     def before_validate(self):
         """Before the validation batches."""
 
+    def after_cancel_validate(self):
+        """After a CancelValidException."""
+
     def after_validate(self):
         """After the validation batches."""
 
+    def after_cancel_epoch(self):
+        """After a CancelEpochException."""
+
     def after_epoch(self):
         """After an epoch has trained and validated."""
+
+    def after_cancel_fit(self):
+        """After a CancelFitException."""
 
     def after_fit(self):
         """After the last epoch, an error or an interrupt."""
 
     def __repr__(self):
         return type(self).__name__
-
-
-class ParamScheduler(Callback):
-    """Set hyper-parameters before every training batch.
-
-    Parameters
-    ----------
-    schedules : dict of str to list of functions, or to one function
-        By name of the hyper-parameter: a function of the position in the fit, 0 to 1, or one
-        for each parameter group.
-    """
-
-    order = 40
-
-    def __init__(self, schedules):
-        if not isinstance(schedules, dict):
-            raise TypeError(f"ParamScheduler: `schedules` must be a dict, got {schedules!r}")
-        self.schedules = schedules
-
-    def before_batch(self):
-        if not self.learn.training:
-            return
-        position = self.position()
-        self.learn.opt.set_hypers(**{
-            name: [f(position) for f in s] if isinstance(s, list) else s(position)
-            for name, s in self.schedules.items()
-        })
-
-    def position(self):
-        """Return how much of the fit lies behind, in [0, 1)."""
-        learn = self.learn
-        n = learn.n_iter
-        return (learn.epoch * n + learn.iter) / (learn.n_epoch * n)
-
-
-def one_cycle(lrs, div, div_final, pct_start, moms):
-    """Return the `ParamScheduler` of one cycle.
-
-    Parameters
-    ----------
-    lrs : list of floats
-        The peak of each parameter group.
-    div, div_final : float
-        The start and the end are the peak divided by these.
-    pct_start : float
-        Where the peak stands.
-    moms : sequence of 3 floats
-        Momentum at the start, the peak and the end.
-    """
-    for name, value in (("div", div), ("div_final", div_final)):
-        if not check_hyper(value, name, "fit_one_cycle"):
-            raise ValueError(f"fit_one_cycle: `{name}` must be above 0, got {value!r}")
-    if not isinstance(moms, (list, tuple)) or len(moms) != 3:
-        raise ValueError(f"fit_one_cycle: `moms` must be 3 numbers, got {moms!r}")
-    moms = [check_hyper(mom, "moms", "fit_one_cycle") for mom in moms]
-    return ParamScheduler({
-        "lr": [combined_cosine(pct_start, lr / div, lr, lr / div_final) for lr in lrs],
-        "mom": combined_cosine(pct_start, *moms),
-    })
 
 
 class Recorder(Callback):
@@ -181,12 +210,14 @@ class Recorder(Callback):
         For each epoch train_loss, valid_loss and the metrics.
     losses : list of float
         The smoothed training loss after each step.
+    hps : dict of str to list of float
+        Every hyper-parameter of the last parameter group, at each batch.
     lrs, moms : list of float
-        Of the last parameter group, at each step.
+        Two of them.
     iters : list of int
         The number of steps after each epoch.
-    row : list
-        The last epoch's row of the table, time included.
+    rows : list of lists
+        The table: `values` with the epoch before and the time behind.
     """
 
     order = 50
@@ -197,16 +228,17 @@ class Recorder(Callback):
 
     def before_fit(self):
         self._start()
+        self.hps = {name: [] for name in self.learn.opt.hypers[-1]}
         self.metric_names = ["epoch", "train_loss", "valid_loss",
                              *unique_names(self.learn.metrics), "time"]
 
     def _start(self):
-        self.values, self.losses, self.lrs, self.moms, self.iters = [], [], [], [], []
+        self.values, self.rows, self.losses, self.iters, self.hps = [], [], [], [], {}
         self._weighted = 0.0
 
     def before_epoch(self):
         self._started = time.monotonic()
-        self.valid_loss = None
+        self.valid_loss, self._loss_sum, self._count = None, 0.0, 0
 
     def before_validate(self):
         self.reset()
@@ -224,14 +256,17 @@ class Recorder(Callback):
             self._after_valid_batch()
 
     def _after_step(self):
-        hypers = self.learn.opt.hypers[-1]
-        self.lrs.append(hypers["lr"])
-        self.moms.append(hypers["mom"])
+        if self.learn.loss is None:
+            return  # the batch was cancelled before it had one
+        for name, value in self.learn.opt.hypers[-1].items():
+            self.hps[name].append(value)
         self._weighted = self.beta * self._weighted + (1 - self.beta) * float(self.learn.loss)
         # An average that began at 0 is too small by this factor.
         self.losses.append(self._weighted / (1 - self.beta ** (len(self.losses) + 1)))
 
     def _after_valid_batch(self):
+        if self.learn.loss is None:
+            return
         n = len(self.learn.y)
         self._loss_sum += float(self.learn.loss) * n
         self._count += n
@@ -248,16 +283,35 @@ class Recorder(Callback):
 
     def validation_values(self):
         """Return the validation loss and the metrics of the last validation pass."""
-        return [self.valid_loss, *(metric.value for metric in self.learn.metrics)]
+        seen = self._count > 0  # nothing is, where a callback cancelled the validation
+        return [self.valid_loss, *(m.value if seen else None for m in self.learn.metrics)]
 
     def after_epoch(self):
         values = [self.smooth_loss, *self.validation_values()]
         self.values.append(values)
         self.iters.append(len(self.losses))
         seconds = time.monotonic() - self._started
-        self.row = [self.learn.epoch, *values, format_time(seconds)]
+        self.rows.append([self.learn.epoch, *values, format_time(seconds)])
 
-    def plot_loss(self, skip_start=5, with_valid=True, ax=None):
+    @property
+    def lrs(self):
+        return self.hps.get("lr", [])
+
+    @property
+    def moms(self):
+        return self.hps.get("mom", [])
+
+    def to_frame(self):
+        """Return the table of the last fit as a pandas DataFrame, one row for each epoch.
+
+        Examples
+        --------
+        ``learn.recorder.to_frame().to_csv("run.csv", index=False)``
+        """
+        pandas = import_extra("pandas")
+        return pandas.DataFrame(self.rows, columns=getattr(self, "metric_names", None))
+
+    def plot_loss(self, skip_start=5, with_valid=True, log=False, show_epochs=False, ax=None):
         """Draw the training loss of every step and the validation loss of every epoch.
 
         Parameters
@@ -265,6 +319,10 @@ class Recorder(Callback):
         skip_start : int
             How many steps at the start to leave out.
         with_valid : bool
+        log : bool
+            Whether both axes are logarithmic.
+        show_epochs : bool
+            Whether to mark where an epoch ends.
         ax : matplotlib Axes, optional
 
         Returns
@@ -278,31 +336,76 @@ class Recorder(Callback):
             shown = [(i, v[1]) for i, v in zip(self.iters, self.values)
                      if i > skip_start and v[1] is not None]
             ax.plot([i for i, _ in shown], [v for _, v in shown], "o-", label="valid")
+        if show_epochs:
+            for i in self.iters:
+                ax.axvline(i, color="0.5", linestyle=":")
+        if log:
+            ax.set_xscale("log")
+            ax.set_yscale("log")
         ax.set_xlabel("step")
         ax.set_ylabel("loss")
         ax.legend()
         return ax
 
-    def plot_sched(self, axes=None):
-        """Draw learning rate and momentum of every step.
+    def plot_sched(self, keys=("lr", "mom"), figsize=None, axes=None):
+        """Draw hyper-parameters of every step.
 
         Parameters
         ----------
-        axes : sequence of 2 matplotlib Axes, optional
+        keys : str or sequence of str
+            Which, of the last parameter group.
+        figsize : tuple of 2 floats, optional
+            Inches; default 5 by 4 a picture.
+        axes : sequence of matplotlib Axes, optional
+            One for each key.
 
         Returns
         -------
-        sequence of 2 Axes
+        sequence of Axes
         """
+        keys = [keys] if isinstance(keys, str) else list(keys)
+        unknown = [key for key in keys if key not in self.hps]
+        if unknown:
+            raise ValueError("plot_sched: `keys` must be hyper-parameters of the last fit, "
+                             f"{', '.join(self.hps) or 'of which there was none'}, "
+                             f"got {unknown[0]!r}")
         if axes is None:
             from matplotlib import pyplot
 
-            axes = pyplot.subplots(1, 2, figsize=(10, 4))[1]
-        for ax, name, values in zip(axes, ("lr", "mom"), (self.lrs, self.moms)):
-            ax.plot(values)
+            figsize = figsize or (5 * len(keys), 4)
+            axes = pyplot.subplots(1, len(keys), figsize=figsize, squeeze=False)[1][0]
+        for ax, key in zip(axes, keys):
+            ax.plot(self.hps[key])
             ax.set_xlabel("step")
-            ax.set_ylabel(name)
+            ax.set_ylabel(key)
         return axes
+
+    def plot_lr_find(self, skip_end=5, suggestions=(), ax=None):
+        """Draw the loss over the learning rate of `Learner.lr_find`.
+
+        Parameters
+        ----------
+        skip_end : int
+            How many steps at the end to leave out.
+        suggestions : sequence of (name, learning rate, loss)
+            Points to mark.
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        Axes
+        """
+        shown = len(self.lrs) - check_whole("plot_lr_find", "skip_end", skip_end, at_least=0)
+        ax = new_axes(ax)
+        ax.plot(self.lrs[: max(shown, 0)], self.losses[: max(shown, 0)])
+        for name, lr, loss in suggestions:
+            ax.plot([lr], [loss], "o", label=name)
+        ax.set_xlabel("learning rate")
+        ax.set_ylabel("loss")
+        ax.set_xscale("log")
+        if len(suggestions):
+            ax.legend()
+        return ax
 
 
 class ProgressCallback(Callback):
@@ -334,7 +437,7 @@ class ProgressCallback(Callback):
     def after_batch(self):
         if self._open is None:
             return
-        if self.learn.training:
+        if self.learn.training and self.learn.recorder.losses:
             self._open.set_postfix_str(f"{self.learn.recorder.smooth_loss:.4f}", refresh=False)
         self._open.update()
 
@@ -346,7 +449,7 @@ class ProgressCallback(Callback):
 
     def after_epoch(self):
         if self._rows is not None:
-            self._rows.add(self.learn.recorder.row)
+            self._rows.add(self.learn.recorder.rows[-1])
 
     def after_fit(self):
         self.close()
@@ -371,6 +474,15 @@ def progress_bar(what, total, wanted=True):
         warnings.filterwarnings("ignore", message=".*IProgress not found.*")
         from tqdm.auto import tqdm
     return tqdm(total=total, desc=what, leave=False, disable=None)
+
+
+def import_extra(name):
+    """Import a package of the extra ``[notebook]``, or say how to install it."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        error.add_note("pip install 'mlclassify[notebook]' brings it")
+        raise
 
 
 def format_time(seconds):

@@ -77,7 +77,7 @@ def write_learner(learn, path):
     tensors = learn.model.state_dict()
     if learn.novelty is not None:
         tensors[_NOVELTY] = learn.novelty.features
-    metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: _digest(tensors, text)}
+    metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: digest(tensors, text)}
     try:
         write_tensors(path, tensors, metadata)
     except OSError as error:
@@ -197,7 +197,7 @@ def _described_transforms(transforms, known):
     return [[type(t).__name__, t.config()] for t in transforms]
 
 
-def _digest(tensors, text):
+def digest(tensors, text):
     """Return the sha256 of named tensors and a text."""
     total = hashlib.sha256(text.encode())
     for name in sorted(tensors):
@@ -242,7 +242,7 @@ def _checked_text(path, tensors, metadata):
             f"{name} must have format version {FORMAT_VERSION}, got {metadata[_VERSION]!r}; a "
             "newer mlclassify may read it"
         )
-    if metadata[_HASH] != _digest(tensors, metadata[_LEARNER]):
+    if metadata[_HASH] != digest(tensors, metadata[_LEARNER]):
         raise ModelFileError(f"{name} must match its own hash; it is damaged or was changed")
     return metadata[_LEARNER]
 

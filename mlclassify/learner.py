@@ -1,25 +1,20 @@
-"""The learner: data, a model, a loss and an optimizer, and the loop that trains one on the other.
+"""The learner: data, a model, a loss and an optimizer, and what it answers about photos.
 
-A training step is four lines, each one call of C: forward, loss, backward, step. Everything else
-that happens around it is a callback. What a random draw gives depends on the learner's seed, on
-how many training epochs it has begun, and on where the photo stands in the epoch.
+How it trains stands in ``trainer.py``.
 """
 
-import math
 import warnings
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import numpy as np
 
 from mlclassify.calibration import fit_platt, fit_temperature, plot_reliability
 from mlclassify.callbacks import (
-    Callback,
-    CancelFitException,
     ProgressCallback,
     Recorder,
-    one_cycle,
     progress_bar,
 )
+from mlclassify.checkpoint import read_checkpoint, write_checkpoint
 from mlclassify.checks import (
     MLClassifyWarning,
     check_choice,
@@ -35,12 +30,14 @@ from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import make_metric, make_report
 from mlclassify.metrics.columns import other_thresholds
 from mlclassify.novelty import fit_novelty, photo_names
-from mlclassify.optim import Adam, check_hyper, spread
+from mlclassify.optim import Adam, check_hyper
 from mlclassify.plot import label_title, plot_f1_curves, show_images
 from mlclassify.rng import check_seed, default_seed, fresh_seed
 from mlclassify.selection import as_thresh, f1_curves, find_thresholds
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
+from mlclassify.trainer import Trainer, as_list, view_as
 from mlclassify.vision.augment import Normalize
+from mlclassify.weights import ModelFileError
 
 _DATA = "be DataLoaders, as DataBlock(...).dataloaders(source) gives"
 _MODEL = "be a Model, as create_model(arch, n_out) gives; vision_learner(dls, arch) makes both"
@@ -74,7 +71,16 @@ class Prediction(tuple):
         return (*self, self.thresh, self.novelty, list(self.neighbours))
 
 
-class Learner:
+class Summary(str):
+    """A text that a notebook shows line by line."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return str(self)
+
+
+class Learner(Trainer):
     """Train a model on data, and ask it about photos.
 
     Parameters
@@ -93,6 +99,8 @@ class Learner:
         Computed on the validation photos after each epoch, from logits.
     path : str or Path, optional
         Folder of relative file names; default that of `dls`.
+    model_dir : str or Path
+        Folder of `save` and `load`, relative to `path`.
     wd : float, optional
         Weight decay; default the optimizer's own, 0.01.
     wd_bn_bias : bool
@@ -115,8 +123,8 @@ class Learner:
     """
 
     def __init__(self, dls, model, loss_func=None, opt_func=Adam, lr=1e-3, cbs=None, metrics=None,
-                 path=None, wd=None, wd_bn_bias=False, train_bn=True, moms=(0.95, 0.85, 0.95),
-                 seed=None):
+                 path=None, model_dir="models", wd=None, wd_bn_bias=False, train_bn=True,
+                 moms=(0.95, 0.85, 0.95), seed=None):
         self.model = check_has("Learner", "model", model, _MODEL, "forward", "set_decay")
         self._dls = check_has("Learner", "dls", dls, _DATA, "train", "valid", "vocab")
         self.loss_func = BCEWithLogitsLossFlat() if loss_func is None else loss_func
@@ -125,10 +133,11 @@ class Learner:
         self.train_bn, self.moms = train_bn, moms
         self.metrics = metrics
         self.path = check_path("Learner", "path", dls.path if path is None else path)
+        self.model_dir = check_path("Learner", "model_dir", model_dir)
         self.seed = default_seed() if seed is None else check_seed("Learner", seed)
         self.epochs_begun, self.novelty = 0, None
         self.recorder, self._progress, self.cbs = Recorder(), ProgressCallback(), []
-        self.add_cbs([self.recorder, self._progress, *_as_list(cbs)])
+        self.add_cbs([self.recorder, self._progress, *as_list(cbs)])
         model.set_decay(wd_bn_bias)
 
     @property
@@ -138,7 +147,7 @@ class Learner:
 
     @metrics.setter
     def metrics(self, metrics):
-        self._metrics = [make_metric(m) for m in _as_list(metrics)]
+        self._metrics = [make_metric(m) for m in as_list(metrics)]
 
     @property
     def dls(self):
@@ -167,277 +176,6 @@ class Learner:
         if getattr(loss_func, "balanced", False):
             loss_func.balance(self.dls.train.dataset.targets())
         self._loss_func = loss_func
-
-    # --- callbacks
-
-    def add_cbs(self, cbs):
-        """Add callbacks, objects or classes."""
-        for cb in _as_list(cbs):
-            cb = cb() if isinstance(cb, type) else cb
-            if not isinstance(cb, Callback):
-                raise TypeError(f"Learner: `cbs` must hold Callback objects, got {cb!r}")
-            cb.learn = self
-            self.cbs.append(cb)
-        self.cbs.sort(key=lambda cb: cb.order)
-
-    def remove_cbs(self, cbs):
-        """Take callbacks away again."""
-        for cb in _as_list(cbs):
-            if not any(cb is own for own in self.cbs):
-                raise ValueError(f"remove_cbs: `cbs` must be of this learner, got {cb!r}")
-            self.cbs.remove(cb)
-
-    @contextmanager
-    def _with_cbs(self, cbs):
-        before = list(self.cbs)
-        try:
-            self.add_cbs(cbs)
-            yield
-        finally:
-            self.cbs = before
-
-    def _event(self, name):
-        for cb in list(self.cbs):
-            getattr(cb, name)()
-
-    @contextmanager
-    def no_bar(self):
-        """Show no progress bars inside a with block."""
-        with _set(self._progress, "bar", False):
-            yield self
-
-    @contextmanager
-    def no_logging(self):
-        """Show no epoch table inside a with block."""
-        with _set(self._progress, "table", False):
-            yield self
-
-    # --- what is trained
-
-    def create_opt(self):
-        """Make a new optimizer, without memory of earlier steps."""
-        options = {} if self.wd is None else {"wd": self.wd}
-        net = self.model.net
-        self.opt = self.opt_func(net, len(self.model.groups), lr=self.lr, **options)
-        self.opt.clear_state()
-
-    def freeze_to(self, n):
-        """Train the parameter groups from `n` on, and start the optimizer afresh."""
-        self.model.freeze_to(n, self.train_bn)
-        if self.opt is not None:
-            self.opt.clear_state()
-
-    def freeze(self):
-        """Train only the last group, the head."""
-        self.freeze_to(-1)
-
-    def unfreeze(self):
-        """Train everything."""
-        self.freeze_to(0)
-
-    # --- training
-
-    def fit(self, n_epoch, lr=None, wd=None, cbs=None, reset_opt=False):
-        """Train for some epochs at a constant learning rate, validating after each.
-
-        Parameters
-        ----------
-        n_epoch : int
-        lr : float or slice, optional
-            Default ``learn.lr``; a slice is spread over the parameter groups.
-        wd : float, optional
-            Weight decay, from now on.
-        cbs : Callback or list of them, optional
-            For this fit only.
-        reset_opt : bool
-            Whether to make a new optimizer first.
-
-        Raises
-        ------
-        FloatingPointError
-            The loss became NaN or infinite; the model stands at the step before.
-        KeyboardInterrupt
-            As it came; the model stands at its last whole step.
-        """
-        n_epoch = check_whole("fit", "n_epoch", n_epoch, at_least=1)
-        self._check_can_train()
-        if self.opt is None or reset_opt:
-            self.create_opt()
-        lrs = spread(self.lr if lr is None else lr, len(self.model.groups), "lr", "fit")
-        self.opt.set_hypers(lr=lrs, **({} if wd is None else {"wd": wd}))
-        self._forget_what_was_fitted()
-        with self._with_cbs(cbs):
-            self._fit(n_epoch)
-
-    def fit_one_cycle(self, n_epoch, lr_max=None, div=25.0, div_final=1e5, pct_start=0.25,
-                      wd=None, moms=None, cbs=None, reset_opt=False):
-        """Train while the learning rate rises to `lr_max` and falls again, along cosines.
-
-        Parameters
-        ----------
-        n_epoch : int
-        lr_max : float or slice, optional
-            Default ``learn.lr``; a slice is spread over the parameter groups.
-        div, div_final : float
-            The rate starts at ``lr_max / div`` and ends at ``lr_max / div_final``.
-        pct_start : float
-            Where in the fit the peak stands.
-        moms : tuple of 3 floats, optional
-            Default ``learn.moms``.
-        wd, cbs, reset_opt
-            As in `fit`.
-        """
-        lrs = spread(self.lr if lr_max is None else lr_max, len(self.model.groups), "lr_max",
-                     "fit_one_cycle")
-        schedule = one_cycle(lrs, div, div_final, pct_start,
-                             self.moms if moms is None else moms)
-        self.fit(n_epoch, lrs, wd, [schedule, *_as_list(cbs)], reset_opt)
-
-    def fine_tune(self, epochs, base_lr=2e-3, freeze_epochs=1, lr_mult=100, pct_start=0.3,
-                  div=5.0, **kwargs):
-        """Train the head first, then everything, as fastai's ``fine_tune``.
-
-        A model that was not pretrained has nothing worth keeping still: it is never frozen, and
-        all of its groups learn at one rate.
-
-        Parameters
-        ----------
-        epochs : int
-            With everything unfrozen.
-        base_lr : float
-            Of the head at first; half of it afterwards.
-        freeze_epochs : int
-            With only the head (and batch norms) training.
-        lr_mult : float
-            By how much slower the first group learns than the head afterwards.
-        pct_start, div
-            Of the second stage, as in `fit_one_cycle`.
-        **kwargs
-            `div_final`, `wd`, `moms` and `cbs` of `fit_one_cycle`, for both stages.
-        """
-        check_whole("fine_tune", "epochs", epochs, at_least=1)
-        check_whole("fine_tune", "freeze_epochs", freeze_epochs, at_least=1)
-        if not check_hyper(lr_mult, "lr_mult", "fine_tune"):
-            raise ValueError(f"fine_tune: `lr_mult` must be above 0, got {lr_mult}")
-        first = check_hyper(base_lr, "base_lr", "fine_tune")
-        second = first / 2
-        if self.model.pretrained:
-            self.freeze()
-            first, second = slice(first), slice(second / lr_mult, second)
-        else:
-            self.unfreeze()
-        self.fit_one_cycle(freeze_epochs, first, pct_start=0.99, **kwargs)
-        self.unfreeze()
-        self.fit_one_cycle(epochs, second, pct_start=pct_start, div=div, **kwargs)
-
-    def _forget_what_was_fitted(self):
-        """Forget what was fitted to features and logits of the model as it was."""
-        for owner, name, fitted, again in (
-            (self, "novelty", "features that `learn.novelty`", "fit_novelty"),
-            (self.loss_func, "calibration", "logits that the calibration", "calibrate"),
-        ):
-            if getattr(owner, name, None) is not None:
-                setattr(owner, name, None)
-                warnings.warn(
-                    f"fit: training changes the {fitted} was fitted to, so it is forgotten; call "
-                    f"learn.{again}() again",
-                    MLClassifyWarning, stacklevel=4,
-                )
-
-    def _check_can_train(self):
-        if not callable(getattr(self.loss_func, "value_and_grad", None)):
-            raise TypeError(
-                "fit: `loss_func` must have value_and_grad(logits, targets), as "
-                f"BCEWithLogitsLossFlat has, got {self.loss_func!r}"
-            )
-        train = self.dls.train
-        if not len(train):
-            raise ValueError(
-                "fit: the training loader must hold at least one batch, got none from "
-                f"{train.n} photos with batch size {train.bs}. This DataLoader does not "
-                "contain any batches"
-            )
-        if train.smallest_batch == 1 and self.model.needs_pairs:
-            raise ValueError(
-                "fit: the training loader must give no batch of one photo, which batch norm cannot "
-                f"be trained with, got {train.n} photos with batch size {train.bs}; choose another "
-                "bs, or drop_last=True"
-            )
-
-    def _fit(self, n_epoch):
-        self.n_epoch, self.training = n_epoch, True
-        try:
-            self._event("before_fit")
-            for self.epoch in range(n_epoch):
-                self._event("before_epoch")
-                self._train_epoch()
-                self._validate(self.dls.valid)
-                self._event("after_epoch")
-        except CancelFitException:
-            pass
-        finally:
-            self._event("after_fit")
-
-    def _train_epoch(self):
-        key, self.epochs_begun = self.epochs_begun, self.epochs_begun + 1
-        self.training, self.n_iter = True, len(self.dls.train)
-        self._event("before_train")
-        with closing(self.dls.train.stream(self.seed, key)) as batches:
-            for self.iter, batch in enumerate(batches):
-                self._train_batch(batch, key)
-        self._event("after_train")
-
-    def _train_batch(self, batch, key):
-        self.x, self.y = _view(batch.x, TensorImage), _targets(batch)
-        self._event("before_batch")
-        try:
-            self._step(batch, key)
-        except BaseException:
-            # Batch norms have moved in the forward pass: a step is taken whole or not at all.
-            self.model.rollback()
-            raise
-        self._event("after_step")
-        self._event("after_batch")
-
-    def _step(self, batch, key):
-        logits = self.model.forward(batch.x, True, self.seed, key, batch.position)
-        self.pred = _view(logits, Tensor)
-        self._event("after_pred")
-        self.loss, gradient = self.loss_func.value_and_grad(self.pred, self.y)
-        self._check_loss()
-        self._event("after_loss")
-        self.model.backward(gradient)
-        self._event("after_backward")
-        self.opt.step()
-
-    def _check_loss(self):
-        if math.isfinite(self.loss):
-            return
-        name = self.model.first_not_finite()
-        if not np.isfinite(self.x).all():
-            cause = "its photos hold NaN or infinity"
-        elif name:
-            cause = f"the parameter {name} holds NaN or infinity"
-        else:
-            cause = "the activations grew beyond float32; a smaller lr may help"
-        raise FloatingPointError(
-            f"fit: the loss must be finite, got {float(self.loss)} at step {self.iter} of epoch "
-            f"{self.epoch}: {cause}. The model stands at the step before"
-        )
-
-    def _validate(self, dl):
-        self.training, self.n_iter = False, len(dl)
-        self._event("before_validate")
-        with closing(dl.stream(self.seed, 0)) as batches:
-            for self.iter, batch in enumerate(batches):
-                self.x, self.y = _view(batch.x, TensorImage), _targets(batch)
-                self._event("before_batch")
-                self.pred = _view(self.model.forward(batch.x), Tensor)
-                self._event("after_pred")
-                self.loss = float(self.loss_func(self.pred, self.y))
-                self._event("after_loss")
-                self._event("after_batch")
-        self._event("after_validate")
 
     # --- asking
 
@@ -505,7 +243,7 @@ class Learner:
             return self.dls.valid
         return _plain(self.dls.train, self.dls.train.dataset)
 
-    def _collect(self, dl, with_input, show):
+    def _collect(self, dl, with_input, show, epoch=0):
         """Run the model over a loader; nothing on the learner changes, so threads may share it.
 
         Returns inputs, logits, targets, and body features if there is a novelty to judge by them.
@@ -513,7 +251,7 @@ class Learner:
         inputs, logits, targets, features = [], [], [], []
         bar = progress_bar("predict", len(dl), show)
         try:
-            with closing(dl.stream(self.seed, 0)) as batches:
+            with closing(dl.stream(self.seed, epoch)) as batches:
                 for batch in batches:
                     if self.novelty is None:
                         logits.append(self.model.forward(batch.x))
@@ -533,9 +271,9 @@ class Learner:
         if not logits:
             raise ValueError("get_preds: `dl` must hold at least one photo, got none")
         return (
-            _view(np.concatenate(inputs), TensorImage) if with_input else None,
-            _view(np.concatenate(logits), Tensor),
-            None if targets[0] is None else _view(np.concatenate(targets), TensorMultiCategory),
+            view_as(np.concatenate(inputs), TensorImage) if with_input else None,
+            view_as(np.concatenate(logits), Tensor),
+            None if targets[0] is None else view_as(np.concatenate(targets), TensorMultiCategory),
             np.concatenate(features) if features else None,
         )
 
@@ -552,20 +290,21 @@ class Learner:
             raise ValueError("get_preds: `dl` must have labels when with_loss=True, got none")
         loss = self.loss_func
         each = [float(loss(logits[i : i + 1], targets[i : i + 1])) for i in range(len(logits))]
-        return _view(np.array(each, np.float32), Tensor)
+        return view_as(np.array(each, np.float32), Tensor)
 
     def predict(self, item):
         """Say which labels a photo has.
 
         Parameters
         ----------
-        item : str, Path, bytes, PIL image or uint8 array (H, W, 3)
+        item : str, Path, bytes, PIL image or uint8 array (H, W, 3), or a list of them
+            A list goes through the network in batches.
 
         Returns
         -------
-        Prediction
+        Prediction, or L of them for a list
             A tuple (labels, mask, probs); also says the threshold that decided, and, after
-            `fit_novelty`, how novel the photo is.
+            `fit_novelty`, how novel the photo is. Several threads may ask at a time.
         """
         loss = self.loss_func
         if not (hasattr(loss, "activation") and hasattr(loss, "decodes")):
@@ -573,15 +312,68 @@ class Learner:
                 "predict: `learn.loss_func` must say what its logits mean (activation, decodes), "
                 f"as BCEWithLogitsLossFlat does, got {loss!r}"
             )
-        _, logits, _, features = self._collect(self.dls.test_dl([item]), False, False)
+        several = isinstance(item, (list, L))
+        if several and not len(item):
+            return L()
+        dl = self.dls.test_dl(item if several else [item])
+        _, logits, _, features = self._collect(dl, False, several and self._progress.bar)
         probs = loss.activation(logits)
         mask = self._decide(probs, features)
-        why = {}
+        why = [{}] * len(probs)
         if features is not None:
-            why = {"novelty": float(self.novelty.scores(features)[0]),
-                   "neighbours": self.novelty.neighbours(features)[0]}
-        return Prediction(self._names(mask[0]), mask[0], probs[0], getattr(loss, "thresh", None),
-                          **why)
+            why = [{"novelty": float(score), "neighbours": near} for score, near in
+                   zip(self.novelty.scores(features), self.novelty.neighbours(features))]
+        thresh = getattr(loss, "thresh", None)
+        told = [Prediction(self._names(mask[i]), mask[i], probs[i], thresh, **why[i])
+                for i in range(len(probs))]
+        return L(told) if several else told[0]
+
+    def tta(self, ds_idx=1, dl=None, n=4, item_tfms=None, batch_tfms=None, beta=0.25,
+            use_max=False):
+        """Predict by test time augmentation: several times, as in training, and once without.
+
+        Parameters
+        ----------
+        ds_idx, dl
+            Of what photos, as in `get_preds`.
+        n : int
+            How many times with augmentation.
+        item_tfms, batch_tfms : transform or list of them, optional
+            Instead of those of the data; normalization stays.
+        beta : float or None
+            The share of the prediction without augmentation; None returns both.
+        use_max : bool
+            The largest probability of all, instead of means.
+
+        Returns
+        -------
+        preds : Tensor float32 (N, L), or with beta=None a tuple (augmented, plain) of them
+        targets : Tensor float32 (N, L) or None
+
+        Examples
+        --------
+        ``probs, targets = learn.tta(); accuracy_multi(probs, targets, sigmoid=False)``
+        """
+        check_whole("tta", "n", n, at_least=1)
+        if beta is not None and check_hyper(beta, "beta", "tta") > 1:
+            raise ValueError(f"tta: `beta` must lie in [0, 1], or be None, got {beta!r}")
+        dl = self._loader(ds_idx, dl)
+        random = DataLoader(
+            dl.dataset, dl.bs, train=True, num_workers=dl.num_workers,
+            item_tfms=dl.item_tfms if item_tfms is None else item_tfms,
+            batch_tfms=dl.batch_tfms if batch_tfms is None else
+            [*as_list(batch_tfms), *normalizations(self.dls)],
+        )
+        act = getattr(self.loss_func, "activation", _same)
+        turns = [act(self._collect(random, False, self._progress.bar, epoch=i)[1])
+                 for i in range(n)]
+        plain, targets = self.get_preds(dl=dl)
+        if use_max:
+            return np.maximum.reduce([plain, *turns]), targets
+        augmented = sum(turns[1:], turns[0]) / n
+        if beta is None:
+            return (augmented, plain), targets
+        return augmented + (plain - augmented) * beta, targets
 
     def tune_thresholds(self, method="scut", ds_idx=1, dl=None, **options):
         """Choose a threshold for every label, from photos that were not trained on.
@@ -775,7 +567,7 @@ class Learner:
         return self.novelty
 
     def _features(self, dl):
-        """Return the body features of the photos of a loader, in its order; without augmentation."""
+        """Return the body features of the photos of a loader, in its order and plain."""
         with closing(dl.stream(self.seed, 0)) as batches:
             found = [self.model.forward_with_features(batch.x)[1] for batch in batches]
         return np.concatenate(found) if found else np.empty((0, 0), np.float32)
@@ -830,7 +622,134 @@ class Learner:
             pictures = pictures * np.asarray(norm.std) + np.asarray(norm.mean)
         return np.clip(pictures, 0, 1)
 
+    def summary(self):
+        """Describe the model: every layer with the shape of its output and what it learns.
+
+        Returns
+        -------
+        Summary
+            A str that prints as the table it is.
+        """
+        dl = self._loader(1 if self.dls.valid.n else 0, None)
+        with closing(_plain(dl, dl.dataset.new(dl.dataset.items[:1], False)).stream(0, 0)) as one:
+            h, w = next(one).x.shape[2:]
+        model, trained = self.model, set(self.model.trainable)
+        lines = [f"{model.arch.name} (input {self.dls.train.bs} x 3 x {h} x {w})",
+                 f"{'layer':<28} {'kind':<12} {'output':<18} {'parameters':>12}  trained"]
+        for name, kind, shape in model.net.shapes(1, h, w):
+            own = {n: v.size for n, v in model.parameters().items() if n.rpartition(".")[0] == name}
+            told = f"{sum(own.values()):>12,}  {'yes' if trained & set(own) else 'no'}"
+            lines.append(f"{name or '-':<28} {kind:<12} {' x '.join(map(str, shape)):<18} "
+                         f"{told if own else ''}".rstrip())
+        sizes = {name: value.size for name, value in model.parameters().items()}
+        moving = sum(sizes[name] for name in trained)
+        total = sum(sizes.values())
+        opt = repr(self.opt) if self.opt else getattr(self.opt_func, "__name__", self.opt_func)
+        lines += ["", f"parameters: {total:,}, of them trained: {moving:,}, frozen: "
+                  f"{total - moving:,}", f"optimizer: {opt}", f"loss: {self.loss_func!r}",
+                  "callbacks: " + ", ".join(map(repr, self.cbs))]
+        return Summary("\n".join(lines))
+
     # --- files
+
+    def save(self, file, with_opt=True):
+        """Save the weights, and what training needs to go on: a safetensors file.
+
+        Parameters
+        ----------
+        file : str or Path
+            Its name, without suffix, relative to ``learn.path / learn.model_dir``.
+        with_opt : bool
+            Whether to save the optimizer, what is frozen, the seed and the count of epochs, too.
+
+        Returns
+        -------
+        Path
+
+        Examples
+        --------
+        ``learn.save("before")``; later ``learn.load("before")``
+        """
+        path = self._model_file(file, "save")
+        optimizer = None
+        if with_opt and self.opt is not None:
+            optimizer = {
+                **self.opt.state_dict(), "name": type(self.opt).__name__,
+                "trainable": list(self.model.trainable), "seed": self.seed,
+                "epochs_begun": self.epochs_begun,
+            }
+        write_checkpoint(path, self.model.state_dict(), self._labels(), optimizer)
+        return path
+
+    def load(self, file, with_opt=True):
+        """Load what `save` saved, all of it or nothing.
+
+        A fit that was stopped goes on to the bit: ``SaveModelCallback(every_epoch=True,
+        with_opt=True)`` while it runs; then, in a new learner, ``learn.load("model_2");
+        learn.fit_one_cycle(10, start_epoch=3)``.
+
+        Parameters
+        ----------
+        file : str or Path
+            As in `save`.
+        with_opt : bool
+            Whether to load the optimizer and the rest of training, too.
+
+        Returns
+        -------
+        Learner
+            This one.
+
+        Raises
+        ------
+        FileNotFoundError
+        ModelFileError
+            The file is damaged, foreign, or of another model, optimizer or set of labels.
+        """
+        path = self._model_file(file, "load")
+        saved = read_checkpoint(path)
+        if saved.vocab != self._labels():
+            raise ModelFileError(f"load: {str(path)!r} must have the labels {self._labels()}, got "
+                                 f"{saved.vocab}")
+        if with_opt and saved.optimizer is None:
+            warnings.warn(f"load: {str(path)!r} was saved without an optimizer; training starts "
+                          "afresh from its weights", MLClassifyWarning, stacklevel=2)
+        try:
+            self._restore(saved, with_opt and saved.optimizer is not None)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"load: {str(path)!r} must fit this learner: {error}") from error
+        self._forget_what_was_fitted("load: another set of weights")
+        return self
+
+    def _restore(self, saved, with_opt):
+        """Write a checkpoint into the learner; on an error nothing has changed."""
+        before, own_opt = self.model.state_dict(), self.opt
+        pretrained, trainable = self.model.pretrained, self.model.trainable
+        self.model.load_state_dict(saved.weights)
+        if not with_opt:
+            return
+        training = saved.optimizer
+        try:
+            if own_opt is None:
+                self.create_opt()
+            if training["name"] != type(self.opt).__name__:
+                raise ValueError(f"its optimizer must be {type(self.opt).__name__}, got "
+                                 f"{training['name']}")
+            self.model.set_trainable(training["trainable"])
+            self.opt.load_state_dict(training)
+        except BaseException:
+            self.model.net.load_state_dict(before)
+            self.model.set_trainable(trainable)
+            self.model.pretrained, self.opt = pretrained, own_opt
+            raise
+        self.seed, self.epochs_begun = training["seed"], training["epochs_begun"]
+
+    def _model_file(self, file, function):
+        path = self.path / self.model_dir / check_path(function, "file", file)
+        return path.with_name(f"{path.name}.safetensors")
+
+    def _labels(self):
+        return [str(label) for label in self.dls.vocab]
 
     def export(self, fname="export.safetensors"):
         """Save what predicting needs, in one file that runs no code when it is loaded.
@@ -898,33 +817,6 @@ def _plain(dl, dataset):
     """Return a loader of `dataset` as `dl` would load it, in order and without augmentation."""
     return DataLoader(dataset, dl.bs, item_tfms=dl.item_tfms, batch_tfms=dl.batch_tfms,
                       num_workers=dl.num_workers)
-
-
-def _view(array, kind):
-    """Return an array as a kind of Tensor, whose own `view` is torch's."""
-    return np.ndarray.view(array, kind)
-
-
-def _targets(batch):
-    if batch.y is None:
-        raise ValueError("Learner: `dl` must have labels, got photos without; see with_labels")
-    return _view(batch.y, TensorMultiCategory)
-
-
-def _as_list(x):
-    if x is None:
-        return []
-    return list(x) if isinstance(x, (list, tuple)) else [x]
-
-
-@contextmanager
-def _set(owner, name, value):
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 def _same(x):

@@ -1,8 +1,7 @@
-"""The optimizer and the schedules of its learning rate and momentum.
+"""The optimizers.
 
-`Adam` holds one value of every hyper-parameter for each parameter group; the arithmetic is in C
-(``csrc/nn/optim.c``). A schedule is a function of the position in a fit, from 0 to 1. Step t of T
-stands at t / T, so the end of a schedule itself is never used, as in fastai.
+Each holds one value of every hyper-parameter for each parameter group; the arithmetic is in C
+(``csrc/nn/optim.c``).
 """
 
 import math
@@ -10,47 +9,6 @@ import math
 from mlclassify.checks import check_whole
 
 HYPERS = ("lr", "mom", "sqr_mom", "eps", "wd")
-
-
-def cosine(start, end, position):
-    """Move from `start` to `end` along half a cosine.
-
-    Examples
-    --------
-    >>> round(cosine(0.0, 1.0, 0.25), 6)
-    0.146447
-    """
-    return start + (1 - math.cos(math.pi * position)) * (end - start) / 2
-
-
-def combined_cosine(pct_start, start, middle, end):
-    """Return the schedule that rises to `middle` until `pct_start` and then goes on to `end`.
-
-    Parameters
-    ----------
-    pct_start : float
-        Where the first half ends, in (0, 1).
-    start, middle, end : float
-
-    Returns
-    -------
-    function of a position in [0, 1]
-
-    Examples
-    --------
-    >>> lr = combined_cosine(0.25, 0.04, 1.0, 0.0)
-    >>> lr(0.0), lr(0.25), round(lr(0.625), 6)
-    (0.04, 1.0, 0.5)
-    """
-    if not 0 < check_hyper(pct_start, "pct_start", "fit_one_cycle") < 1:
-        raise ValueError(f"fit_one_cycle: `pct_start` must lie in (0, 1), got {pct_start!r}")
-
-    def schedule(position):
-        if position < pct_start:
-            return cosine(start, middle, position / pct_start)
-        return cosine(middle, end, (position - pct_start) / (1 - pct_start))
-
-    return schedule
 
 
 def spread(value, n, name="lr", function="Adam"):
@@ -118,7 +76,90 @@ def check_hyper(value, name, function="Adam"):
     return number
 
 
-class Adam:
+class Optimizer:
+    """Hyper-parameters for each group, and the step in C that goes by them; the base of all.
+
+    Parameters
+    ----------
+    net : _core.Net
+        Owner of parameters, gradients and moments.
+    n_groups : int
+        Number of the parameter groups of `net`.
+    **hypers : float, slice or sequence
+        All of `names`. A slice is spread over the groups, see `spread`.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The hyper-parameters, in the order in which `step` hands them on.
+    """
+
+    names = HYPERS
+
+    def __init__(self, net, n_groups, **hypers):
+        self._net, self._who = net, type(self).__name__
+        self.n_groups = check_whole(self._who, "n_groups", n_groups, at_least=1)
+        self._values = {}
+        self.set_hypers(**hypers)
+
+    @property
+    def hypers(self):
+        """One dict of hyper-parameters for each group."""
+        return [{name: self._values[name][i] for name in self.names} for i in range(self.n_groups)]
+
+    def set_hypers(self, **values):
+        """Set some of the hyper-parameters: a float for all groups, or one for each."""
+        unknown = sorted(set(values) - set(self.names))
+        if unknown:
+            raise TypeError(f"{self._who}: the hyper-parameters are {', '.join(self.names)}, "
+                            f"got {unknown[0]}")
+        new = {name: spread(v, self.n_groups, name, self._who) for name, v in values.items()}
+        self._values.update(new)
+
+    def step(self):
+        """Move every trainable parameter once; consumes the gradients and leaves them zero."""
+        raise NotImplementedError("Optimizer: `step` must be defined by the class of an optimizer")
+
+    def clear_state(self):
+        """Forget the moments and the number of steps."""
+        self._net.clear_state()
+
+    def state_dict(self):
+        """Return a copy of what a later run needs to go on from here.
+
+        Returns
+        -------
+        dict
+            ``'hypers'``: as `hypers`; ``'state'``: by name of each parameter that was stepped
+            (number of steps, first moment, second moment).
+        """
+        state = {name: (step, m.copy(), v.copy())
+                 for name, (step, m, v) in self._net.optimizer_state().items()}
+        return {"hypers": self.hypers, "state": state}
+
+    def load_state_dict(self, state):
+        """Go on from what `state_dict` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            It is of another network or optimizer; nothing has changed.
+        """
+        hypers = state["hypers"]
+        values = {name: [group[name] for group in hypers] for name in self.names}
+        checked = {name: spread(v, self.n_groups, name, self._who) for name, v in values.items()}
+        self._net.load_optimizer_state(state["state"])
+        self._values = checked
+
+    def _hand_on(self, *names):
+        return (self._values[name] for name in names or self.names)
+
+    def __repr__(self):
+        lrs = ", ".join(f"{lr:g}" for lr in self._values["lr"])
+        return f"{self._who}(lr=[{lrs}], wd={self._values['wd'][-1]:g})"
+
+
+class Adam(Optimizer):
     """Adam with decoupled weight decay, as fastai's ``Adam``.
 
     For each parameter p with gradient g, in this order: p *= 1 - lr wd (not on batch norm and
@@ -138,32 +179,74 @@ class Adam:
     """
 
     def __init__(self, net, n_groups, lr=1e-3, mom=0.9, sqr_mom=0.99, eps=1e-5, wd=0.01):
-        self._net = net
-        self.n_groups = check_whole("Adam", "n_groups", n_groups, at_least=1)
-        self._values = {}
-        self.set_hypers(lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
-
-    @property
-    def hypers(self):
-        """One dict of hyper-parameters for each group."""
-        return [{name: self._values[name][i] for name in HYPERS} for i in range(self.n_groups)]
-
-    def set_hypers(self, **values):
-        """Set some of lr, mom, sqr_mom, eps and wd: a float for all groups, or one for each."""
-        unknown = sorted(set(values) - set(HYPERS))
-        if unknown:
-            raise TypeError(f"Adam: the hyper-parameters are {', '.join(HYPERS)}, got {unknown[0]}")
-        new = {name: spread(value, self.n_groups, name) for name, value in values.items()}
-        self._values.update(new)
+        super().__init__(net, n_groups, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
     def step(self):
-        """Move every trainable parameter once; consumes the gradients and leaves them zero."""
-        self._net.adam_step(*(self._values[name] for name in HYPERS))
+        self._net.adam_step(*self._hand_on())
 
-    def clear_state(self):
-        """Forget the moments and the number of steps."""
-        self._net.clear_state()
 
-    def __repr__(self):
-        lrs = ", ".join(f"{lr:g}" for lr in self._values["lr"])
-        return f"Adam(lr=[{lrs}], wd={self._values['wd'][-1]:g})"
+class RAdam(Optimizer):
+    """Adam whose first steps are those of momentum alone, as fastai's ``RAdam``.
+
+    While too few gradients were seen to know their variance (Liu et al., 2020), v is not divided
+    by; afterwards the rate is that of Adam times a factor that goes to 1.
+
+    Parameters
+    ----------
+    net, n_groups, lr, mom, sqr_mom, eps, wd
+        As in `Adam`; weight decay is off by default, as in fastai.
+    """
+
+    def __init__(self, net, n_groups, lr=1e-3, mom=0.9, sqr_mom=0.99, eps=1e-5, wd=0.0):
+        super().__init__(net, n_groups, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
+
+    def step(self):
+        self._net.radam_step(*self._hand_on())
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with decoupled weight decay, as fastai's ``SGD``.
+
+    p *= 1 - lr wd (not on batch norm and biases), m = mom m + g, p -= lr m.
+
+    Parameters
+    ----------
+    net, n_groups, lr, wd
+        As in `Adam`; weight decay is off by default, as in fastai.
+    mom : float or sequence
+        Made with 0, it goes without momentum whatever a schedule sets, as in fastai:
+        ``opt_func=partial(SGD, mom=0.9)`` has momentum.
+    """
+
+    names = ("lr", "mom", "wd")
+
+    def __init__(self, net, n_groups, lr=1e-3, mom=0.0, wd=0.0):
+        super().__init__(net, n_groups, lr=lr, mom=mom, wd=wd)
+        self._plain = not any(self._values["mom"])
+
+    def step(self):
+        lr, mom, wd = self._hand_on()
+        self._net.sgd_step(lr, [0.0] * self.n_groups if self._plain else mom, wd)
+
+
+class Lion(Optimizer):
+    """Steps of one length, in the direction of the sign of a moving mean (Chen et al., 2023).
+
+    p *= 1 - lr wd (not on batch norm and biases), p -= lr sign(mom m + (1 - mom) g),
+    m = sqr_mom m + (1 - sqr_mom) g. It wants a tenth of Adam's learning rate.
+
+    Parameters
+    ----------
+    net, n_groups, lr, wd
+        As in `Adam`.
+    mom, sqr_mom : float or sequence
+        The paper's beta1 and beta2, under the names that schedules know.
+    """
+
+    names = ("lr", "mom", "sqr_mom", "wd")
+
+    def __init__(self, net, n_groups, lr=1e-4, mom=0.9, sqr_mom=0.99, wd=0.01):
+        super().__init__(net, n_groups, lr=lr, mom=mom, sqr_mom=sqr_mom, wd=wd)
+
+    def step(self):
+        self._net.lion_step(*self._hand_on())

@@ -6,6 +6,7 @@ depend neither on the number of threads nor on what was drawn before, and nobody
 touched.
 """
 
+import math
 import os
 
 import numpy as np
@@ -16,6 +17,7 @@ from mlclassify import _core
 SHUFFLE, CROP, FLIP, ROTATE, ZOOM, WARP, BRIGHTNESS, CONTRAST, HEAD_INIT, DRAWING, NOTEBOOK = (
     range(1, 12)
 )
+MIXUP, CUTMIX = 101, 102
 # csrc/nn/layer_dropout.c draws with operation 0x10000 + layer: the operations here stay below.
 
 _default_seed = None
@@ -119,6 +121,24 @@ class KeyedRandom:
     def uniform(self, a, b):
         """Return a number between `a` and `b`."""
         return a + (b - a) * self.random()
+
+    def beta(self, alpha):
+        """Return a number of [0, 1] of the distribution Beta(alpha, alpha)."""
+        log_x, log_y = self._log_gamma(alpha), self._log_gamma(alpha)
+        return 1 / (1 + math.exp(min(log_y - log_x, 700)))
+
+    def _log_gamma(self, alpha):
+        """Return the logarithm of a gamma variate (Marsaglia and Tsang, 2000)."""
+        if alpha < 1:
+            return self._log_gamma(alpha + 1) + math.log(1 - self.random()) / alpha
+        d = alpha - 1 / 3
+        while True:
+            radius = math.sqrt(-2 * math.log(1 - self.random()))
+            z = radius * math.cos(2 * math.pi * self.random())
+            v = (1 + z / math.sqrt(9 * d)) ** 3
+            u = 1 - self.random()
+            if v > 0 and math.log(u) < z * z / 2 + d - d * v + d * math.log(v):
+                return math.log(d * v)
 
     def randint(self, a, b):
         """Return an integer of `a` to `b`, both included."""

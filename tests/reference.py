@@ -424,6 +424,40 @@ def adam_step(p, g, m, v, step, lr, mom, sqr_mom, eps, wd):
                 1 / (1 - sqr_mom**step))
 
 
+@kernel
+def sgd(p, g, m, keep, mom, rate):
+    m = mom * m + g
+    return p * keep - rate * m, m
+
+
+@kernel
+def lion(p, g, m, keep, mom, late_mom, rate):
+    way = mom * m + (1 - mom) * g
+    return p * keep - rate * np.sign(way), late_mom * m + (1 - late_mom) * g
+
+
+def sgd_step(p, g, m, lr, mom, wd):
+    """One step as fastai and torch define it; returns the new (p, m)."""
+    return sgd(p, g, m, 1 - lr * wd, mom, lr)
+
+
+def lion_step(p, g, m, lr, mom, sqr_mom, wd):
+    """One step as Chen et al. (2023) define it; returns the new (p, m)."""
+    return lion(p, g, m, 1 - lr * wd, mom, sqr_mom, lr)
+
+
+def radam_step(p, g, m, v, step, lr, mom, sqr_mom, eps, wd):
+    """One step as fastai defines it; returns the new (p, m, v)."""
+    m, v = mom * m + (1 - mom) * g, sqr_mom * v + (1 - sqr_mom) * g * g
+    p, rate = p * (1 - lr * wd), lr / (1 - mom**step)
+    most = 2 / (1 - sqr_mom) - 1
+    r = most - 2 * step * sqr_mom**step / (1 - sqr_mom**step)
+    if r <= 5:
+        return p - rate * m, m, v
+    rectified = np.sqrt((r - 4) * (r - 2) * most / ((most - 4) * (most - 2) * r))
+    return p - rate * rectified * m / (np.sqrt(v / (1 - sqr_mom**step)) + eps), m, v
+
+
 # --- pixels, RGB triples
 
 def reflect(t, last):

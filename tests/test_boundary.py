@@ -570,6 +570,9 @@ def test_an_exception_of_the_callers_own_passes_through(net):
     (lambda net: net.backward(), "backward() missing required argument 'g' (pos 1)"),
     (lambda net: net.adam_step([1], [1], [1], [1]),
      "adam_step() missing required argument 'wd' (pos 5)"),
+    (lambda net: net.sgd_step([1], [1]), "sgd_step() missing required argument 'wd' (pos 3)"),
+    (lambda net: net.lion_step([1], [1], [1]),
+     "lion_step() missing required argument 'wd' (pos 4)"),
     (lambda net: _core.Net(), "Net() missing required argument 'spec' (pos 1)"),
 ])
 def test_missing_arguments(net, call, message):
@@ -628,7 +631,9 @@ def test_a_nets_calls_leak_nothing(net):
             (net.load_state_dict, [state | {"fc2.bias": g}]), (net.load_state_dict, [{"no": g}]),
             (net.set_trainable, [names]), (net.set_trainable, [[*names, "no"]]),
             (net.set_decay, [7]), (net.set_groups, [[names]]), (net.set_groups, [[names[:3]]]),
-            (net.adam_step, [[1], [1], [1], [1], ["x"]]), (net.parameters, []), (net.buffers, []),
+            (net.adam_step, [[1], [1], [1], [1], ["x"]]), (net.optimizer_state, []),
+            (net.load_optimizer_state, [net.optimizer_state()]), (net.shapes, [1, 8, 8]),
+            (net.load_optimizer_state, [{"fc2.bias": (1, g, g)}]), (net.shapes, [1, 8, "8"]), (net.parameters, []), (net.buffers, []),
             (net.gradients, []), (_core.Net, [small_resnet()]),
             (_core.Net, [[("relu", "", (1,), {})]]),
             (_core.Net, [[*small_resnet(), ("no", "", (0,), {})]])):

@@ -86,7 +86,7 @@ def test_a_forged_one_is_refused(learn, forged):
     tensors, metadata = read_tensors(path, "test")
     text = metadata[export._LEARNER].replace('"calibration": null', f'"calibration": {forged}')
     assert text != metadata[export._LEARNER]
-    metadata.update({export._LEARNER: text, export._HASH: export._digest(tensors, text)})
+    metadata.update({export._LEARNER: text, export._HASH: export.digest(tensors, text)})
     write_tensors(path, tensors, metadata)
     with pytest.raises(ModelFileError, match="must describe a learner"):
         load_learner(path)

@@ -14,16 +14,15 @@ from mlclassify.callbacks import (
     Callback,
     CancelFitException,
     EpochTable,
-    ParamScheduler,
     ProgressCallback,
     Recorder,
     format_cell,
     format_row,
     format_time,
-    one_cycle,
     progress_bar,
 )
 from mlclassify.metrics import accuracy_multi
+from mlclassify.schedule import ParamScheduler, one_cycle
 
 
 class StandIn(SimpleNamespace):
@@ -49,8 +48,8 @@ def test_events_come_in_their_order():
     learn = tiny_learner(25, 8)
     with learn.no_logging():
         learn.fit(2, cbs=spy(0, log))
-    step = ["before_batch", "after_pred", "after_loss", "after_backward", "after_step",
-            "after_batch"]
+    step = ["before_batch", "after_pred", "after_loss", "before_backward", "after_backward",
+            "before_step", "after_step", "after_batch"]
     look = ["before_batch", "after_pred", "after_loss", "after_batch"]
     epoch = ["before_epoch", "before_train", *step, *step, "after_train",
              "before_validate", *look, "after_validate", "after_epoch"]
@@ -150,7 +149,7 @@ def test_a_fit_is_recorded():
     r = learn.recorder
     assert r.metric_names == ["epoch", "train_loss", "valid_loss", "accuracy_multi", "time"]
     assert len(r.losses) == len(r.lrs) == len(r.moms) == 8 and r.iters == [4, 8]
-    assert [len(v) for v in r.values] == [3, 3] and r.row[0] == 1
+    assert [len(v) for v in r.values] == [3, 3] and [row[0] for row in r.rows] == [0, 1]
     assert r.lrs[0] == pytest.approx(1e-2 / 25) and max(r.lrs) == pytest.approx(1e-2)
     assert r.moms[0] == 0.95 and min(r.moms) == pytest.approx(0.85)
     assert r.values[0][0] == r.losses[3]

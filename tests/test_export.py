@@ -263,7 +263,7 @@ def forge(path, change):
     described = change(described) or described
     text = described if isinstance(described, str) else json.dumps(described)
     metadata[export._LEARNER] = text
-    metadata[export._HASH] = export._digest(tensors, text)
+    metadata[export._HASH] = export.digest(tensors, text)
     write_tensors(path, tensors, metadata)
 
 
@@ -317,7 +317,7 @@ def test_forged_tensors_are_refused(learn, change):
     path = learn.export()
     tensors, metadata = read_tensors(path, "test")
     change(tensors)
-    metadata[export._HASH] = export._digest(tensors, metadata[export._LEARNER])
+    metadata[export._HASH] = export.digest(tensors, metadata[export._LEARNER])
     write_tensors(path, tensors, metadata)
     with pytest.raises(ModelFileError, match="export.safetensors' must describe a learner"):
         load_learner(path)

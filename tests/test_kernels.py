@@ -50,6 +50,8 @@ WinoOut = struct("WinoOut", m=P, point=Z, block=Z, rows=Z, cols=Z, channels=Z, y
 Grid = struct("Grid", ranks=P, first=P, count=Z, step=Z)
 STORE, ADD, SUMS, NORM = range(4)  # what follows wino_output
 Adam = struct("Adam", keep=F, mom=F, sqr_mom=F, eps=F, rate=F, debias=F)
+Sgd = struct("Sgd", keep=F, mom=F, rate=F)
+Lion = struct("Lion", keep=F, mom=F, late_mom=F, rate=F)
 Norm = struct("Norm", x=P, dy=P, y=P, scale=P, shift=P, pixels=Z, channels=Z, mean=P, inverse=P,
               a=P, b=P, c=P, dx=P, residual=P, add=C.c_int, add_residual=C.c_int,
               stream=C.c_int)
@@ -86,6 +88,8 @@ PROTOTYPES = {
     "max_window_backward": (P, P, Z, Z, Z, Z, Z, P),
     "sum_and_max": (P, Z, Z, C.c_uint32, P, P, P),
     "adam": (C.POINTER(Adam), P, P, P, P, Z),
+    "sgd": (C.POINTER(Sgd), P, P, P, Z),
+    "lion": (C.POINTER(Lion), P, P, P, Z),
     "warp_row": (P, Z, Z, P, Z, P),
     "light": (P, Z, F, F),
     "normalize": (P, Z, P, P),
@@ -1068,6 +1072,48 @@ def test_adam_has_the_same_bits_everywhere(edge, guarded):
     for isa in ISAS:
         for n in lengths(isa):
             part = run_adam(isa, guarded, [a[:n] for a in adam_state(edge, 1000)])
+            assert [bits(a) for a in part] == [bits(a[:n]) for a in whole]
+
+
+ONE_MOMENT = {
+    "sgd": {"keep": 1 - 1e-5, "mom": 0.9, "rate": 2e-3},
+    "lion": {"keep": 1 - 1e-5, "mom": 0.9, "late_mom": 0.99, "rate": 2e-3},
+}
+
+
+def run_one_moment(name, isa, guarded, state):
+    held, hypers, n = [guarded(a) for a in state], ONE_MOMENT[name].values(), len(state[0])
+    if name == "sgd":
+        call(isa, "sgd", Sgd(*hypers), *held, n)
+    else:
+        call(isa, "lion", Lion(*hypers), *held, n)
+    return held
+
+
+@each_edge
+@each_isa
+@pytest.mark.parametrize("name", ONE_MOMENT)
+def test_an_optimizer_of_one_moment_is_its_definition(name, isa, edge, guarded):
+    hypers = {k: float(np.float32(value)) for k, value in ONE_MOMENT[name].items()}
+    for n in lengths(isa):
+        p, g, m = adam_state(edge, n)[:3]
+        got_p, got_g, got_m = run_one_moment(name, isa, guarded, (p, g, m))
+        assert bits(got_g) == bits(np.zeros(n, np.float32))
+        want_p, want_m = getattr(reference, name)(*(a.astype(float) for a in (p, g, m)), **hypers)
+        if name == "lion":  # its step is a sign; one of NaN is none
+            want_p = np.where(np.isnan(want_p), p * hypers["keep"], want_p)
+        size = abs(m.astype(float)) + abs(g)
+        close(got_m, want_m, 0, 2 * ULP * size)
+        close(got_p, want_p, 0, 4 * ULP * (abs(p) + (1 if name == "lion" else size)))
+
+
+@each_edge
+@pytest.mark.parametrize("name", ONE_MOMENT)
+def test_an_optimizer_of_one_moment_has_the_same_bits_everywhere(name, edge, guarded):
+    whole = run_one_moment(name, ISAS[0], guarded, adam_state(edge, 1000)[:3])
+    for isa in ISAS:
+        for n in lengths(isa):
+            part = run_one_moment(name, isa, guarded, [a[:n] for a in adam_state(edge, 1000)[:3]])
             assert [bits(a) for a in part] == [bits(a[:n]) for a in whole]
 
 

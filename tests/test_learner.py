@@ -318,6 +318,22 @@ def test_a_parameter_that_is_not_finite_is_named():
         learn.fit(1)
 
 
+@pytest.mark.parametrize("layer, named", [("conv1", "bn1"), ("layer1.conv", "layer1.bn")])
+def test_the_layer_where_activations_overflow_is_named(layer, named):
+    learn = tiny_learner()
+    weights = learn.model.state_dict()
+    weights[f"{layer}.weight"][:] = 3e38
+    learn.model.load_state_dict(weights)
+    before = state(learn)
+    with pytest.raises(FloatingPointError) as caught:
+        learn.fit(1)
+    assert str(caught.value) == (
+        "fit: the loss must be finite, got nan at step 0 of epoch 0: the activations grew beyond "
+        f"float32, first seen by {named}; a smaller lr may help. The model stands at the step "
+        "before")
+    assert state(learn) == before
+
+
 def test_nothing_of_an_unreadable_photo_is_trained_on(tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no photo")
     learn = tiny_learner()

@@ -5,7 +5,7 @@ import pandas
 import pytest
 from tiny import first, photos, register, second, tiny, tiny_layers, tiny_learner, tiny_loaders
 
-from mlclassify.callbacks import Callback, ParamScheduler
+from mlclassify.callbacks import Callback
 from mlclassify.data.block import DataBlock, MultiCategoryBlock
 from mlclassify.data.files import get_image_files, parent_label
 from mlclassify.data.samples import drawn_bears
@@ -28,7 +28,7 @@ from mlclassify.metrics import (
     accuracy_multi,
     average_precision_score,
 )
-from mlclassify.optim import cosine
+from mlclassify.schedule import ParamScheduler, cosine
 from mlclassify.plot import plot_sweep, show_images
 from mlclassify.rng import set_seed
 from mlclassify.thresholds import best_threshold

@@ -1,9 +1,21 @@
 """Schedules and Adam against fastai's own numbers and a float64 definition."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import reference
 
-from mlclassify.optim import HYPERS, Adam, combined_cosine, cosine, spread
+from mlclassify import _core
+from mlclassify.optim import (
+    HYPERS,
+    SGD,
+    Adam,
+    Lion,
+    RAdam,
+    spread,
+)
+from mlclassify.schedule import combined_cosine, cosine
 
 
 class Recording:
@@ -56,9 +68,8 @@ def test_adam_definition_is_fastais(shared):
 
 
 def test_adam_kernel_follows_fastai(shared):
-    core = pytest.importorskip("mlclassify._core")
     golden = np.load(shared("golden/adam.npz"))
-    net, name = _linear_net(core, golden["p0"].astype(np.float32))
+    net, name = _linear_net(_core, golden["p0"].astype(np.float32))
     opt = Adam(net, 1)
     for g, lr, mom, want in zip(*(golden[k] for k in ("grads", "lr", "mom", "trajectory"))):
         _give_gradient(net, name, g)
@@ -68,17 +79,15 @@ def test_adam_kernel_follows_fastai(shared):
 
 
 def test_a_step_consumes_the_gradients():
-    core = pytest.importorskip("mlclassify._core")
-    net, name = _linear_net(core, np.ones((5, 7), np.float32))
+    net, name = _linear_net(_core, np.ones((5, 7), np.float32))
     _give_gradient(net, name, np.ones((5, 7)))
     Adam(net, 1).step()
     assert not net.gradients()[name].any()
 
 
 def test_clear_state_starts_again():
-    core = pytest.importorskip("mlclassify._core")
     start = np.ones((5, 7), np.float32)
-    net, name = _linear_net(core, start)
+    net, name = _linear_net(_core, start)
     opt, ends = Adam(net, 1), []
     for _ in range(2):
         net.load_state_dict({name: start})
@@ -87,6 +96,108 @@ def test_clear_state_starts_again():
         opt.clear_state()
         ends.append(net.parameters()[name].copy())
     assert (ends[0] == ends[1]).all()
+
+
+# Eight steps on three numbers by fastai 2.8.12 in float64, the rate and the momentum scheduled.
+FASTAI = {
+    "sgd": (partial(SGD, wd=0.1), [0.4070822345, -0.9193381949, 1.943117616]),
+    "sgd with momentum": (partial(SGD, mom=0.9, wd=0.1),
+                          [0.3174048651, -0.8526090804, 1.939710496]),
+    "radam": (partial(RAdam, wd=0.1), [0.4467151015, -0.9272020008, 1.941265541]),
+}
+
+
+def eight_steps(opt_func):
+    net, name = _linear_net(_core, np.array([[0.5, -1.0, 2.0]], np.float32))
+    opt = opt_func(net, 1, lr=0.1)
+    for t in range(8):
+        _give_gradient(net, name, np.array([[0.1 * (t + 1), -0.2, 0.05 * (-1) ** t]]))
+        opt.set_hypers(lr=0.1 / (t + 1), mom=0.9 - 0.02 * t)
+        opt.step()
+    return net.parameters()[name][0], opt
+
+
+@pytest.mark.parametrize("name", FASTAI)
+def test_optimizers_follow_fastai(name):
+    opt_func, want = FASTAI[name]
+    np.testing.assert_allclose(eight_steps(opt_func)[0], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls, step, options", [
+    (SGD, reference.sgd_step, {"mom": 0.8, "wd": 0.3}),
+    (Lion, reference.lion_step, {"mom": 0.8, "sqr_mom": 0.7, "wd": 0.3}),
+    (RAdam, reference.radam_step, {"mom": 0.8, "sqr_mom": 0.7, "eps": 1e-2, "wd": 0.3}),
+    (RAdam, reference.radam_step, {"mom": 0.8, "sqr_mom": 0.97, "eps": 1e-2, "wd": 0.3}),
+])
+def test_optimizers_are_their_definitions_with_every_number_its_own(cls, step, options, rng):
+    start = rng.standard_normal((3, 4)).astype(np.float32)
+    net, name = _linear_net(_core, start)
+    opt = cls(net, 1, lr=0.05, **options)
+    assert opt.hypers == [{"lr": 0.05, **options}] and list(opt.hypers[0]) == list(cls.names)
+    p, moments = start.astype(float), [np.zeros(start.shape)] * (1 + (cls is RAdam))
+    for t in range(1, 9):
+        g = rng.standard_normal((3, 4)).astype(np.float32)
+        _give_gradient(net, name, g)
+        opt.step()
+        count = [t] if cls is RAdam else []
+        p, *moments = step(p, g.astype(float), *moments, *count, 0.05, **options)
+    np.testing.assert_allclose(net.parameters()[name], p, rtol=1e-5, atol=1e-5)
+
+
+def test_sgd_made_without_momentum_has_none_whatever_is_scheduled():
+    plain, opt = eight_steps(partial(SGD, wd=0.1))
+    assert opt.hypers[0]["mom"] == pytest.approx(0.76)
+    assert not np.array_equal(plain, eight_steps(partial(SGD, mom=0.9, wd=0.1))[0])
+
+
+@pytest.mark.parametrize("cls", [Adam, RAdam, SGD, Lion])
+def test_an_optimizer_goes_on_from_its_state(cls):
+    opt_func = partial(SGD, mom=0.9) if cls is SGD else cls
+    start = np.ones((5, 7), np.float32)
+
+    def step(net, name, opt, t):
+        _give_gradient(net, name, np.full((5, 7), 0.5 - t))
+        opt.step()
+
+    net, name = _linear_net(_core, start)
+    opt = opt_func(net, 1)
+    for t in range(3):
+        step(net, name, opt, t)
+    opt.set_hypers(lr=0.25)
+    kept, weights = opt.state_dict(), {name: net.parameters()[name].copy()}
+    other, name = _linear_net(_core, start)
+    again = opt_func(other, 1)
+    step(other, name, again, 5)  # what it remembers is written over
+    other.load_state_dict(weights)
+    again.load_state_dict(kept)
+    assert again.hypers == opt.hypers and again.state_dict()["state"][name][0] == 3
+    for each, o in ((net, opt), (other, again)):
+        step(each, name, o, 3)
+    assert net.parameters()[name].tobytes() == other.parameters()[name].tobytes()
+    again.load_state_dict({"hypers": kept["hypers"], "state": {}})
+    assert other.optimizer_state() == {}
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    net, name = _linear_net(_core, np.ones((5, 7), np.float32))
+    opt = Adam(net, 1)
+    _give_gradient(net, name, np.ones((5, 7)))
+    opt.step()
+    before, m = opt.state_dict(), np.zeros((5, 7), np.float32)
+    where = "Net.load_optimizer_state: "
+    for state, error, message in (
+            ({"no": (1, m, m)}, KeyError, "`state` must name parameters of this net, got 'no'"),
+            ({name: (1, m)}, TypeError, "`state` must hold tuples (steps, m, v), got <class 'tu"),
+            ({name: (-1, m, m)}, ValueError, "`steps` must "),
+            ({name: (1, m[:4], m)}, ValueError, f"`{name}` must have shape (5, 7), got (4, 7)"),
+            ([], TypeError, "`state` must be a dict, got <class 'list'>")):
+        with pytest.raises(error) as caught:
+            opt.load_state_dict({"hypers": opt.hypers, "state": state})
+        assert where + message in str(caught.value.args[0])
+    after = opt.state_dict()
+    assert after["hypers"] == before["hypers"]
+    for a, b in zip(after["state"][name], before["state"][name]):
+        np.testing.assert_array_equal(a, b)
 
 
 def _linear_net(core, weight):

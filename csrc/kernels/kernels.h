@@ -121,6 +121,17 @@ typedef struct {
     float debias; /* 1 / (1 - sqr_mom^step) */
 } mlc_adam;
 
+/* One update of stochastic gradient descent with momentum, and one of Lion. */
+typedef struct {
+    float keep; /* 1 - lr * wd, or 1 */
+    float mom, rate;
+} mlc_sgd;
+
+typedef struct {
+    float keep; /* 1 - lr * wd, or 1 */
+    float mom, late_mom, rate;
+} mlc_lion;
+
 typedef struct {
     const char *isa;
     size_t lanes, tile_rows, tile_columns;

@@ -27,7 +27,7 @@ typedef struct {
     float *grad, *m, *v; /* made by mlc_net_prepare_training */
     bool trainable, decay;
     int group;
-    unsigned step; /* Adam steps since clear_state */
+    unsigned step; /* of the optimizer, since clear_state */
 } mlc_param;
 
 typedef struct {

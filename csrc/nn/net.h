@@ -73,15 +73,28 @@ mlc_buffer *mlc_net_buffer(mlc_net *net, const char *name);
 /* Parameters were written from outside: their packed forms are made again. */
 void mlc_net_refresh(mlc_net *net);
 
-/* Gradients and Adam's moments exist from here on. */
+/* Gradients and the optimizer's moments exist from here on. */
 mlc_status mlc_net_prepare_training(mlc_net *net, mlc_error *error);
 
-/* optim.c: one Adam step on the trainable parameters; consumes and zeroes the gradients. Each array
- * has a number for every group. */
+/* optim.c: one step of an optimizer on the trainable parameters; consumes and zeroes the gradients.
+ * Each array of hyper-parameters has a number for every group; those that the rule does not know
+ * are not read. `function` is whose name an error starts with. */
+typedef enum { MLC_ADAM, MLC_SGD, MLC_RADAM, MLC_LION } mlc_rule;
 typedef struct {
     const double *lr, *mom, *sqr_mom, *eps, *wd;
 } mlc_hypers;
-mlc_status mlc_net_adam_step(mlc_net *net, const mlc_hypers *hypers, mlc_error *error);
+mlc_status mlc_net_step(mlc_net *net, mlc_rule rule, const mlc_hypers *hypers, const char *function,
+                        mlc_error *error);
 void mlc_net_clear_state(mlc_net *net);
+
+/* What an optimizer remembers of a parameter. Writing clears those that are not named, or have no
+ * step; the caller
+ * holds the lock, after mlc_net_prepare_training. */
+typedef struct {
+    mlc_param *param;
+    unsigned step;
+    const float *m, *v;
+} mlc_kept;
+void mlc_net_write_state(mlc_net *net, const mlc_kept *kept, size_t count);
 
 #endif

@@ -340,44 +340,99 @@ static PyObject *net_times(PyObject *self, PyObject *unused)
 
 /* --- the optimizer --------------------------------------------------------------------------- */
 
-static int hyper_get(const char *name, PyObject *object, size_t groups, double *values)
+static int hyper_get(const char *fn, const char *name, PyObject *object, size_t groups,
+                     double *values)
 {
-    PyObject *tuple = tuple_get("Net.adam_step", name, "numbers", object);
+    PyObject *tuple = tuple_get(fn, name, "numbers", object);
     if (!tuple) return -1;
     Py_ssize_t got = PyTuple_Size(tuple);
     int status = 0;
     if ((size_t)got != groups) {
         PyErr_Format(PyExc_ValueError,
-                     "Net.adam_step: `%s` must have a number for each of the %zu "
-                     "groups, got %zd",
-                     name, groups, got);
+                     "%s: `%s` must have a number for each of the %zu groups, got %zd", fn, name,
+                     groups, got);
         status = -1;
     }
     for (Py_ssize_t i = 0; !status && i < got; i++)
-        status = double_get("Net.adam_step", name, PyTuple_GetItem(tuple, i), &values[i]);
+        status = double_get(fn, name, PyTuple_GetItem(tuple, i), &values[i]);
     Py_DECREF(tuple);
     return status;
 }
 
-static PyObject *net_adam_step(PyObject *self, PyObject *args, PyObject *kwargs)
+/* One step by a rule: `names` are its hyper-parameters, and `at` says where each belongs. */
+typedef struct {
+    mlc_rule rule;
+    const char *fn, *format;
+    char *names[6];
+    size_t at[5];
+} step_form;
+
+#define HYPER(name) offsetof(mlc_hypers, name)
+static const step_form forms[] = {
+    {MLC_ADAM,
+     "Net.adam_step",
+     "OOOOO:adam_step",
+     {"lr", "mom", "sqr_mom", "eps", "wd"},
+     {HYPER(lr), HYPER(mom), HYPER(sqr_mom), HYPER(eps), HYPER(wd)}},
+    {MLC_SGD,
+     "Net.sgd_step",
+     "OOO:sgd_step",
+     {"lr", "mom", "wd"},
+     {HYPER(lr), HYPER(mom), HYPER(wd)}},
+    {MLC_RADAM,
+     "Net.radam_step",
+     "OOOOO:radam_step",
+     {"lr", "mom", "sqr_mom", "eps", "wd"},
+     {HYPER(lr), HYPER(mom), HYPER(sqr_mom), HYPER(eps), HYPER(wd)}},
+    {MLC_LION,
+     "Net.lion_step",
+     "OOOO:lion_step",
+     {"lr", "mom", "sqr_mom", "wd"},
+     {HYPER(lr), HYPER(mom), HYPER(sqr_mom), HYPER(wd)}},
+};
+
+static PyObject *net_step(PyObject *self, PyObject *args, PyObject *kwargs, mlc_rule rule)
 {
-    static char *names[] = {"lr", "mom", "sqr_mom", "eps", "wd", NULL};
+    const step_form *form = &forms[rule];
     PyObject *objects[5];
     double values[5][MLC_MAX_GROUPS];
+    mlc_hypers hypers = {0};
     mlc_error error;
     mlc_net *net = net_of(self);
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO:adam_step", names, &objects[0],
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, form->format, (char **)form->names, &objects[0],
                                      &objects[1], &objects[2], &objects[3], &objects[4]))
         return NULL;
-    for (int i = 0; i < 5; i++)
-        if (hyper_get(names[i], objects[i], net->groups, values[i]) < 0) return NULL;
-    mlc_hypers hypers = {values[0], values[1], values[2], values[3], values[4]};
+    for (int i = 0; i < 5 && form->names[i]; i++) {
+        if (hyper_get(form->fn, form->names[i], objects[i], net->groups, values[i]) < 0)
+            return NULL;
+        *(const double **)((char *)&hypers + form->at[i]) = values[i];
+    }
     mlc_status status;
     Py_BEGIN_ALLOW_THREADS
-        status = mlc_net_adam_step(net, &hypers, &error);
+        status = mlc_net_step(net, rule, &hypers, form->fn, &error);
     Py_END_ALLOW_THREADS
     if (status) return raise_status(status, &error);
     Py_RETURN_NONE;
+}
+
+static PyObject *net_adam_step(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    return net_step(self, args, kwargs, MLC_ADAM);
+}
+
+static PyObject *net_sgd_step(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    return net_step(self, args, kwargs, MLC_SGD);
+}
+
+static PyObject *net_radam_step(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    return net_step(self, args, kwargs, MLC_RADAM);
+}
+
+static PyObject *net_lion_step(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    return net_step(self, args, kwargs, MLC_LION);
 }
 
 static PyObject *net_clear_state(PyObject *self, PyObject *unused)
@@ -447,6 +502,125 @@ static PyObject *net_gradients(PyObject *self, PyObject *unused)
             Py_CLEAR(dict);
     }
     return dict;
+}
+
+/* dict[name] = (steps, m, v), views of what the optimizer remembers of one parameter. */
+static int add_kept(PyObject *self, PyObject *dict, const mlc_param *p)
+{
+    PyObject *views = PyDict_New();
+    if (!views) return -1;
+    int status = add_view(self, views, "m", p->ndim, p->dims, p->m, false);
+    if (!status) status = add_view(self, views, "v", p->ndim, p->dims, p->v, false);
+    PyObject *kept = status ? NULL
+                            : Py_BuildValue("(IOO)", p->step, PyDict_GetItemString(views, "m"),
+                                            PyDict_GetItemString(views, "v"));
+    Py_DECREF(views);
+    status = kept ? PyDict_SetItemString(dict, p->name, kept) : -1;
+    Py_XDECREF(kept);
+    return status;
+}
+
+static PyObject *net_optimizer_state(PyObject *self, PyObject *unused)
+{
+    mlc_net *net = net_of(self);
+    PyObject *dict = PyDict_New();
+    (void)unused;
+    for (size_t i = 0; dict && i < net->param_count; i++) {
+        const mlc_param *p = &net->params[i];
+        if (p->step && add_kept(self, dict, p) < 0) Py_CLEAR(dict);
+    }
+    return dict;
+}
+
+/* The memory of a moment, after checking that it is as large as its parameter. */
+static const float *moment_get(const mlc_param *p, PyObject *object)
+{
+    static const char *fn = "Net.load_optimizer_state";
+    npy_intp dims[4];
+    for (int d = 0; d < p->ndim; d++) dims[d] = (npy_intp)p->dims[d];
+    array_arg arg = IN(p->name, NPY_FLOAT32, ANY_NDIM);
+    if (array_get(fn, &arg, object) < 0 || array_shape(fn, &arg, p->ndim, dims) < 0) return NULL;
+    return PyArray_DATA(arg.array);
+}
+
+static int kept_get(mlc_net *net, PyObject *name, PyObject *value, mlc_kept *kept)
+{
+    static const char *fn = "Net.load_optimizer_state";
+    const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+    uint64_t step;
+    if (!text || !(kept->param = mlc_net_param(net, text))) {
+        PyErr_Format(PyExc_KeyError, "%s: `state` must name parameters of this net, got %R", fn,
+                     name);
+        return -1;
+    }
+    if (!PyTuple_Check(value) || PyTuple_Size(value) != 3) {
+        PyErr_Format(PyExc_TypeError, "%s: `state` must hold tuples (steps, m, v), got %R", fn,
+                     Py_TYPE(value));
+        return -1;
+    }
+    if (uint_get(fn, "steps", PyTuple_GetItem(value, 0), INT32_MAX, &step) < 0) return -1;
+    kept->step = (unsigned)step;
+    kept->m = moment_get(kept->param, PyTuple_GetItem(value, 1));
+    kept->v = kept->m ? moment_get(kept->param, PyTuple_GetItem(value, 2)) : NULL;
+    return kept->v ? 0 : -1;
+}
+
+/* The caller holds the lock. */
+static int load_kept(mlc_net *net, PyObject *state)
+{
+    PyObject *name, *value;
+    size_t count = 0;
+    mlc_error error;
+    mlc_kept *kept = calloc((size_t)PyDict_Size(state) + 1, sizeof *kept);
+    if (!kept) return PyErr_NoMemory() ? 0 : -1;
+    int status = 0;
+    for (Py_ssize_t at = 0; !status && PyDict_Next(state, &at, &name, &value); count++)
+        status = kept_get(net, name, value, &kept[count]);
+    mlc_status ready = status ? MLC_OK : mlc_net_prepare_training(net, &error);
+    if (ready) raise_status(ready, &error);
+    if (!status && !ready) mlc_net_write_state(net, kept, count);
+    free(kept);
+    return status || ready ? -1 : 0;
+}
+
+static PyObject *net_load_optimizer_state(PyObject *self, PyObject *state)
+{
+    mlc_net *net = net_of(self);
+    if (!PyDict_Check(state))
+        return PyErr_Format(PyExc_TypeError,
+                            "Net.load_optimizer_state: `state` must be a dict, got %R",
+                            Py_TYPE(state));
+    lock_net(net);
+    int status = load_kept(net, state);
+    mlc_unlock(&net->lock);
+    if (status) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *net_shapes(PyObject *self, PyObject *args)
+{
+    mlc_net *net = net_of(self);
+    PyObject *objects[3];
+    static const char *names[] = {"n", "h", "w"};
+    uint64_t sizes[3];
+    size_t out[3];
+    mlc_error error;
+    if (!PyArg_ParseTuple(args, "OOO:shapes", &objects[0], &objects[1], &objects[2])) return NULL;
+    for (int i = 0; i < 3; i++)
+        if (uint_get("Net.shapes", names[i], objects[i], 1 << 20, &sizes[i]) < 0) return NULL;
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list && i < net->layer_count; i++) {
+        const mlc_layer *layer = &net->layers[i];
+        mlc_status status = mlc_net_output(net, (size_t)sizes[0], (size_t)sizes[1],
+                                           (size_t)sizes[2], false, i + 1, out, &error);
+        PyObject *item =
+            status ? raise_status(status, &error)
+                   : Py_BuildValue("(ss(nnn))", layer->name, layer->class->kind, (Py_ssize_t)out[2],
+                                   (Py_ssize_t)out[0], (Py_ssize_t)out[1]);
+        if (!item || PyList_Append(list, item) < 0) Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
 }
 
 /* Where the tensor called `name` is to be written, after checking the array that will be. */
@@ -655,7 +829,24 @@ static PyMethodDef net_methods[] = {
     METHOD(adam_step, METH_VARARGS | METH_KEYWORDS,
            "adam_step($self, lr, mom, sqr_mom, eps, wd)\n--\n\n"
            "One Adam step, a number a group; consumes and zeroes the gradients."),
-    METHOD(clear_state, METH_NOARGS, "clear_state($self)\n--\n\nForget Adam's moments and steps."),
+    METHOD(sgd_step, METH_VARARGS | METH_KEYWORDS,
+           "sgd_step($self, lr, mom, wd)\n--\n\n"
+           "As adam_step, of stochastic gradient descent with momentum."),
+    METHOD(radam_step, METH_VARARGS | METH_KEYWORDS,
+           "radam_step($self, lr, mom, sqr_mom, eps, wd)\n--\n\nAs adam_step, of RAdam."),
+    METHOD(lion_step, METH_VARARGS | METH_KEYWORDS,
+           "lion_step($self, lr, mom, sqr_mom, wd)\n--\n\nAs adam_step, of Lion."),
+    METHOD(clear_state, METH_NOARGS,
+           "clear_state($self)\n--\n\nForget the optimizer's moments and steps."),
+    METHOD(optimizer_state, METH_NOARGS,
+           "optimizer_state($self)\n--\n\n"
+           "(steps, m, v) by name of each parameter that was stepped; read-only views."),
+    METHOD(load_optimizer_state, METH_O,
+           "load_optimizer_state($self, state, /)\n--\n\n"
+           "Write what optimizer_state gave and clear the rest: all, or nothing on an error."),
+    METHOD(shapes, METH_VARARGS,
+           "shapes($self, n, h, w, /)\n--\n\n"
+           "(name, kind, (C, H, W)) of each layer's output for such a batch."),
     METHOD(parameters, METH_NOARGS, "parameters($self)\n--\n\nRead-only views by name."),
     METHOD(buffers, METH_NOARGS, "buffers($self)\n--\n\nRunning statistics, read-only, by name."),
     METHOD(gradients, METH_NOARGS, "gradients($self)\n--\n\nWritable views by trainable name."),

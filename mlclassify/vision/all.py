@@ -15,8 +15,13 @@ from mlclassify import tensor as torch
 from mlclassify._core import get_num_threads, set_num_threads
 from mlclassify.callbacks import (
     Callback,
+    CancelBackwardException,
+    CancelBatchException,
+    CancelEpochException,
     CancelFitException,
-    ParamScheduler,
+    CancelStepException,
+    CancelTrainException,
+    CancelValidException,
     ProgressCallback,
     Recorder,
 )
@@ -62,10 +67,30 @@ from mlclassify.metrics import (
     accuracy_multi,
     average_precision_score,
 )
-from mlclassify.optim import Adam
+from mlclassify.optim import (
+    SGD,
+    Adam,
+    Lion,
+    RAdam,
+)
 from mlclassify.plot import plot_sweep, show_images
 from mlclassify.rng import set_seed
+from mlclassify.schedule import (
+    ParamScheduler,
+    SuggestionMethod,
+    minimum,
+    slide,
+    steep,
+    valley,
+)
 from mlclassify.selection import find_thresholds, stratified_folds
+from mlclassify.steps import (
+    CutMix,
+    GradientAccumulation,
+    GradientClip,
+    MixUp,
+    TerminateOnNaNCallback,
+)
 from mlclassify.tensor import (
     F,
     Tensor,
@@ -77,6 +102,14 @@ from mlclassify.tensor import (
     tensor,
 )
 from mlclassify.thresholds import best_threshold, sweep, threshold_curve
+from mlclassify.tracker import (
+    CSVLogger,
+    EarlyStoppingCallback,
+    ReduceLROnPlateau,
+    SaveModelCallback,
+    ShowGraphCallback,
+    TrackerCallback,
+)
 from mlclassify.vision.augment import (
     AffineWarp,
     Brightness,
@@ -102,22 +135,27 @@ from mlclassify.weights import ModelFileError
 
 __all__ = [
     "APScoreMulti", "AccumMetric", "Adam", "AffineWarp", "AsymmetricLossFlat", "AvgMetric",
-    "BCEWithLogitsLossFlat", "BaseLoss", "BrierScoreMulti", "Brightness", "Callback",
-    "CancelFitException", "ColReader", "ColSplitter", "Contrast", "DataBlock", "DataLoader",
-    "DataLoaders", "Dihedral", "EndSplitter", "F", "F1ScoreMulti", "FBetaMulti", "Flip",
-    "FocalLossFlat", "FuncSplitter", "GrandparentSplitter", "HammingLossMulti", "Image",
-    "ImageBlock", "IndexSplitter", "JaccardMulti", "L", "Learner", "Lighting", "MLClassifyWarning",
-    "MaskSplitter", "MatthewsCorrCoefMulti", "Metric", "ModelFileError", "MultiCategoryBlock",
-    "Normalize", "PILImage", "PadMode", "ParamScheduler", "Path", "Pipeline", "PrecisionMulti",
-    "Prediction", "ProgressCallback", "RandomResizedCrop", "RandomSplitter", "RecallMulti",
-    "Recorder", "Resize", "ResizeMethod", "RocAucMulti", "Rotate", "Tensor", "TensorBase",
-    "TensorImage", "TensorMultiCategory", "Transform", "Warp", "Zoom", "accuracy_multi",
-    "aug_transforms", "average_precision_score", "best_threshold", "cnn_learner", "download_images",
-    "drawn_bears", "find_thresholds", "flatten_check", "get_files", "get_image_files",
-    "get_num_threads", "imagenet_stats", "load_learner", "nn", "np", "parent_label", "partial",
-    "pd", "plot_sweep", "plt", "resnet101", "resnet18", "resnet34", "resnet50", "scrape_images",
-    "set_num_threads", "set_seed", "show_images", "stratified_folds", "sweep", "tensor",
-    "threshold_curve", "torch", "use_kwargs_dict", "verify_images", "vision_learner",
+    "BCEWithLogitsLossFlat", "BaseLoss", "BrierScoreMulti", "Brightness", "CSVLogger", "Callback",
+    "CancelBackwardException", "CancelBatchException", "CancelEpochException", "CancelFitException",
+    "CancelStepException", "CancelTrainException", "CancelValidException", "ColReader",
+    "ColSplitter", "Contrast", "CutMix", "DataBlock", "DataLoader", "DataLoaders", "Dihedral",
+    "EarlyStoppingCallback", "EndSplitter", "F", "F1ScoreMulti", "FBetaMulti", "Flip",
+    "FocalLossFlat", "FuncSplitter", "GradientAccumulation", "GradientClip", "GrandparentSplitter",
+    "HammingLossMulti", "Image", "ImageBlock", "IndexSplitter", "JaccardMulti", "L", "Learner",
+    "Lighting", "Lion", "MLClassifyWarning", "MaskSplitter", "MatthewsCorrCoefMulti", "Metric",
+    "MixUp", "ModelFileError", "MultiCategoryBlock", "Normalize", "PILImage", "PadMode",
+    "ParamScheduler", "Path", "Pipeline", "PrecisionMulti", "Prediction", "ProgressCallback",
+    "RAdam", "RandomResizedCrop", "RandomSplitter", "RecallMulti", "Recorder", "ReduceLROnPlateau",
+    "Resize", "ResizeMethod", "RocAucMulti", "Rotate", "SGD", "SaveModelCallback",
+    "ShowGraphCallback", "SuggestionMethod", "Tensor", "TensorBase", "TensorImage",
+    "TensorMultiCategory", "TerminateOnNaNCallback", "TrackerCallback", "Transform", "Warp", "Zoom",
+    "accuracy_multi", "aug_transforms", "average_precision_score", "best_threshold", "cnn_learner",
+    "download_images", "drawn_bears", "find_thresholds", "flatten_check", "get_files",
+    "get_image_files", "get_num_threads", "imagenet_stats", "load_learner", "minimum", "nn", "np",
+    "parent_label", "partial", "pd", "plot_sweep", "plt", "resnet101", "resnet18", "resnet34",
+    "resnet50", "scrape_images", "set_num_threads", "set_seed", "show_images", "slide", "steep",
+    "stratified_folds", "sweep", "tensor", "threshold_curve", "torch", "use_kwargs_dict", "valley",
+    "verify_images", "vision_learner",
 ]
 
 

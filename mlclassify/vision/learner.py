@@ -11,7 +11,7 @@ from mlclassify.weights import pretrained_tensors
 
 def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weights=None,
                    loss_func=None, opt_func=Adam, lr=1e-3, cbs=None, metrics=None, path=None,
-                   wd=None, wd_bn_bias=False, train_bn=True, moms=(0.95, 0.85, 0.95), ps=0.5,
+                   model_dir="models", wd=None, wd_bn_bias=False, train_bn=True, moms=(0.95, 0.85, 0.95), ps=0.5,
                    seed=None, exact=False):
     """Make a learner of a backbone with a fresh head.
 
@@ -38,7 +38,7 @@ def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weigh
     exact : bool
         Convolutions by direct sums only. Else those that it makes faster use Winograd's algorithm,
         which takes a quarter of the multiplications and rounds a little more.
-    loss_func, opt_func, lr, cbs, metrics, path, wd, wd_bn_bias, train_bn, moms
+    loss_func, opt_func, lr, cbs, metrics, path, model_dir, wd, wd_bn_bias, train_bn, moms
         As in `Learner`.
 
     Returns
@@ -65,8 +65,8 @@ def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weigh
     model = create_model(arch, n_out, ps, seed, body, str(source), bool(exact))
     if normalize:
         add_normalization(dls, Normalize.from_stats(*imagenet_stats))
-    learn = Learner(dls, model, loss_func, opt_func, lr, cbs, metrics, path, wd, wd_bn_bias,
-                    train_bn, moms, seed)
+    learn = Learner(dls, model, loss_func, opt_func, lr, cbs, metrics, path, model_dir, wd,
+                    wd_bn_bias, train_bn, moms, seed)
     if pretrained:
         learn.freeze()
     return learn

@@ -414,11 +414,15 @@ class Model:
                 f"freeze_to: `n` must be one of the {len(self.groups)} groups, got {n!r}"
             )
         first = n % len(self.groups)
-        self.trainable = [
+        self.set_trainable([
             name for i, group in enumerate(self.groups) for name in group
             if i >= first or (train_bn and self._is_batchnorm(name))
-        ]
-        self.net.set_trainable(self.trainable)
+        ])
+
+    def set_trainable(self, names):
+        """Train exactly these parameters."""
+        self.net.set_trainable(names)
+        self.trainable = list(names)
 
     def freeze(self, train_bn=True):
         """Train only the last group."""
@@ -440,6 +444,16 @@ class Model:
         for name, value in self.net.parameters().items():
             if not np.isfinite(value).all():
                 return name
+        return None
+
+    def first_norm_not_finite(self):
+        """Return the name of the first batch norm whose running statistics are not finite, or None.
+
+        After a training forward and before its rollback: the layer where activations overflowed.
+        """
+        for name, value in self.net.buffers().items():
+            if not np.isfinite(value).all():
+                return name.rpartition(".")[0]
         return None
 
     @property
