@@ -63,7 +63,7 @@ def test_a_file_without_exact_is_read(learn):
     config = json.loads(metadata[export._LEARNER])
     del config["exact"]
     text = json.dumps(config)
-    metadata.update({export._LEARNER: text, export._HASH: export._digest(tensors, text)})
+    metadata.update({export._LEARNER: text, export._HASH: export.digest(tensors, text)})
     write_tensors(path, tensors, metadata)
     assert load_learner(path).model.exact is False
 
