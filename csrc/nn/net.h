@@ -88,8 +88,7 @@ mlc_status mlc_net_step(mlc_net *net, mlc_rule rule, const mlc_hypers *hypers, c
 void mlc_net_clear_state(mlc_net *net);
 
 /* What an optimizer remembers of a parameter. Writing clears those that are not named, or have no
- * step; the caller
- * holds the lock, after mlc_net_prepare_training. */
+ * step; the caller holds the lock, after mlc_net_prepare_training. */
 typedef struct {
     mlc_param *param;
     unsigned step;
