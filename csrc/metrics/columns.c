@@ -64,7 +64,7 @@ mlc_status mlc_columns_visit(const char *function, const float *scores, const ui
                        .context = context};
     size_t workers = (size_t)mlc_threads_get();
     while (job.block > 1 && (job.block * rows > LARGE / sizeof *job.work ||
-                             (workers > 1 && job.block * workers * 2 > labels)))
+                             (workers > 1 && job.block * workers * 4 > labels)))
         job.block /= 2;
     size_t blocks = (labels + job.block - 1) / job.block;
     if (workers > blocks) workers = blocks;
