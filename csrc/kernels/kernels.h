@@ -70,27 +70,30 @@ typedef struct {
 } mlc_outer;
 
 /* Winograd's transforms; see kernels/winograd.c. Channels of transformed tiles come in blocks. */
-enum { MLC_WINO_POINTS = 36, MLC_WINO_BLOCK = 64 };
+enum { MLC_WINO_POINTS = 36, MLC_WINO_LINES = 9, MLC_WINO_BLOCK = 64 };
 
-/* One tile into 36 points: channel c of point p to v[p * point + c / width * block + c % width]. */
+/* One tile into its lines: channel c of line (i, j) to v[c / width * block + c % width + to]. */
 typedef struct {
-    const float *const *pixel; /* (6 i + j): the tile's pixels, a line of 6 addresses a row */
-    size_t rows, cols;         /* points: 5 or 6 along each axis */
-    size_t channels, width;    /* width divides channels and is a multiple of MLC_LANES */
+    const float *const *pixel; /* the tile's pixels, MLC_WINO_LINES addresses a row */
+    const size_t *to;          /* floats from v to each line, MLC_WINO_LINES a row */
+    size_t rows, cols;         /* outputs of the tile: 3 or 4 along each axis */
+    size_t channels, width;    /* multiples of MLC_LANES */
     float *v;
-    size_t point, block;
+    size_t block;
     size_t ahead; /* the next tile's pixels: floats from these; fetched into the L1 cache */
 } mlc_wino_in;
 
 /* What becomes of the outputs: stored, added to y, stored and summed, normalized and stored. */
 enum { MLC_WINO_STORE, MLC_WINO_ADD, MLC_WINO_SUMS, MLC_WINO_NORM };
 
-/* 36 points of one tile into rows - 2 by cols - 2 pixels; blocks are of MLC_WINO_BLOCK channels. */
+/* The lines of one tile into its pixels; blocks are of MLC_WINO_BLOCK channels. */
 typedef struct {
     const float *m;
-    size_t point, block, rows, cols, channels;
+    const size_t *from; /* floats from m to each line, MLC_WINO_LINES a row */
+    size_t block, rows, cols, channels;
     float *y;
     size_t row, pixel; /* steps of y in floats */
+    size_t high, wide; /* wino_s2_back_output: pixels that are there, of 2 rows by 2 cols */
     bool stream;       /* y need not stay in the cache; it is aligned to MLC_LANES floats */
     int then;
     float *origin, *sum, *square;          /* SUMS: sums of y - origin and its square; */

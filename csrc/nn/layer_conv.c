@@ -112,20 +112,32 @@ static bool uses_winograd(const mlc_layer *layer, const mlc_tensor *in, const ml
                           bool train)
 {
     const mlc_options *o = &layer->options;
-    return !layer->exact && o->kernel == 3 && o->stride == 1 && o->padding == 1 &&
-           mlc_winograd_pays(in, out, train);
+    return !layer->exact && o->kernel == 3 && o->padding == 1 &&
+           mlc_winograd_pays(in, out, o->stride, train);
 }
 
-static bool winograd_plan(const mlc_tensor *in, const mlc_tensor *out, mlc_needs *needs)
+/* What both ways of running a job need to know of it. */
+static mlc_winograd winograd_job(const mlc_layer *layer, const mlc_tensor *in,
+                                 const mlc_tensor *out, size_t workers)
+{
+    return (mlc_winograd){.stride = layer->options.stride, .in = in, .out = out, .workers = workers};
+}
+
+static bool winograd_plan(const mlc_layer *layer, const mlc_tensor *in, const mlc_tensor *out,
+                          mlc_needs *needs)
 {
     size_t data, weights, workers = (size_t)mlc_threads_get();
-    if (!mlc_winograd_scratch(in, out, workers, &needs->scratch) ||
-        !mlc_winograd_scratch(out, in, workers, &data) ||
-        !mlc_winograd_weights_scratch(in, out, workers, &weights))
+    mlc_winograd forward = winograd_job(layer, in, out, workers);
+    mlc_winograd back = winograd_job(layer, out, in, workers);
+    mlc_winograd_weights gradient = {
+        .stride = layer->options.stride, .in = in, .dout = out, .workers = workers};
+    back.turned = true;
+    if (!mlc_winograd_scratch(&forward, &needs->scratch) || !mlc_winograd_scratch(&back, &data) ||
+        !mlc_winograd_weights_scratch(&gradient, &weights))
         return false;
     needs->scratch_back = data > weights ? data : weights;
     needs->keeps_input = true;
-    needs->predicts_taps = mlc_winograd_packs(in, out);
+    needs->predicts_taps = mlc_winograd_packs(out);
     needs->workers = workers;
     return true;
 }
@@ -142,7 +154,7 @@ static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
                       mlc_needs *needs)
 {
     const mlc_options *o = &layer->options;
-    if (uses_winograd(layer, in[0], out, true)) return winograd_plan(in[0], out, needs);
+    if (uses_winograd(layer, in[0], out, true)) return winograd_plan(layer, in[0], out, needs);
     size_t high = reach(o, in[0]->h, out->h), wide = reach(o, in[0]->w, out->w), bytes;
     needs->packs = true;
     needs->halo_in = o->padding;
@@ -156,9 +168,10 @@ static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
     needs->scratch_back = bytes;
     if (!mlc_moments_bytes(conv_blocks(out), out->stride, &needs->scratch)) return false;
     if (!uses_winograd(layer, in[0], out, false)) return true;
-    needs->predicts_taps = mlc_winograd_packs(in[0], out);
+    needs->predicts_taps = mlc_winograd_packs(out);
     needs->workers = (size_t)mlc_threads_get();
-    if (!mlc_winograd_scratch(in[0], out, needs->workers, &bytes)) return false;
+    mlc_winograd job = winograd_job(layer, in[0], out, needs->workers);
+    if (!mlc_winograd_scratch(&job, &bytes)) return false;
     if (bytes > needs->scratch) needs->scratch = bytes;
     return true;
 }
@@ -282,16 +295,12 @@ static bool direct_forward(const mlc_run *run)
 
 static bool winograd_forward(const mlc_run *run)
 {
-    bool few = !run->train && mlc_winograd_packs(run->in[0], run->out);
-    mlc_winograd job = {.in = run->in[0],
-                        .out = run->out,
-                        .x = run->x[0],
-                        .y = run->y,
-                        .weight = run->layer->weight,
-                        .taps = few ? run->layer->packed[MLC_TAPS] : NULL,
-                        .epilogue = run->epilogue,
-                        .scratch = run->scratch,
-                        .workers = run->workers};
+    mlc_winograd job = winograd_job(run->layer, run->in[0], run->out, run->workers);
+    job.x = run->x[0], job.y = run->y;
+    job.weight = run->layer->weight;
+    if (!run->train && mlc_winograd_packs(run->out)) job.taps = run->layer->packed[MLC_TAPS];
+    job.epilogue = run->epilogue;
+    job.scratch = run->scratch;
     return mlc_winograd_run(&job);
 }
 
@@ -493,34 +502,37 @@ static bool backward_weights(const mlc_run *run)
            mlc_parallel_for(mlc_padded(run->layer->out_channels) / MLC_LANES, reduce_task, &job);
 }
 
-static bool winograd_backward(const mlc_run *run)
+static bool winograd_weights(const mlc_run *run)
 {
-    mlc_winograd_weights weights = {.in = run->in[0],
-                                    .dout = run->dout,
-                                    .x = run->x[0],
-                                    .dy = run->dy,
-                                    .dweight = run->layer->weight->grad,
-                                    .accumulate = run->accumulate_params,
-                                    .scratch = run->scratch,
-                                    .workers = run->workers};
-    mlc_winograd data = {.in = run->dout,
-                         .out = run->din[0],
-                         .x = run->dy,
-                         .y = run->dx[0],
-                         .weight = run->layer->weight,
-                         .turned = true,
-                         .accumulate = run->accumulate[0],
-                         .scratch = run->scratch,
-                         .workers = run->workers};
-    return (!run->layer->weight->trainable || mlc_winograd_weights_run(&weights)) &&
-           (!run->dx[0] || mlc_winograd_run(&data));
+    mlc_winograd_weights job = {.stride = run->layer->options.stride,
+                                .in = run->in[0],
+                                .dout = run->dout,
+                                .x = run->x[0],
+                                .dy = run->dy,
+                                .dweight = run->layer->weight->grad,
+                                .accumulate = run->accumulate_params,
+                                .scratch = run->scratch,
+                                .workers = run->workers};
+    return mlc_winograd_weights_run(&job);
+}
+
+static bool winograd_data(const mlc_run *run)
+{
+    mlc_winograd job = winograd_job(run->layer, run->dout, run->din[0], run->workers);
+    job.x = run->dy, job.y = run->dx[0];
+    job.weight = run->layer->weight;
+    job.turned = true;
+    job.accumulate = run->accumulate[0];
+    job.scratch = run->scratch;
+    return mlc_winograd_run(&job);
 }
 
 static bool conv_backward(const mlc_run *run)
 {
-    if (uses_winograd(run->layer, run->in[0], run->out, true)) return winograd_backward(run);
-    if (run->layer->weight->trainable && !backward_weights(run)) return false;
-    return !run->dx[0] || backward_data(run);
+    bool winograd = uses_winograd(run->layer, run->in[0], run->out, true);
+    if (run->layer->weight->trainable && !(winograd ? winograd_weights(run) : backward_weights(run)))
+        return false;
+    return !run->dx[0] || (winograd ? winograd_data(run) : backward_data(run));
 }
 
 const mlc_layer_class mlc_layer_conv = {
