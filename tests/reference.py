@@ -286,31 +286,61 @@ def gemm_outer(a, b):
     return np.asarray(a, np.float64).T @ np.asarray(b, np.float64)
 
 
-# --- Winograd's transforms, (points, points or pixels, channels)
+# --- Winograd's transforms of a tile, (lines, lines or pixels, channels)
 
-WINOGRAD_POINTS = (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, np.inf, -(2**0.5))
+# Of a convolution of stride 1, and of the taps 0 and 2 of one of stride 2; the last one is not
+# there in a tile of three outputs.
+WINOGRAD_POINTS = {1: (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, np.inf, -(2**0.5)),
+                   2: (0.5, -0.5, 1.5, np.inf, -1.5)}
 
 
-def winograd_matrices(n):
-    """(Bt, G, At) of the first n points, by their definition as values of polynomials.
+def _polynomials(stride, outputs):
+    """(Bt, G, At) of F(outputs, taps), by their definition as values of polynomials.
 
-    With fewer than six, Bt is multiplied by what that takes from G, so that G is that of six.
+    For fewer than four outputs, Bt is multiplied by what that takes from G, so that G is that of
+    four.
     """
-    points = WINOGRAD_POINTS[:n]
-    bt, at = np.zeros((n, n)), np.zeros((n - 2, n))
-    for j, point in enumerate(points):
-        others = [q for k, q in enumerate(points) if k != j and np.isfinite(q)]
+    every = WINOGRAD_POINTS[stride]
+    taps, n = len(every) - 3, len(every) - 4 + outputs
+    bt, at, g = np.zeros((n, n)), np.zeros((outputs, n)), np.zeros((len(every), taps))
+    for j, point in enumerate(every[:n]):
+        others = [q for k, q in enumerate(every[:n]) if k != j and np.isfinite(q)]
         product = np.poly(others)[::-1]
         bt[j, : len(product)] = product
-        at[:, j] = np.eye(n - 2)[-1] if np.isinf(point) else point ** np.arange(n - 2)
+        at[:, j] = np.eye(outputs)[-1] if np.isinf(point) else point ** np.arange(outputs)
         if np.isfinite(point):
-            bt[j] *= np.prod([point - q for q in WINOGRAD_POINTS[n:]])
-    g = np.zeros((6, 3))
-    for j, point in enumerate(WINOGRAD_POINTS):
-        others = [q for k, q in enumerate(WINOGRAD_POINTS) if k != j and np.isfinite(q)]
+            bt[j] *= np.prod([point - q for q in every[n:]])
+    for j, point in enumerate(every):
+        others = [q for k, q in enumerate(every) if k != j and np.isfinite(q)]
         scale = np.prod(point - np.array(others))
-        g[j] = (0, 0, 1) if np.isinf(point) else point ** np.arange(3) / scale
+        g[j] = np.eye(taps)[-1] if np.isinf(point) else point ** np.arange(taps) / scale
     return bt, g, at
+
+
+def winograd_matrices(stride, outputs):
+    """(Bt, G, At) along one axis.
+
+    Stride 2: even inputs meet the taps 0 and 2; odd ones meet tap 1, the last point, in a line for
+    each output.
+    """
+    bt, g, at = _polynomials(stride, outputs)
+    if stride == 1:
+        return bt, g, at
+    n = outputs + 1
+    lines, taps = np.zeros((2 * outputs + 1,) * 2), np.zeros((6, 3))
+    lines[:n, 0::2], lines[n:, 1::2] = bt, np.eye(outputs)
+    taps[:5, 0::2], taps[5, 1] = g, 1
+    return lines, taps, np.hstack([at, np.eye(outputs)])
+
+
+def _back_matrices(outputs):
+    """(Bt, At) of the gradient of a stride 2 convolution's input: inputs are dy."""
+    bt, _, at = _polynomials(2, outputs)
+    lines = np.zeros((2 * outputs + 1, outputs + 1))
+    lines[: outputs + 1], lines[outputs + 1 :, :outputs] = bt, np.eye(outputs)
+    pixels = np.zeros((2 * outputs, 2 * outputs + 1))
+    pixels[1::2, : outputs + 1], pixels[0::2, outputs + 1 :] = at, np.eye(outputs)
+    return lines, pixels
 
 
 def _both_axes(rows, cols, x):
@@ -320,30 +350,72 @@ def _both_axes(rows, cols, x):
 @kernel
 def wino_input(pixels):
     rows, cols, _ = pixels.shape
-    return _both_axes(winograd_matrices(rows)[0], winograd_matrices(cols)[0], pixels)
+    return _both_axes(winograd_matrices(1, rows - 2)[0], winograd_matrices(1, cols - 2)[0], pixels)
 
 
 @kernel
-def wino_output(points):
-    rows, cols, _ = points.shape
-    return _both_axes(winograd_matrices(rows)[2], winograd_matrices(cols)[2], points)
+def wino_output(lines):
+    rows, cols, _ = lines.shape
+    return _both_axes(winograd_matrices(1, rows - 2)[2], winograd_matrices(1, cols - 2)[2], lines)
 
 
 @kernel
 def wino_gradient(pixels):
     rows, cols, _ = pixels.shape
-    return _both_axes(winograd_matrices(rows + 2)[2].T, winograd_matrices(cols + 2)[2].T, pixels)
+    return _both_axes(winograd_matrices(1, rows)[2].T, winograd_matrices(1, cols)[2].T, pixels)
 
 
 @kernel
 def wino_weights(taps):
-    g = winograd_matrices(6)[1]
+    g = winograd_matrices(1, 4)[1]
     return _both_axes(g, g, taps)
 
 
 @kernel
 def wino_weights_backward(points):
-    g = winograd_matrices(6)[1]
+    g = winograd_matrices(1, 4)[1]
+    return _both_axes(g.T, g.T, points)
+
+
+@kernel
+def wino_s2_input(pixels):
+    rows, cols = (size // 2 for size in pixels.shape[:2])
+    return _both_axes(winograd_matrices(2, rows)[0], winograd_matrices(2, cols)[0], pixels)
+
+
+@kernel
+def wino_s2_output(lines):
+    rows, cols = (size // 2 for size in lines.shape[:2])
+    return _both_axes(winograd_matrices(2, rows)[2], winograd_matrices(2, cols)[2], lines)
+
+
+@kernel
+def wino_s2_gradient(pixels):
+    rows, cols, _ = pixels.shape
+    return _both_axes(winograd_matrices(2, rows)[2].T, winograd_matrices(2, cols)[2].T, pixels)
+
+
+@kernel
+def wino_s2_back_input(pixels):
+    rows, cols, _ = pixels.shape
+    return _both_axes(_back_matrices(rows - 1)[0], _back_matrices(cols - 1)[0], pixels)
+
+
+@kernel
+def wino_s2_back_output(lines):
+    rows, cols = (size // 2 for size in lines.shape[:2])
+    return _both_axes(_back_matrices(rows)[1], _back_matrices(cols)[1], lines)
+
+
+@kernel
+def wino_s2_weights(taps):
+    g = winograd_matrices(2, 4)[1]
+    return _both_axes(g, g, taps)
+
+
+@kernel
+def wino_s2_weights_backward(points):
+    g = winograd_matrices(2, 4)[1]
     return _both_axes(g.T, g.T, points)
 
 

@@ -144,12 +144,27 @@ def test_conv_3x3_of_odd_sizes(side, channels, batch, rng):
     compare(spec, (batch, 2, side, side + batch), rng)
 
 
+@pytest.mark.parametrize("side", [1, 2, 3, 5, 7, 13, 17, 31])
+@pytest.mark.parametrize("channels", [15, 33, 100])
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_conv_3x3_of_stride_2_and_odd_sizes(side, channels, batch, rng):
+    spec = after_conv(("conv", "c", (1,), {"out": channels + 8, "kernel": 3, "stride": 2,
+                                           "padding": 1}), out=channels)
+    compare(spec, (batch, 2, side, side + batch), rng)
+
+
 @pytest.mark.parametrize("h, w, ins, outs, batch", [
     (3, 4, 32, 80, 20), (6, 57, 48, 33, 3), (29, 15, 160, 300, 1), (14, 14, 260, 130, 5),
     (7, 7, 520, 64, 70), (8, 9, 64, 520, 6), (57, 57, 64, 64, 2)])
-def test_winograd_blocks(h, w, ins, outs, batch, rng):
-    """Block widths of 16, 32, 48 and 64, partial last blocks, one and several parts and blocks."""
-    spec = after_conv(("conv", "c", (1,), {"out": outs, "kernel": 3, "padding": 1}), out=ins)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_winograd_blocks(h, w, ins, outs, batch, stride, rng):
+    """Block widths of 16, 32, 48 and 64, partial last blocks, one and several parts and blocks.
+
+    For stride 2, maps of even and of odd sides that have outputs of these sizes.
+    """
+    h, w = (h, w) if stride == 1 else (2 * h, 2 * w - 1)
+    spec = after_conv(("conv", "c", (1,), {"out": outs, "kernel": 3, "stride": stride,
+                                           "padding": 1}), out=ins)
     compare(spec, (batch, 2, h, w), rng)
 
 
@@ -168,11 +183,12 @@ def running_sum(a, b):
     return total
 
 
-def conv_step(exact, x, g, dy):
+def conv_step(exact, x, g, dy, stride):
     """y (N, H, W, K), d one (C, C) and dw (K, C, 3, 3) of a 3x3 convolution of x = one(x)."""
     c = x.shape[3]
     net = _core.Net([("conv", "one", (0,), {"out": c, "kernel": 1}),
-                     ("conv", "c", (1,), {"out": len(g), "kernel": 3, "padding": 1})], c, exact)
+                     ("conv", "c", (1,), {"out": len(g), "kernel": 3, "stride": stride,
+                                          "padding": 1})], c, exact)
     net.load_state_dict({"one.weight": np.eye(c, dtype=np.float32).reshape(c, c, 1, 1),
                          "c.weight": g})
     y = net.forward(x.transpose(0, 3, 1, 2), train=True)
@@ -181,24 +197,26 @@ def conv_step(exact, x, g, dy):
     return y.transpose(0, 2, 3, 1), grads["one.weight"][:, :, 0, 0], grads["c.weight"]
 
 
-@pytest.mark.parametrize("side, channels, batch", [(56, 64, 1), (28, 128, 1), (14, 256, 2),
-                                                   (7, 512, 12), (57, 64, 1), (15, 256, 2)])
-def test_winograd_is_nearly_as_exact_as_a_direct_sum(side, channels, batch, rng):
-    shape = (batch, side, side, channels)
-    x = np.maximum(rng.normal(size=shape), 0).astype(np.float32)
-    dy = rng.normal(size=shape).astype(np.float32)
-    g = (rng.normal(size=(channels, channels, 3, 3)) / np.sqrt(9 * channels)).astype(np.float32)
-    y, done, dw = conv_step(False, x, g, dy)
-    exact = conv_step(True, x, g, dy)
+@pytest.mark.parametrize("side, channels, outs, batch, stride", [
+    (56, 64, 64, 1, 1), (28, 128, 128, 1, 1), (14, 256, 256, 2, 1), (7, 512, 512, 12, 1),
+    (57, 64, 64, 1, 1), (15, 256, 256, 2, 1), (56, 64, 128, 1, 2), (28, 128, 256, 1, 2),
+    (14, 256, 512, 4, 2), (57, 64, 128, 1, 2), (29, 128, 256, 1, 2)])
+def test_winograd_is_nearly_as_exact_as_a_direct_sum(side, channels, outs, batch, stride, rng):
+    x = np.maximum(rng.normal(size=(batch, side, side, channels)), 0).astype(np.float32)
+    after = -(-side // stride)
+    dy = rng.normal(size=(batch, after, after, outs)).astype(np.float32)
+    g = (rng.normal(size=(outs, channels, 3, 3)) / np.sqrt(9 * channels)).astype(np.float32)
+    y, done, dw = conv_step(False, x, g, dy, stride)
+    exact = conv_step(True, x, g, dy, stride)
     assert all((a != b).any() for a, b in zip((y, done, dw), exact)), "both took the same way"
 
     k = slice(0, 16)  # a float32 loop is slow: some channels, and some pixels of the forward pass
-    around, filters = windows(x), g.reshape(channels, channels, 9)
-    near = np.moveaxis(around[:, 0, side // 2], 2, 0).reshape(channels * 9, side, 1)
+    around, filters = windows(x)[:, :, ::stride, ::stride], g.reshape(outs, channels, 9)
+    near = np.moveaxis(around[:, 0, after // 2], 2, 0).reshape(channels * 9, after, 1)
     taps = np.moveaxis(filters[k], 0, 2).reshape(channels * 9, 1, 16)
     want = (near[..., 0].T.astype(float) @ taps[:, 0].astype(float))
     direct = relative(running_sum(near, taps), want)
-    assert relative(y[0, side // 2, :, k], want) <= 2.5 * direct
+    assert relative(y[0, after // 2, :, k], want) <= 2.5 * direct
 
     pixels = around[..., k].reshape(9, -1, 16)
     flat = dy[..., k].reshape(-1, 16)
@@ -207,8 +225,9 @@ def test_winograd_is_nearly_as_exact_as_a_direct_sum(side, channels, batch, rng)
     assert relative(dw[k, k].reshape(16, 16, 9), want) <= 2.5 * direct
 
     turned = filters[:, :, ::-1].astype(float)
-    dx = sum(w.reshape(-1, channels) @ turned[:, :, t]
-             for t, w in enumerate(windows(dy.astype(float))))
+    spread = np.zeros((batch, side, side, outs))
+    spread[:, ::stride, ::stride] = dy
+    dx = sum(w.reshape(-1, outs) @ turned[:, :, t] for t, w in enumerate(windows(spread)))
     assert relative(done, dx.T @ x.reshape(-1, channels).astype(float)) <= 1.5e-6
 
 

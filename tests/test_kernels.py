@@ -42,11 +42,12 @@ Tile = struct("Tile", rows_in=P, out=P, rows=Z, columns=Z, offset=P, taps=Z, run
               segment=Z, accumulate=C.c_bool, ahead=Z, later=P)
 Outer = struct("Outer", a=P, b=P, segments=Z, pixels=Z, a_step=Z, b_step=Z, rows=Z, columns=Z,
                out=P, out_step=Z, accumulate=C.c_bool, later=P)
-WinoIn = struct("WinoIn", pixel=P, rows=Z, cols=Z, channels=Z, width=Z, v=P, point=Z, block=Z,
+WinoIn = struct("WinoIn", pixel=P, to=P, rows=Z, cols=Z, channels=Z, width=Z, v=P, block=Z,
                 ahead=Z)
-WinoOut = struct("WinoOut", m=P, point=Z, block=Z, rows=Z, cols=Z, channels=Z, y=P, row=Z, pixel=Z,
-                 stream=C.c_bool, then=C.c_int, origin=P, sum=P, square=P, first=C.c_bool, scale=P,
-                 shift=P, residual=P, residual_row=Z, residual_pixel=Z, relu=C.c_bool)
+WinoOut = struct("WinoOut", m=P, at=P, block=Z, rows=Z, cols=Z, channels=Z, y=P, row=Z, pixel=Z,
+                 high=Z, wide=Z, stream=C.c_bool, then=C.c_int, origin=P, sum=P, square=P,
+                 first=C.c_bool, scale=P, shift=P, residual=P, residual_row=Z, residual_pixel=Z,
+                 relu=C.c_bool)
 Grid = struct("Grid", ranks=P, first=P, count=Z, step=Z)
 STORE, ADD, SUMS, NORM = range(4)  # what follows wino_output
 Adam = struct("Adam", keep=F, mom=F, sqr_mom=F, eps=F, rate=F, debias=F)
@@ -78,8 +79,15 @@ PROTOTYPES = {
     "wino_input": (C.POINTER(WinoIn),),
     "wino_gradient": (C.POINTER(WinoIn),),
     "wino_output": (C.POINTER(WinoOut),),
+    "wino_s2_input": (C.POINTER(WinoIn),),
+    "wino_s2_gradient": (C.POINTER(WinoIn),),
+    "wino_s2_output": (C.POINTER(WinoOut),),
+    "wino_s2_back_input": (C.POINTER(WinoIn),),
+    "wino_s2_back_output": (C.POINTER(WinoOut),),
     "wino_weights": (P, P, Z),
     "wino_weights_backward": (P, Z, Z, Z, P),
+    "wino_s2_weights": (P, P, Z),
+    "wino_s2_weights_backward": (P, Z, Z, Z, P),
     "norm_sums": (P, Z, Z, P, P, P),
     "norm_apply": (P, P, Z, Z, P, P, C.c_int, C.c_int, P),
     "norm_backward_sums": (C.POINTER(Norm), P, P),
@@ -711,57 +719,97 @@ def test_gemm_outer_sums_outer_products(isa, accumulate, guarded):
 
 # --- Winograd
 
-each_tile = pytest.mark.parametrize("rows, cols", [(6, 6), (6, 5), (5, 6), (5, 5)])
+LINES = 9  # addresses and offsets of a row of a tile
+SIZES = [(4, 4), (4, 3), (3, 4), (3, 3)]
+each_tile = pytest.mark.parametrize("rows, cols", SIZES)
 
 
-@pytest.mark.parametrize("rows, cols", [(6, 6), (6, 5), (5, 6), (5, 5)])
-def test_the_definitions_of_the_transforms_make_a_convolution(rows, cols, rng):
-    """And their transposes its gradient: closes the chain behind the kernels' definitions."""
-    d, g = rng.normal(size=(rows, cols, 1)), rng.normal(size=(3, 3, 1))
-    u, v = reference.wino_weights(g)[:rows, :cols], reference.wino_input(d)
-    windows = np.lib.stride_tricks.sliding_window_view(d[..., 0], (3, 3))
+def lines_of(stride, outputs):
+    return stride * outputs + 3 - stride
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("rows, cols", SIZES)
+def test_the_definitions_of_the_transforms_make_a_convolution(stride, rows, cols, rng):
+    """And their transposes its gradients: closes the chain behind the kernels' definitions."""
+    s2 = "_s2" if stride == 2 else ""
+    run = {name: getattr(reference, f"wino{s2}_{name}")
+           for name in ("input", "gradient", "output", "weights", "weights_backward")}
+    high, wide = stride * (rows - 1) + 3, stride * (cols - 1) + 3
+    d, g = rng.normal(size=(high, wide, 1)), rng.normal(size=(3, 3, 1))
+    point = [point_of(stride, rows, i) for i in range(lines_of(stride, rows))]
+    across = [point_of(stride, cols, j) for j in range(lines_of(stride, cols))]
+    u, v = run["weights"](g)[point][:, across], run["input"](d)
+    windows = np.lib.stride_tricks.sliding_window_view(d[..., 0], (3, 3))[::stride, ::stride]
     want = np.einsum("ijrs,rs->ij", windows, g[..., 0])
-    np.testing.assert_allclose(reference.wino_output(u * v)[..., 0], want, atol=1e-13)
+    np.testing.assert_allclose(run["output"](u * v)[..., 0], want, atol=1e-13)
     dy, du = rng.normal(size=want.shape), np.zeros((6, 6, 1))
-    du[:rows, :cols] = v * reference.wino_gradient(dy[..., None])
-    got = reference.wino_weights_backward(du)[..., 0]
+    np.add.at(du, np.ix_(point, across), v * run["gradient"](dy[..., None]))
+    got = run["weights_backward"](du)[..., 0]
     np.testing.assert_allclose(got, np.einsum("ijrs,ij->rs", windows, dy), atol=1e-13)
 
 
-def transform(run, guarded, high, wide, rows, cols, channels, width):
-    """One tile of high x wide pixels through wino_input or wino_gradient."""
-    pixels = draw("random", (6, 6, channels), "tile")
+def point_of(stride, outputs, line):
+    """The point of a line along an axis: for stride 2 the last lines are all the last point's."""
+    return min(line, 5) if line < outputs + 3 - stride else 5
+
+
+@pytest.mark.parametrize("rows, cols", SIZES)
+def test_the_definitions_of_stride_2_backward_make_its_gradient(rows, cols, rng):
+    """Of the inputs whose outputs are all in the tile and one line more."""
+    dy, g = rng.normal(size=(rows + 1, cols + 1, 1)), rng.normal(size=(3, 3, 1))
+    point = [point_of(2, rows, i) for i in range(2 * rows + 1)]
+    across = [point_of(2, cols, j) for j in range(2 * cols + 1)]
+    u = reference.wino_s2_weights(g[::-1, ::-1])[point][:, across]
+    got = reference.wino_s2_back_output(u * reference.wino_s2_back_input(dy))[..., 0]
+    dx = np.zeros((2 * rows + 3, 2 * cols + 3))  # its first row and column are outside the picture
+    for i, j in np.ndindex(rows + 1, cols + 1):
+        dx[2 * i : 2 * i + 3, 2 * j : 2 * j + 3] += dy[i, j] * g[..., 0]
+    np.testing.assert_allclose(got, dx[1 : 2 * rows + 1, 1 : 2 * cols + 1], atol=1e-13)
+
+
+def offsets(order, step):
+    """Where each of LINES x LINES lines is, at places that its neighbours do not tell."""
+    return np.asarray(order * step, np.uintp)
+
+
+def transform(run, isa, guarded, high, wide, rows, cols, channels, width):
+    """One tile of high x wide pixels through a kernel that reads pixels."""
+    pixels = draw("random", (LINES, LINES, channels), "tile")
     held = guarded(pixels)
-    tiles, block = 3, 3 * width
-    v = guarded(np.full(36 * (channels // width * block + 5), np.nan))
-    point = channels // width * block + 5
+    blocks, step = -(-channels // width), 3 * width
+    order = np.random.default_rng(1).permutation(LINES * LINES)
+    v = guarded(np.full(blocks * (len(order) * step + 5), np.nan))
+    block, to = len(order) * step + 5, offsets(order, step)
     at = pointers([held[i, j] if i < high and j < wide else held[0, 0]
-                   for i in range(6) for j in range(6)])
-    run(WinoIn(address(at), rows, cols, channels, width, address(v) + 4 * width, point, block,
-               4 * channels))
-    points = v.reshape(36, point)[:, : point - 5].reshape(36, channels // width, tiles, width)
-    assert np.isnan(points[:, :, [0, 2]]).all(), "another tile was written"
-    got = points[:, :, 1].reshape(6, 6, channels)
-    assert np.isnan(got[rows:]).all() and np.isnan(got[:, cols:]).all()
-    return got[:rows, :cols], pixels[:high, :wide]
+                   for i in range(LINES) for j in range(LINES)])
+    run(isa, WinoIn(address(at), address(to), rows, cols, channels, width, address(v) + 4 * width,
+                    block, 4 * channels))
+    got = v.reshape(blocks, block)[:, : block - 5].reshape(blocks, len(order), 3, width)
+    assert np.isnan(got[:, :, [0, 2]]).all(), "another tile was written"
+    got = np.moveaxis(got[:, order, 1], 0, 1).reshape(LINES, LINES, blocks * width)
+    return got, pixels[:high, :wide]
 
 
 @each_isa
 @each_tile
-@pytest.mark.parametrize("channels, width", [(16, 16), (96, 48), (128, 64)])
-def test_wino_input(isa, rows, cols, channels, width, guarded):
-    got, pixels = transform(lambda tile: call(isa, "wino_input", tile), guarded, rows, cols, rows,
-                            cols, channels, width)
-    close(got, reference.wino_input(pixels), 0, 30 * ULP * abs(pixels).max())
-
-
-@each_isa
-@each_tile
-@pytest.mark.parametrize("channels, width", [(16, 16), (96, 48), (128, 64)])
-def test_wino_gradient(isa, rows, cols, channels, width, guarded):
-    got, pixels = transform(lambda tile: call(isa, "wino_gradient", tile), guarded, rows - 2,
-                            cols - 2, rows, cols, channels, width)
-    close(got, reference.wino_gradient(pixels), 0, 60 * ULP * abs(pixels).max())
+@pytest.mark.parametrize("channels, width", [(16, 16), (96, 48), (96, 64), (128, 64)])
+@pytest.mark.parametrize("run, want, pixels, stride", [
+    (lambda isa, tile: call(isa, "wino_input", tile), reference.wino_input, lambda n: n + 2, 1),
+    (lambda isa, tile: call(isa, "wino_gradient", tile), reference.wino_gradient, lambda n: n, 1),
+    (lambda isa, tile: call(isa, "wino_s2_input", tile), reference.wino_s2_input,
+     lambda n: 2 * n + 1, 2),
+    (lambda isa, tile: call(isa, "wino_s2_gradient", tile), reference.wino_s2_gradient,
+     lambda n: n, 2),
+    (lambda isa, tile: call(isa, "wino_s2_back_input", tile), reference.wino_s2_back_input,
+     lambda n: n + 1, 2)])
+def test_wino_of_pixels(isa, run, want, pixels, stride, rows, cols, channels, width, guarded):
+    got, tile = transform(run, isa, guarded, pixels(rows), pixels(cols), rows, cols, channels,
+                          width)
+    down, across = lines_of(stride, rows), lines_of(stride, cols)
+    assert np.isnan(got[down:]).all() and np.isnan(got[:, across:]).all()
+    assert np.isnan(got[..., channels:]).all()
+    close(got[:down, :across, :channels], want(tile), 0, 60 * ULP * abs(tile).max())
 
 
 @each_isa
@@ -769,22 +817,26 @@ def test_wino_gradient(isa, rows, cols, channels, width, guarded):
 @pytest.mark.parametrize("then", [STORE, ADD, SUMS, NORM])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("residual", [False, True])
-def test_wino_output(isa, rows, cols, then, relu, residual, guarded):
+@pytest.mark.parametrize("run, definition, stride", [
+    (lambda isa, tile: call(isa, "wino_output", tile), reference.wino_output, 1),
+    (lambda isa, tile: call(isa, "wino_s2_output", tile), reference.wino_s2_output, 2)])
+def test_wino_output(isa, rows, cols, then, relu, residual, run, definition, stride, guarded):
     channels, tiles = 96, 2  # a block and a half
-    m = draw("random", (6, 6, 2, tiles, 64), "m")
+    m = draw("random", (2, LINES, LINES, tiles, 64), "m")
     there = draw("random", (4, 5, channels), "there")
     scale, shift = draw("random", (2, channels), "scale")
     other = draw("random", (4, 4, channels), "residual")
     y, held, sums = guarded(there), guarded(m), guarded(draw("random", (3, channels), "sums"))
     before, s, o = sums.copy(), guarded(np.stack([scale, shift])), guarded(other)
-    call(isa, "wino_output", WinoOut(
-        address(held) + 4 * 64, 2 * tiles * 64, tiles * 64, rows, cols, channels, address(y),
-        5 * channels, channels, False, then, address(sums), address(sums[1]), address(sums[2]),
-        True, address(s), address(s[1]), address(o) if residual else None, 4 * channels, channels,
-        relu))
-    points = m[:rows, :cols, :, 1].reshape(rows, cols, 128)[..., :channels]
-    want, part = reference.wino_output(points), np.s_[: rows - 2, : cols - 2]
-    error = 60 * ULP * abs(points).max()
+    at = offsets(np.arange(LINES * LINES), tiles * 64)
+    run(isa, WinoOut(
+        address(held) + 4 * 64, address(at), m[0].size, rows, cols, channels, address(y),
+        5 * channels, channels, rows, cols, False, then, address(sums), address(sums[1]),
+        address(sums[2]), True, address(s), address(s[1]), address(o) if residual else None,
+        4 * channels, channels, relu))
+    lines = np.moveaxis(m[:, : lines_of(stride, rows), : lines_of(stride, cols), 1], 0, 2)
+    lines, part = lines.reshape(*lines.shape[:2], 128)[..., :channels], np.s_[:rows, :cols]
+    want, error = definition(lines), 60 * ULP * abs(lines).max()
     if then == ADD:
         want = want + there[part]
     elif then == NORM:
@@ -804,25 +856,54 @@ def test_wino_output(isa, rows, cols, then, relu, residual, guarded):
 
 
 @each_isa
-def test_wino_output_streams_to_aligned_memory(isa):
-    m = draw("random", (6, 6, 64), "m")
-    y = aligned((4, 4, 64))
-    call(isa, "wino_output", WinoOut(address(m), 64, 64, 6, 6, 64, address(y), 4 * 64, 64, True))
-    close(y, reference.wino_output(m), 0, 60 * ULP * abs(m).max())
+@each_tile
+@pytest.mark.parametrize("then", [STORE, ADD])
+@pytest.mark.parametrize("cut_rows, cut_cols", [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_wino_s2_back_output(isa, rows, cols, then, cut_rows, cut_cols, guarded):
+    channels = 96
+    m = draw("random", (2, LINES, LINES, 64), "m")
+    there = draw("random", (8, 9, channels), "there")
+    y, held, at = guarded(there), guarded(m), offsets(np.arange(LINES * LINES), 64)
+    high, wide = 2 * rows - cut_rows, 2 * cols - cut_cols
+    call(isa, "wino_s2_back_output", WinoOut(
+        address(held), address(at), m[0].size, rows, cols, channels, address(y), 9 * channels,
+        channels, high, wide, False, then))
+    lines = np.moveaxis(m[:, : 2 * rows + 1, : 2 * cols + 1], 0, 2)
+    lines = lines.reshape(*lines.shape[:2], 128)[..., :channels]
+    want, part = reference.wino_s2_back_output(lines)[:high, :wide], np.s_[:high, :wide]
+    close(y[part], want + (there[part] if then == ADD else 0), 0, 60 * ULP * abs(lines).max())
+    outside = np.ones(there.shape, bool)
+    outside[part] = False
+    assert bits(y[outside]) == bits(there[outside])
 
 
 @each_isa
-def test_wino_weights_and_their_backward(isa, guarded):
+def test_wino_output_streams_to_aligned_memory(isa):
+    m = draw("random", (LINES, LINES, 64), "m")
+    y, at = aligned((4, 4, 64)), offsets(np.arange(LINES * LINES), 64)
+    call(isa, "wino_output", WinoOut(address(m), address(at), 64, 4, 4, 64, address(y), 4 * 64, 64,
+                                     4, 4, True))
+    close(y, reference.wino_output(m[:6, :6]), 0, 60 * ULP * abs(m).max())
+
+
+@each_isa
+@pytest.mark.parametrize("run, run_backward, definition, backward", [
+    (lambda isa, *args: call(isa, "wino_weights", *args),
+     lambda isa, *args: call(isa, "wino_weights_backward", *args),
+     reference.wino_weights, reference.wino_weights_backward),
+    (lambda isa, *args: call(isa, "wino_s2_weights", *args),
+     lambda isa, *args: call(isa, "wino_s2_weights_backward", *args),
+     reference.wino_s2_weights, reference.wino_s2_weights_backward)])
+def test_wino_weights_and_their_backward(isa, run, run_backward, definition, backward, guarded):
     g = draw("random", (3, 3, 16), "g")
     held, u = guarded(g), guarded(np.full((6, 6, 21), np.nan))
-    call(isa, "wino_weights", held, u, 21)
-    close(u[..., :16], reference.wino_weights(g), 0, 8 * ULP * abs(g).max())
+    run(isa, held, u, 21)
+    close(u[..., :16], definition(g), 0, 8 * ULP * abs(g).max())
     assert np.isnan(u[..., 16:]).all()
     parts = draw("random", (3, 6, 6, 16), "du")
     du, out = guarded(parts), guarded(np.zeros((3, 3, 16)))
-    call(isa, "wino_weights_backward", du, 16, 3, 36 * 16, out)
-    want = reference.wino_weights_backward(parts.astype(float).sum(0))
-    close(out, want, 0, 60 * ULP * abs(parts).max())
+    run_backward(isa, du, 16, 3, 36 * 16, out)
+    close(out, backward(parts.astype(float).sum(0)), 0, 60 * ULP * abs(parts).max())
 
 
 # --- batch norm

@@ -366,8 +366,8 @@ INLINE void output_vector(const mlc_wino_out *t, size_t rows, size_t cols, int w
     const float *m = t->m + c / MLC_WINO_BLOCK * t->block + c % MLC_WINO_BLOCK;
     for (size_t j = 0; j < lines_of(what, cols); j++) {
         const size_t *from = t->from + j;
-        UNROLL9 for (size_t i = 0; i < lines_of(what, rows); i++)
-            line[i] = v_load(m + from[MLC_WINO_LINES * i]);
+        UNROLL9 for (size_t i = 0; i < lines_of(what, rows); i++) line[i] =
+            v_load(m + from[MLC_WINO_LINES * i]);
         along(what, rows, line, half[j]);
     }
     for (size_t i = 0; i < pixels_of(what, rows); i++) {
@@ -375,8 +375,9 @@ INLINE void output_vector(const mlc_wino_out *t, size_t rows, size_t cols, int w
         UNROLL9 for (size_t j = 0; j < lines_of(what, cols); j++) line[j] = half[j][i];
         along(what, cols, line, out);
         if (then == MLC_WINO_SUMS && t->first && i == 0) v_store(t->origin + c, out[0]);
-        UNROLL9 for (size_t j = 0; j < pixels_of(what, cols); j++)
-            if (what != S2_BACK_OUTPUT || j < t->wide) put_output(t, then, i, j, c, out[j], sum);
+        UNROLL9 for (size_t j = 0; j < pixels_of(what, cols);
+                     j++) if (what != S2_BACK_OUTPUT || j < t->wide)
+            put_output(t, then, i, j, c, out[j], sum);
     }
     if (then != MLC_WINO_SUMS) return;
     v_store(t->sum + c, v_add(v_load(t->sum + c), sum[0]));
@@ -411,7 +412,8 @@ static void wino_s2_back_output(const mlc_wino_out *tile)
 
 /* --- weights: U = G g Gt and dg = Gt dU G ---------------------------------------------------- */
 
-INLINE void weights_body(const float *g, float *u, size_t point, void (*along_axis)(const vf *, vf *))
+INLINE void weights_body(const float *g, float *u, size_t point,
+                         void (*along_axis)(const vf *, vf *))
 {
     for (size_t l = 0; l < MLC_LANES; l += VN) {
         vf half[6][3], line[6];

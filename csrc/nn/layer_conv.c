@@ -120,7 +120,8 @@ static bool uses_winograd(const mlc_layer *layer, const mlc_tensor *in, const ml
 static mlc_winograd winograd_job(const mlc_layer *layer, const mlc_tensor *in,
                                  const mlc_tensor *out, size_t workers)
 {
-    return (mlc_winograd){.stride = layer->options.stride, .in = in, .out = out, .workers = workers};
+    return (mlc_winograd){
+        .stride = layer->options.stride, .in = in, .out = out, .workers = workers};
 }
 
 static bool winograd_plan(const mlc_layer *layer, const mlc_tensor *in, const mlc_tensor *out,
@@ -530,7 +531,8 @@ static bool winograd_data(const mlc_run *run)
 static bool conv_backward(const mlc_run *run)
 {
     bool winograd = uses_winograd(run->layer, run->in[0], run->out, true);
-    if (run->layer->weight->trainable && !(winograd ? winograd_weights(run) : backward_weights(run)))
+    if (run->layer->weight->trainable &&
+        !(winograd ? winograd_weights(run) : backward_weights(run)))
         return false;
     return !run->dx[0] || (winograd ? winograd_data(run) : backward_data(run));
 }

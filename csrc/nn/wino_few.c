@@ -49,9 +49,8 @@ static void make_u(const few_job *w, size_t c, size_t k, size_t columns, float *
     for (size_t i = 0; i < columns; i += MLC_LANES)
         for (size_t d = 0; d < w->step; d++)
             mlc_wino_put_weights(
-                job->stride,
-                job->taps + mlc_wino_taps_at(job->in->stride, c + d, k * BLOCK + i), d, i, w->step,
-                BLOCK, u);
+                job->stride, job->taps + mlc_wino_taps_at(job->in->stride, c + d, k * BLOCK + i), d,
+                i, w->step, BLOCK, u);
 }
 
 /* M += V U for the input channels [c, c + step) at point p and one panel. */
@@ -61,8 +60,8 @@ static void multiply(const few_job *w, size_t group, size_t p, size_t c, const f
     const mlc_wino_layout *vl = &w->f.v;
     const mlc_wino_block *b = &w->group[group];
     size_t width = vl->width, rows = mlc_kernel->tile_rows;
-    const float *in[MAX_ROWS], *v = w->v + group * w->v_floats + c / width * vl->chunk +
-                                    vl->point[p] + c % width;
+    const float *in[MAX_ROWS],
+        *v = w->v + group * w->v_floats + c / width * vl->chunk + vl->point[p] + c % width;
     float *out[MAX_ROWS];
     ptrdiff_t offset = 0;
     size_t r = b->from[p], end = b->to[p];
@@ -112,8 +111,7 @@ static void output_task(void *context, size_t task)
         for (size_t p = 0; p < POINTS; p++)
             for (size_t i = 0; i < columns; i += panel)
                 multiply(w, group, p, c, u + p * w->u_point + i * w->step, m + f->m.point[p] + i,
-                         columns - i < panel ? columns - i : panel,
-                         next_taps(w, p, c, k, columns));
+                         columns - i < panel ? columns - i : panel, next_taps(w, p, c, k, columns));
     }
     mlc_wino_outputs(f, &w->group[group], 0, m, k, k + 1);
 }

@@ -2,7 +2,10 @@
 
 enum { POINTS = MLC_WINO_POINTS, BLOCK = MLC_WINO_BLOCK };
 
-const mlc_tensor *mlc_wino_grid(const mlc_winograd *job) { return job->turned ? job->in : job->out; }
+const mlc_tensor *mlc_wino_grid(const mlc_winograd *job)
+{
+    return job->turned ? job->in : job->out;
+}
 
 mlc_wino_forward mlc_wino_forward_of(const mlc_winograd *job, size_t tiles)
 {
@@ -47,7 +50,8 @@ void mlc_wino_put_weights(size_t stride, const float *taps, size_t d, size_t k, 
     (stride == 1 ? mlc_kernel->wino_weights : mlc_kernel->wino_s2_weights)(
         taps, whole ? to : at[0], whole ? point : MLC_LANES);
     for (size_t l = 0; !whole && l < MLC_LANES; l += panel, to += depth * panel)
-        for (size_t p = 0; p < POINTS; p++) memcpy(to + p * point, at[p] + l, panel * sizeof(float));
+        for (size_t p = 0; p < POINTS; p++)
+            memcpy(to + p * point, at[p] + l, panel * sizeof(float));
 }
 
 /* --- outputs --------------------------------------------------------------------------------- */

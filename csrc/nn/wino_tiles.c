@@ -53,7 +53,10 @@ static size_t lacking(size_t stride) { return stride == 1 ? 5 : 4; }
 
 /* Order: 4 x 3, 4 x 4, 3 x 4, 3 x 3. Then the second and third have the points that narrow tiles
  * lack, the first two those that low ones lack. */
-static size_t order(const mlc_wino_tile *t) { return t->rows == 4 ? t->cols == 4 : 2 + (t->cols == 3); }
+static size_t order(const mlc_wino_tile *t)
+{
+    return t->rows == 4 ? t->cols == 4 : 2 + (t->cols == 3);
+}
 
 static void count_lines(mlc_wino_block *b, size_t ends[4])
 {
@@ -150,8 +153,8 @@ static void pixels_of(const mlc_wino_reader *r, const mlc_tensor *t, const float
     for (size_t i = 0; i < high; i++)
         for (size_t j = 0; j < wide; j++) {
             size_t y = r->scale * tile->y + i, u = r->scale * tile->x + j; /* `before` too many */
-            bool inside = y >= r->before && u >= r->before && y < t->h + r->before &&
-                          u < t->w + r->before;
+            bool inside =
+                y >= r->before && u >= r->before && y < t->h + r->before && u < t->w + r->before;
             pixel[LINES * i + j] =
                 inside ? x + tensor_at(t, tile->n, y - r->before, u - r->before) : zero;
         }

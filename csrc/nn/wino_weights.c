@@ -90,8 +90,7 @@ static void outer_products(const gradient_job *g, const mlc_wino_block *b, const
             for (size_t i = 0, r = 0; i < groups; i++) {
                 size_t count = (width - r) / (groups - i);
                 const float *at = a + r, *bt = d + q;
-                const float *next =
-                    i < 4 ? next_a + i * lines * 16 : next_d + (i - 4) * lines * 16;
+                const float *next = i < 4 ? next_a + i * lines * 16 : next_d + (i - 4) * lines * 16;
                 mlc_outer outer = {
                     .a = &at,
                     .b = &bt,
@@ -131,8 +130,7 @@ static void finish_slice(const gradient_job *g, const float *du, size_t item, si
     size_t outs = mlc_wino_blocks(job->dout->stride), k0 = item % outs * BLOCK;
     size_t c0 = item / outs * g->vl.width + c;
     void (*backward)(const float *, size_t, size_t, size_t, float *) =
-        job->stride == 1 ? mlc_kernel->wino_weights_backward
-                         : mlc_kernel->wino_s2_weights_backward;
+        job->stride == 1 ? mlc_kernel->wino_weights_backward : mlc_kernel->wino_s2_weights_backward;
     for (size_t k = 0; k < BLOCK && k0 + k < job->dout->c && c0 < job->in->c; k += MLC_LANES) {
         float dg[MLC_LANES][MLC_LANES][9], one[9][MLC_LANES];
         for (size_t i = 0; i < MLC_LANES; i++) {
@@ -200,10 +198,7 @@ static void finish_task(void *context, size_t task)
     finish_slice(g, g->du + item * DU_ITEM, item, task % slices * MLC_LANES);
 }
 
-static size_t gradient_copies(const gradient_job *g)
-{
-    return g->parts > 1 ? g->job->workers : 1;
-}
+static size_t gradient_copies(const gradient_job *g) { return g->parts > 1 ? g->job->workers : 1; }
 
 bool mlc_winograd_weights_scratch(const mlc_winograd_weights *job, size_t *bytes)
 {

@@ -18,7 +18,7 @@ static size_t forward_tiles(const mlc_winograd *job)
     size_t in = job->in->stride, out = job->out->stride, depth = in < out ? out : in;
     size_t most = depth <= 64 ? 14 : depth <= 128 ? 28 : depth <= 256 ? 32 : 64;
     size_t fair = mlc_wino_tile_count(mlc_wino_grid(job)) / 4;
-    if (job->stride == 2) most = 14;
+    if (job->stride == 2) most = 14; /* of up to 16 lines each */
     if (fair < 14) fair = 14;
     return fair < most ? fair : most;
 }
@@ -161,7 +161,8 @@ static void multiply_group(const forward_job *w, const mlc_wino_block *b, const 
     size_t depth = w->f.job->in->stride, columns = w->f.job->out->stride;
     size_t panel = mlc_kernel->tile_columns;
     ptrdiff_t offset[MAX_CHANNELS / MLC_LANES];
-    bool streamed = depth * columns > 128 * 128; /* U of a point does not stay in the L2 cache */
+    /* U does not stay in the L2 cache beside V and M. */
+    bool streamed = w->f.job->stride == 2 || depth * columns > 128 * 128;
     for (size_t t = 0; t < depth / vl->width; t++) offset[t] = (ptrdiff_t)(t * vl->chunk);
     size_t end = last * BLOCK < columns ? last * BLOCK : columns;
     for (size_t p = 0; p < POINTS; p++) {

@@ -25,7 +25,7 @@ typedef struct {
     float *y;
     const mlc_param *weight;
     const float *taps; /* as mlc_winograd_pack wrote them, to be read instead; NULL: none */
-    bool turned;       /* backward: y is the gradient of what the convolution read, x of its output */
+    bool turned; /* backward: y is the gradient of what the convolution read, x of its output */
     bool accumulate;
     const mlc_epilogue *epilogue; /* forward only */
     float *scratch;
