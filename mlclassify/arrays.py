@@ -156,6 +156,22 @@ def refuse(bad, name, fn, rule, array):
     raise ValueError(f"{fn}: `{name}` must {rule}, got {array[place].item()}{where}")
 
 
+def refuse_nan(name, fn, array):
+    """Raise ValueError at the first NaN of `array`.
+
+    Examples
+    --------
+    >>> refuse_nan("scores", "f", np.array([1.0, np.nan]))
+    Traceback (most recent call last):
+    ...
+    ValueError: f: `scores` must not be NaN, got nan at index 1
+    """
+    with np.errstate(invalid="ignore"):
+        highest = array.max(initial=-np.inf) if array.dtype.kind == "f" else 0.0
+    if np.isnan(highest):  # one pass that allocates nothing finds out
+        refuse(np.isnan(array), name, fn, "not be NaN", array)
+
+
 def images_to_c(x):
     """Return a batch of images as float32 (N, 3, H, W), a transposed view of NHWC memory.
 

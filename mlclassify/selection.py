@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 
 from mlclassify import _core
-from mlclassify.arrays import as_array, as_matrix, as_uint8_mask, refuse
+from mlclassify.arrays import as_array, as_matrix, as_uint8_mask, refuse, refuse_nan
 from mlclassify.checks import MLClassifyWarning, check_choice, check_whole
 
 FBR_GRID = np.arange(1, 9) / 10  # of Fan and Lin's code
@@ -271,7 +271,7 @@ def _matrices(fn, scores, targs):
             f"{fn}: `targs` must have the shape of `scores`, (N, L) with at least one cell, got "
             f"{targets.shape} for {scores.shape}"
         )
-    refuse(np.isnan(scores), "scores", fn, "not be NaN", scores)
+    refuse_nan("scores", fn, scores)
     return scores, np.ascontiguousarray(targets)
 
 
@@ -315,10 +315,9 @@ def _fold_parts(fn, scores, targets, folds, pooled, seed):
     folds = as_array("folds", fn, folds)
     if folds.shape != (len(scores),):
         raise ValueError(f"{fn}: `folds` must have shape ({len(scores)},), got {folds.shape}")
-    _, place = np.unique(folds, return_inverse=True)
-    order, ends = np.argsort(place, kind="stable"), np.bincount(place).cumsum()[:-1]
-    together = (np.split(x[order], ends) for x in (scores, targets))
-    return [_Cuts(*part) for part in zip(*together)]
+    place = np.searchsorted(np.unique(folds), folds)
+    photos = (np.flatnonzero(place == k) for k in range(place.max() + 1))
+    return [_Cuts(scores.take(i, axis=0), targets.take(i, axis=0)) for i in photos]
 
 
 # --- cuts

@@ -136,6 +136,20 @@ def asymmetric(logits, targets, weight=1.0, pos_weight=1.0, smoothing=0.0, missi
 
 
 @kernel
+def count_over(scores, limit):
+    return sum(s > limit for s in np.asarray(scores).tolist())
+
+
+@kernel
+def count_between(scores, marks):
+    """Of ascending marks: how many scores lie between the last one and this, how many equal it."""
+    counts = np.zeros((len(marks) + 1, 2), int)
+    for score in np.asarray(scores, np.float64).tolist():
+        counts[sum(mark < score for mark in marks), int(score in marks)] += 1
+    return counts
+
+
+@kernel
 def count_equal(scores, targets, thresh):
     return sum(
         bool(s > h) == bool(t)
@@ -252,6 +266,20 @@ def column_items(scores, targets, row):
     rows = row + np.arange(len(rank))[:, None]
     items = rank.astype(np.uint64) << 32 | (2 * rows + (np.asarray(targets) != 0)).astype(np.uint64)
     return items.T, bool(np.isnan(scores).any())
+
+
+@kernel
+def column_scores(scores, targets):
+    """A row for each label, and the ranks of its positives in the order of their rows."""
+    columns = (np.asarray(scores, np.float64) + 0.0).T
+    items, nan = column_items(scores, targets, 0)
+    positives = [[int(item) >> 32 for item in row if int(item) & 1] for row in items]
+    return columns, positives, nan
+
+
+@kernel
+def highest_below(scores, limit):
+    return max((s for s in np.asarray(scores).tolist() if not s >= limit), default=-np.inf)
 
 
 @kernel

@@ -49,6 +49,7 @@ WinoOut = struct("WinoOut", m=P, at=P, block=Z, rows=Z, cols=Z, channels=Z, y=P,
                  first=C.c_bool, scale=P, shift=P, residual=P, residual_row=Z, residual_pixel=Z,
                  relu=C.c_bool)
 Grid = struct("Grid", ranks=P, first=P, count=Z, step=Z)
+Marks = struct("Marks", ranks=P, cells=P, count=Z, step=Z, lowest=F, scale=F, last=F)
 STORE, ADD, SUMS, NORM = range(4)  # what follows wino_output
 Adam = struct("Adam", keep=F, mom=F, sqr_mom=F, eps=F, rate=F, debias=F)
 Sgd = struct("Sgd", keep=F, mom=F, rate=F)
@@ -70,8 +71,12 @@ PROTOTYPES = {
     "bce": (C.POINTER(Loss), Z, Z, P, P),
     "asymmetric": (C.POINTER(Loss), Z, Z, P, P),
     "count_above": (P, P, Z, Z, C.POINTER(Grid), P, P),
+    "count_between": (P, Z, C.POINTER(Marks), P, P),
+    "count_over": (P, Z, F, P),
     "count_equal": (P, P, P, Z, Z, P),
     "column_items": (P, P, Z, Z, Z, Z, P, Z, P),
+    "column_scores": (P, P, Z, Z, Z, P, Z, P, Z, P, P),
+    "highest_below": (P, Z, F, P),
     "sort_descending": (P, P, Z, P),
     "row_places": (P, P, Z, P, P, P),
     "gemm_tile": (C.POINTER(Tile),),
@@ -598,6 +603,48 @@ def test_all_thresholds_are_counted_at_once(isa, edge, count, step, guarded):
         np.testing.assert_array_equal(exact[:count], 3 + right)
 
 
+def cells_of(scores, lowest, scale, last):
+    """The cell of each score, float32 after every operation."""
+    with np.errstate(all="ignore"):
+        cell = (np.asarray(scores, np.float32) - np.float32(lowest)) * np.float32(scale)
+    return np.clip(cell + np.float32(1), 0, last).astype(np.int64)
+
+
+@each_isa
+@pytest.mark.parametrize("edge", [e for e in EDGES if e != "nan"])
+@pytest.mark.parametrize("cells, scale", [(1, 1), (16, 1), (64, 16), (64, 1e-38), (16, 3e38)])
+def test_scores_are_counted_between_marks(isa, edge, cells, scale, guarded):
+    for n, count in ((0, 1), (1, 1), (511, 3), (512, 40), (1100, 200)):
+        scores = draw(edge, n)
+        scores[1::3] = scores[:1]  # ties
+        marks = np.unique(np.r_[scores[::7], draw("random", count, "m")].astype(np.float32) + 0)
+        lowest = np.clip(marks[0], -3, 3)
+        inside = np.bincount(cells_of(marks, lowest, scale, cells - 1), minlength=cells)
+        step = 1 << (int(inside.max()).bit_length() - 1)
+        ranks = guarded(np.r_[ranks_of(marks), np.full(2 * step, 2**32 - 1)], np.uint32)
+        table = guarded(2 * (np.cumsum(inside) - inside) + (inside > 0), np.uint32)
+        counts = guarded(np.full((len(marks) + 1, 2), 5), np.uint32)
+        passed = guarded(np.full((2, len(marks) + 1, 2), 5), np.uint32)
+        call(isa, "count_between", guarded(scores), n,
+             Marks(address(ranks), address(table), len(marks), step, lowest, scale, cells - 1),
+             counts, passed)
+        np.testing.assert_array_equal(counts, reference.count_between(scores, marks.tolist()))
+
+
+@each_isa
+@each_edge
+def test_scores_beside_a_limit(isa, edge, guarded):
+    for n in (0, *lengths(isa)):
+        scores = draw(edge, n)
+        for limit in (*scores[:1], *scores[-1:], 0.25, np.inf, -np.inf, np.nan):
+            count, highest = guarded([7], np.int64), guarded([7])
+            call(isa, "count_over", guarded(scores), n, limit, count)
+            assert count[0] == reference.count_over(scores, limit)
+            if not np.isnan(scores).any():
+                call(isa, "highest_below", guarded(scores), n, limit, highest)
+                assert highest[0] == reference.highest_below(scores, limit)
+
+
 @each_edge
 @each_isa
 def test_counts_are_exact(isa, edge, guarded):
@@ -640,6 +687,28 @@ def test_items_of_columns(isa, edge, guarded):
         if not has_nan:
             np.testing.assert_array_equal(items[:, :rows], want)
         assert not items[:, rows:].any()
+
+
+@each_isa
+@each_edge
+def test_scores_of_columns(isa, edge, guarded):
+    for rows, labels, width in ((1, 1, 1), (3, 20, 16), (16, 16, 16), (37, 19, 3), (50, 9, 9)):
+        scores = draw(edge, (rows, labels))
+        targets = np.random.default_rng(labels).choice([0, 0, 1, 255], (rows, labels))
+        column = (rows + 15) // 16 * 16 + 16
+        columns = guarded(np.full((width, column), 7.0))
+        positives = guarded(np.zeros((width, rows)), np.uint64)
+        found, nan = guarded(np.full(width, 9), np.uint64), guarded([0], np.uint8)
+        call(isa, "column_scores", guarded(scores), guarded(targets, np.uint8), rows, labels,
+             width, columns, column, positives, rows, found, nan)
+        want, ranks, has_nan = reference.column_scores(scores[:, :width], targets[:, :width])
+        assert nan[0] == has_nan
+        if not has_nan:
+            np.testing.assert_array_equal(columns[:, :rows], want)
+            assert not np.signbit(columns[:, :rows][want == 0]).any()
+        assert (columns[:, -16:] == 7).all()
+        for label in range(width if not has_nan else 0):
+            assert (positives[label, : found[label]] >> np.uint64(32)).tolist() == ranks[label]
 
 
 @each_isa

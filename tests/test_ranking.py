@@ -123,6 +123,40 @@ def test_their_definitions(rng, kind):
             assert recall_at_k(y, s, k, zero_division=zero) == pytest.approx(np.nanmean(full))
 
 
+# What a map of scores to even cells could stumble over, from a uniform draw.
+UNEVEN = {
+    "even": lambda u: u,
+    "probabilities": lambda u: u**9,
+    "infinite": lambda u: np.where(u < 0.2, -np.inf, np.where(u > 0.9, np.inf, u)),
+    "only infinite": lambda u: np.where(u < 0.9, -np.inf, np.inf),
+    "widest": lambda u: np.float32(3.4e38) * (2 * u - 1),
+    "all exponents": lambda u: np.float32(2) ** (250 * u - 140) * np.sign(u - 0.5),
+    "least": lambda u: np.round(u * 40 - 20) * np.float32(1e-45),
+    "far outlier": lambda u: np.where(u > 0.99, 1e30, 1 + np.round(u * 300) * 2.0**-23),
+    "zeros": lambda u: np.where(u < 0.5, -0.0, np.where(u < 0.8, 0.0, u)),
+}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.003, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("kind", UNEVEN)
+def test_positives_are_counted_between_however_scores_lie(rng, kind, share):
+    for rows, labels in ((1, 3), (40, 17), (1400, 2)):
+        s = UNEVEN[kind](rng.random((rows, labels))).astype(np.float32)
+        y = rng.random((rows, labels)) < share
+        options = {"average": None, "zero_division": np.nan}
+        aps = average_precision_score(y, s, **options)
+        aucs = roc_auc_score(y, s, **options)
+        ones = {"sample_weight": np.ones(rows), **options}  # these are sorted
+        np.testing.assert_allclose(aps, average_precision_score(y, s, **ones), rtol=1e-12)
+        np.testing.assert_allclose(aucs, roc_auc_score(y, s, **ones), rtol=1e-12)
+        for label in range(labels if rows < 100 else 1):
+            want = reference.average_precision(s[:, label], y[:, label])
+            np.testing.assert_allclose(aps[label], want, rtol=1e-12)
+            if 0 < y[:, label].sum() < rows:
+                want = reference.roc_auc(s[:, label], y[:, label])
+                np.testing.assert_allclose(aucs[label], want, rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", ["normal", "ties"])
 def test_what_must_not_matter_does_not(rng, kind):
     y, s = draw(rng, kind)

@@ -14,6 +14,14 @@ static void count_equal(const float *scores, const uint8_t *targets, const float
     }
 }
 
+/* *count = how many scores are above the limit. */
+static void count_over(const float *scores, size_t n, float limit, int64_t *count)
+{
+    uint32_t over = 0; /* of fewer than 2^32 */
+    for (size_t i = 0; i < n; i++) over += scores[i] > limit;
+    *count = over;
+}
+
 enum { COUNT_LABELS = 64, COUNT_ROWS = 255 /* what a byte can count */ };
 
 /* One block of at most COUNT_ROWS rows and COUNT_LABELS labels, counted in bytes. */
@@ -94,13 +102,19 @@ static void count_ranks(const float *scores, const uint8_t *targets, size_t rows
         }
 }
 
+/* How many of the ascending `ranks` are less than `rank`: at least `from`, fewer than 2 * step
+ * more. */
+static inline size_t ranks_below(const uint32_t *ranks, uint32_t rank, size_t from, size_t step)
+{
+    for (; step; step >>= 1) from += ranks[from + step - 1] < rank ? step : 0;
+    return from;
+}
+
 /* How many thresholds a score lies above, strictly: those of lower rank. */
 static inline size_t grid_bin(const mlc_grid *grid, float score, size_t step)
 {
     const uint32_t rank = mlc_rank_of(score);
-    size_t bin = grid->first[rank >> (32 - MLC_GRID_BITS)];
-    for (; step; step >>= 1) bin += grid->ranks[bin + step - 1] < rank ? step : 0;
-    return bin;
+    return ranks_below(grid->ranks, rank, grid->first[rank >> (32 - MLC_GRID_BITS)], step);
 }
 
 static inline void count_row(const float *scores, const uint8_t *targets, size_t labels,
@@ -130,4 +144,66 @@ static void count_above(const float *scores, const uint8_t *targets, size_t rows
             count_row(scores, targets, labels, grid, 1, counts, exact);
         else
             count_row(scores, targets, labels, grid, step, counts, exact);
+}
+
+enum { MARK_SCORES = 512 /* whose cells are worked out at once, on vectors */ };
+
+/* Count a score of a cell; the next one to be kept overwrites it unless a mark is there. */
+static inline size_t pass_score(uint32_t cell, float score, float *kept, size_t count,
+                                uint32_t *passed)
+{
+    kept[count] = score;
+    passed[cell]++;
+    return count + (cell & 1);
+}
+
+/* Count the scores in cells without a mark, into even entries; keep the others. Two neighbours go
+ * to two arrays: what is counted twice in a row would wait for itself. */
+static inline size_t pass_scores(const float *scores, size_t n, const mlc_marks *marks, float *kept,
+                                 uint32_t *passed, uint32_t *others)
+{
+    uint32_t cell[MARK_SCORES];
+    size_t count = 0, i = 0;
+    for (size_t k = 0; k < n; k++) cell[k] = mlc_mark_cell(marks, scores[k]);
+    for (; i + 2 <= n; i += 2) {
+        const uint32_t one = marks->cells[cell[i]], two = marks->cells[cell[i + 1]];
+        count = pass_score(one, scores[i], kept, count, passed);
+        count = pass_score(two, scores[i + 1], kept, count, others);
+    }
+    if (i < n) count = pass_score(marks->cells[cell[i]], scores[i], kept, count, passed);
+    return count;
+}
+
+/* Count scores that have marks near them. */
+static inline void compare_scores(const float *scores, size_t n, const mlc_marks *marks,
+                                  uint32_t *counts)
+{
+    uint32_t rank[MARK_SCORES], cell[MARK_SCORES];
+    for (size_t i = 0; i < n; i++) {
+        rank[i] = mlc_rank_of(scores[i]);
+        cell[i] = mlc_mark_cell(marks, scores[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const size_t lower = marks->cells[cell[i]] >> 1;
+        const size_t below = ranks_below(marks->ranks, rank[i], lower, marks->step);
+        counts[2 * below + (marks->ranks[below] == rank[i])]++;
+    }
+}
+
+/* counts[2 * b] = how many scores are above b of the marks and below the next, counts[2 * b + 1] =
+ * how many equal mark b, 2 * marks->count + 2 entries; `passed` has room for twice as many. Scores
+ * are not NaN. Whole numbers: the same on every instruction set. */
+static void count_between(const float *scores, size_t n, const mlc_marks *marks, uint32_t *counts,
+                          uint32_t *passed)
+{
+    const size_t size = 2 * marks->count + 2;
+    float kept[MARK_SCORES];
+    memset(counts, 0, size * sizeof *counts);
+    memset(passed, 0, 2 * size * sizeof *passed);
+    for (size_t i = 0; i < n; i += MARK_SCORES) {
+        const size_t part = n - i < MARK_SCORES ? n - i : MARK_SCORES;
+        const size_t count = pass_scores(scores + i, part, marks, kept, passed, passed + size);
+        compare_scores(kept, count, marks, counts);
+    }
+    for (size_t b = 0; b < size; b += 2) counts[b] += passed[b] + passed[size + b];
 }

@@ -35,6 +35,23 @@ typedef struct {
     size_t count, step;    /* 0 or a power of 2: fewer than 2 * step have the same upper bits */
 } mlc_grid;
 
+/* Scores to count between, by rank, and where to look for them; see kernels/counts.c. A cell never
+ * falls as the score rises: difference, product with a positive number, sum and cut to a whole
+ * number all keep the order. What is below `lowest` is in cell 0, but for rounding. */
+typedef struct {
+    const uint32_t *ranks; /* `count` that ascend, then 2 * `step` times UINT32_MAX */
+    const uint32_t *cells; /* twice how many ranks lie in lower ones, and 1 if some lie in this */
+    size_t count, step;    /* a power of 2: fewer than 2 * step ranks lie in one cell */
+    float lowest, scale, last; /* finite; scale is above 0 */
+} mlc_marks;
+
+static inline uint32_t mlc_mark_cell(const mlc_marks *marks, float score)
+{
+    float cell = (score - marks->lowest) * marks->scale + 1;
+    cell = cell > 0 ? cell : 0;
+    return (uint32_t)(int32_t)(cell < marks->last ? cell : marks->last);
+}
+
 /* Where a label of a row stands: how many labels have a higher score, how many one at least as
  * high, and how many of the latter are there; see row_places in kernels/sort.c. */
 typedef struct {

@@ -44,6 +44,101 @@ static void column_items(const float *scores, const uint8_t *targets, size_t row
     if (found) *nan = true;
 }
 
+/* Turn a tile of ITEM_ROWS rows, to a line of as many scores for each of its `width` columns.
+ * Riffling its halves moves index i to 2 i modulo one less than the size, so four times that moves
+ * row * width + column to column * ITEM_ROWS + row. */
+static inline __attribute__((always_inline)) void turn_tile(float *tile, size_t width)
+{
+    float riffled[ITEM_ROWS * ITEM_LABELS], *from = tile, *to = riffled;
+    const size_t half = ITEM_ROWS * width / 2;
+    for (int round = 0; round < 4; round++) {
+        for (size_t k = 0; k < half; k++) {
+            to[2 * k] = from[k];
+            to[2 * k + 1] = from[half + k];
+        }
+        float *turned = to;
+        to = from, from = turned;
+    }
+}
+
+/* Copy `width` scores, -0 as +0; returns whether one is NaN. */
+static inline int clean_row(const float *scores, size_t width, float *clean)
+{
+    int nan = 0;
+    for (size_t l = 0; l < width; l++) {
+        clean[l] = scores[l] + 0.0f;
+        nan |= scores[l] != scores[l];
+    }
+    return nan;
+}
+
+/* Put what a label's list is sorted by at its end, if there is room: targets are a caller's memory,
+ * and may have been fewer when they were counted. */
+static inline void add_positive(float score, uint64_t *positives, size_t list, size_t *found)
+{
+    if (*found < list) positives[(*found)++] = (uint64_t)mlc_rank_of(score) << 32;
+}
+
+/* Add the ranks of a row's scores whose target is not 0 to the lists of their labels. Most targets
+ * are 0, so eight are looked at in one word. */
+static inline void add_positives(const float *scores, const uint8_t *targets, size_t width,
+                                 uint64_t *positives, size_t list, size_t *found)
+{
+    size_t l = 0;
+    for (; l + 8 <= width; l += 8) {
+        uint64_t word;
+        memcpy(&word, targets + l, sizeof word);
+        while (word) {
+            const size_t byte = (size_t)__builtin_ctzll(word) / 8, k = l + byte;
+            add_positive(scores[k], positives + k * list, list, &found[k]);
+            word &= ~((uint64_t)0xff << 8 * byte);
+        }
+    }
+    for (; l < width; l++)
+        if (targets[l]) add_positive(scores[l], positives + l * list, list, &found[l]);
+}
+
+/* Read a row of a tile and its positives; returns whether a score is NaN. */
+static inline int read_row(const float *scores, const uint8_t *targets, size_t width, float *clean,
+                           uint64_t *positives, size_t list, size_t *found)
+{
+    add_positives(scores, targets, width, positives, list, found);
+    return clean_row(scores, width, clean);
+}
+
+/* `width` <= ITEM_LABELS columns of (rows, labels) matrices: label l's scores, -0 as +0, go to
+ * columns[l * column + 0...], which has room for a multiple of ITEM_ROWS; the ranks of those whose
+ * target is not 0 to the upper halves of positives[l * list + 0...], found[l] <= list of them.
+ * *nan becomes true where a score is NaN. The same on every instruction set. */
+static void column_scores(const float *scores, const uint8_t *targets, size_t rows, size_t labels,
+                          size_t width, float *columns, size_t column, uint64_t *positives,
+                          size_t list, size_t *found, bool *nan)
+{
+    float tile[ITEM_ROWS * ITEM_LABELS] = {0};
+    int any = 0;
+    memset(found, 0, width * sizeof *found);
+    for (size_t i = 0; i < rows; i += ITEM_ROWS) {
+        const size_t n = rows - i < ITEM_ROWS ? rows - i : ITEM_ROWS;
+        for (size_t r = 0; r < n; r++) {
+            const float *score = scores + (i + r) * labels;
+            const uint8_t *target = targets + (i + r) * labels;
+            __builtin_prefetch(score + ITEM_AHEAD * labels);
+            __builtin_prefetch(target + ITEM_AHEAD * labels);
+            float *clean = tile + r * width;
+            any |= width == ITEM_LABELS
+                       ? read_row(score, target, ITEM_LABELS, clean, positives, list, found)
+                       : read_row(score, target, width, clean, positives, list, found);
+        }
+        if (width == ITEM_LABELS)
+            turn_tile(tile, ITEM_LABELS);
+        else
+            turn_tile(tile, width);
+        for (size_t l = 0; l < width; l++)
+            memcpy(columns + l * column + i, tile + l * ITEM_ROWS, ITEM_ROWS * sizeof *tile);
+    }
+    if (any) *nan = true;
+}
+
 enum { RADIX_COUNTERS = 3 * 2048, RADIX_SMALL = 2048 /* items; below, small digits are faster */ };
 
 /* Sort by digits of `bits` bits, least significant first. All digits are counted in one pass; one
@@ -81,6 +176,24 @@ static void sort_descending(uint64_t *items, uint64_t *spare, size_t n, uint64_t
         *sorted = items;
     else
         *sorted = n < RADIX_SMALL ? radix(items, spare, n, 8) : radix(items, spare, n, 11);
+}
+
+/* *highest = the highest score below the limit, or of all where that is NaN; -inf without one. */
+static void highest_below(const float *scores, size_t n, float limit, float *highest)
+{
+    const vf least = v_set(-INFINITY), bound = v_set(limit);
+    vf best = least;
+    float last[VN];
+    size_t i = 0;
+    for (; i + VN <= n; i += VN) {
+        const vf x = v_load(scores + i);
+        best = v_max(v_select(v_gt(x, bound), least, v_select(v_eq(x, bound), least, x)), best);
+    }
+    v_store(last, best);
+    *highest = -INFINITY;
+    for (size_t k = 0; k < VN; k++) *highest = last[k] > *highest ? last[k] : *highest;
+    for (; i < n; i++)
+        if (!(scores[i] >= limit) && scores[i] > *highest) *highest = scores[i];
 }
 
 /* The places of those of a row's `labels` < 2^32 labels that are there, in their order; *count is

@@ -3,27 +3,25 @@
 
 #include "columns.h"
 #include "ranking.h"
+#include "steps.h"
 
 typedef struct {
     const double *weights;
     double *out;
 } ranking_job;
 
-/* Only runs of equal scores with a positive count, so only they are looked for: [first, i). */
-static void rank_visit(void *context, size_t label, uint64_t *items, size_t n)
+static void rank_visit(void *context, size_t label, const mlc_steps *ranked)
 {
     const ranking_job *j = context;
     double *out = j->out + label * MLC_COLUMN_VALUES, precision = 0;
-    uint64_t positives = 0, inverted = 0; /* half pairs: two for a wrong order, one for a tie */
-    for (size_t i = mlc_next_positive(items, 0, n); i < n; i = mlc_next_positive(items, i, n)) {
-        const uint32_t rank = mlc_item_rank(items[i]);
-        size_t first = i;
-        uint64_t before = positives++;
-        while (first > 0 && mlc_item_rank(items[first - 1]) == rank) first--;
-        while (++i < n && mlc_item_rank(items[i]) == rank) positives += items[i] & 1;
-        const uint64_t found = positives - before;
-        precision += (double)found * ((double)positives / (double)i);
-        inverted += found * (2 * (first - before) + (i - first - found));
+    const uint64_t positives = ranked->positives, n = ranked->rows;
+    uint64_t before = 0, inverted = 0; /* half pairs: two for a wrong order, one for a tie */
+    for (size_t k = 0; k < ranked->count; k++) {
+        const mlc_step *step = &ranked->steps[k];
+        const uint64_t found = step->found - before, tied = step->reached - step->above - found;
+        precision += (double)found * ((double)step->found / step->reached);
+        inverted += found * (2 * (step->above - before) + tied);
+        before = step->found;
     }
     const uint64_t halves = 2 * positives * (n - positives);
     out[MLC_COLUMN_AP] = positives ? precision / (double)positives : NAN;
@@ -51,8 +49,10 @@ mlc_status mlc_column_ranking(const float *scores, const uint8_t *targets, const
                               size_t rows, size_t labels, double *out, mlc_error *error)
 {
     ranking_job job = {weights, out};
-    return mlc_columns_visit("column_ranking", scores, targets, rows, labels,
-                             weights ? weighted_visit : rank_visit, &job, error);
+    if (weights)
+        return mlc_columns_visit("column_ranking", scores, targets, rows, labels, weighted_visit,
+                                 &job, error);
+    return mlc_steps_of("column_ranking", scores, targets, rows, labels, rank_visit, &job, error);
 }
 
 typedef struct {

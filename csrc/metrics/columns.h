@@ -1,5 +1,6 @@
-/* The one place that sorts: each label's column of a score matrix, descending. Average precision,
- * ROC AUC, curves and the search for thresholds are visitors of the same sorted columns.
+/* The one place that sorts: each label's column of a score matrix, descending. Curves, weighted
+ * measures and what Python searches along are visitors of the same sorted columns; what needs a
+ * ranking's positives only takes steps.h.
  *
  * An item is (rank << 32 | row << 1 | target); base/rank.h has ranks. Equal ranks are neighbours,
  * in the order of their rows. */
@@ -32,18 +33,6 @@ static inline size_t mlc_run_end(const uint64_t *items, size_t first, size_t row
 {
     size_t i = first + 1;
     while (i < rows && mlc_item_rank(items[i]) == mlc_item_rank(items[first])) i++;
-    return i;
-}
-
-/* The first item from `i` on whose target is 1, or n. */
-static inline size_t mlc_next_positive(const uint64_t *items, size_t i, size_t n)
-{
-    for (; i + 8 <= n; i += 8) {
-        uint64_t any = 0;
-        for (size_t k = 0; k < 8; k++) any |= items[i + k];
-        if (any & 1) break;
-    }
-    while (i < n && !mlc_item_target(items[i])) i++;
     return i;
 }
 

@@ -1,8 +1,9 @@
-/* The search for thresholds: a visitor of sorted columns, which goes down them and predicts one run
- * of equal scores more at a time. */
+/* The search for thresholds: down the steps of a label, for only below a score that a positive has
+ * can a cut be the best. */
 #include <math.h>
 
-#include "columns.h"
+#include "../isa/select.h"
+#include "steps.h"
 #include "thresholds.h"
 
 typedef struct {
@@ -12,55 +13,56 @@ typedef struct {
     int64_t *counts;
 } search_job;
 
-/* How many items have a higher rank. */
-static size_t items_above(const uint64_t *items, size_t n, uint32_t rank)
-{
-    size_t from = 0;
-    while (from < n) {
-        size_t middle = from + (n - from) / 2;
-        if (mlc_item_rank(items[middle]) > rank)
-            from = middle + 1;
-        else
-            n = middle;
-    }
-    return from;
-}
+static const mlc_step ABOVE_ALL = {0};
 
-static size_t count_positives(const uint64_t *items, size_t n)
+/* The step below which to cut, or ABOVE_ALL. Fractions are compared as products of whole numbers,
+ * so that equal ones are equal: with fewer than 2^31 rows these stay below 2^64. */
+static const mlc_step *best_step(const mlc_steps *ranked, uint64_t smooth)
 {
-    size_t positives = 0;
-    for (size_t i = 0; i < n; i++) positives += items[i] & 1;
-    return positives;
-}
-
-/* Only below a run with a positive can the fraction be greater than above it. Fractions are
- * compared as products of whole numbers, so that equal ones are equal: with fewer than 2^31 rows
- * these stay below 2^64. */
-static void search_visit(void *context, size_t label, uint64_t *items, size_t n)
-{
-    const search_job *j = context;
-    const uint64_t positives = count_positives(items, n), smooth = j->smooth;
-    uint64_t above = smooth, below = smooth + positives,
-             tp = 0; /* above / below: the best so far */
-    size_t cut = 0, best_tp = 0, started = items_above(items, n, mlc_rank_of(j->start[label]));
-    for (size_t i = mlc_next_positive(items, 0, n); i < n; i = mlc_next_positive(items, i, n)) {
-        const size_t end = mlc_run_end(items, i, n);
-        tp += count_positives(items + i, end - i);
-        i = end;
-        const uint64_t new_above = smooth + 2 * tp, new_below = smooth + positives + i;
+    uint64_t above = smooth, below = smooth + ranked->positives; /* the best fraction so far */
+    const mlc_step *best = &ABOVE_ALL;
+    for (size_t k = 0; k < ranked->count; k++) {
+        const mlc_step *step = &ranked->steps[k];
+        const uint64_t new_above = smooth + 2 * (uint64_t)step->found;
+        const uint64_t new_below = smooth + ranked->positives + step->reached;
         if (new_above * below > above * new_below) {
             above = new_above, below = new_below;
-            best_tp = tp, cut = i;
+            best = step;
         }
     }
-    j->edges[2 * label] = n ? mlc_score_of(mlc_item_rank(items[cut < n ? cut : n - 1])) : NAN;
-    j->edges[2 * label + 1] = n ? mlc_score_of(mlc_item_rank(items[cut ? cut - 1 : 0])) : NAN;
+    return best;
+}
+
+/* How many positives are above a score. */
+static size_t positives_above(const mlc_steps *ranked, float score)
+{
+    size_t k = 0;
+    while (k < ranked->count && ranked->steps[k].rank > mlc_rank_of(score)) k++;
+    return k ? ranked->steps[k - 1].found : 0;
+}
+
+/* The scores next below and above a cut. */
+static void edges_of(const mlc_steps *ranked, const mlc_step *cut, float *edges)
+{
+    const float limit = cut->reached ? mlc_score_of(cut->rank) : NAN;
+    edges[0] = edges[1] = limit;
+    if (cut->reached < ranked->rows)
+        mlc_kernel->highest_below(ranked->scores, ranked->rows, limit, &edges[0]);
+    if (!cut->reached) edges[1] = edges[0];
+}
+
+static void search_visit(void *context, size_t label, const mlc_steps *ranked)
+{
+    const search_job *j = context;
+    const mlc_step *cut = best_step(ranked, j->smooth);
     int64_t *counts = j->counts + label * MLC_CUT_COUNTS;
-    counts[MLC_CUT_TP] = (int64_t)best_tp;
-    counts[MLC_CUT_PREDICTED] = (int64_t)cut;
-    counts[MLC_CUT_POSITIVES] = (int64_t)positives;
-    counts[MLC_START_TP] = (int64_t)count_positives(items, started);
-    counts[MLC_START_PREDICTED] = (int64_t)started;
+    edges_of(ranked, cut, j->edges + 2 * label);
+    counts[MLC_CUT_TP] = cut->found;
+    counts[MLC_CUT_PREDICTED] = cut->reached;
+    counts[MLC_CUT_POSITIVES] = (int64_t)ranked->positives;
+    counts[MLC_START_TP] = (int64_t)positives_above(ranked, j->start[label]);
+    mlc_kernel->count_over(ranked->scores, ranked->rows, j->start[label],
+                           &counts[MLC_START_PREDICTED]);
 }
 
 mlc_status mlc_threshold_search(const float *scores, const uint8_t *targets, size_t rows,
@@ -68,6 +70,6 @@ mlc_status mlc_threshold_search(const float *scores, const uint8_t *targets, siz
                                 int64_t *counts, mlc_error *error)
 {
     search_job job = {start, smooth, edges, counts};
-    return mlc_columns_visit("threshold_search", scores, targets, rows, labels, search_visit, &job,
-                             error);
+    return mlc_steps_of("threshold_search", scores, targets, rows, labels, search_visit, &job,
+                        error);
 }

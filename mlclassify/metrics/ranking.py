@@ -1,8 +1,9 @@
 """Metrics of rankings: how well scores put what is present before what is not, at no threshold.
 
 Logits and probabilities rank alike, and equal scores are one step, so that no order of ties
-matters. C sorts each label's scores once for average precision, ROC AUC and curves, and compares
-the labels of a photo with each other for the rest. Names, arguments and values are scikit-learn's
+matters. C counts the scores between those of each label's positives for average precision and ROC
+AUC, sorts them for curves and weights, and compares the labels of a photo with each other for the
+rest. Names, arguments and values are scikit-learn's
 where it has the function; what differs is said where it does.
 """
 
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlclassify import _core
-from mlclassify.arrays import as_array, as_uint8_mask, refuse
+from mlclassify.arrays import as_array, as_uint8_mask, refuse_nan
 from mlclassify.checks import MLClassifyWarning, check_choice, check_whole
 from mlclassify.metrics.arguments import (
     AVERAGES,
@@ -411,8 +412,7 @@ def _checked(fn, y_true, y_score, sample_weight):
     """Return targets as uint8 (N, L), scores of any dtype (N, L) without NaN, and weights."""
     targets = as_uint8_mask("y_true", fn, y_true, strict=True)
     scores = as_array("y_score", fn, y_score)
-    if scores.dtype.kind == "f":
-        refuse(np.isnan(scores), "y_score", fn, "not be NaN", scores)
+    refuse_nan("y_score", fn, scores)
     targets, scores = check_matrices(fn, targets, scores, "y_score")
     return targets, scores, check_weights(fn, sample_weight, len(targets))
 
