@@ -178,7 +178,8 @@ def choose_cut(held_out, left_out, lost):
     hang on few: the third largest of 60 loses 5 % on average, and 1 to 12 % in 95 of 100 draws.
     Training photos are as far from each other as from new ones only while the network has not
     learned them by heart; so where the held out photos contradict the cut (that many above it have
-    a chance below 1 %), it is theirs alone.
+    a chance below 10 %), it is theirs alone. Training photos nearer by less than that, 0.6 to 0.8
+    times in a simulation with 60 held out, cost up to 1.4 times the share promised.
 
     Parameters
     ----------
@@ -201,7 +202,7 @@ def choose_cut(held_out, left_out, lost):
     0.8
     """
     cut = conformal_cut(np.concatenate([held_out, left_out]), lost)
-    if _chance(len(held_out), np.sum(np.asarray(held_out) > cut), lost) < 0.01:
+    if _chance(len(held_out), np.sum(np.asarray(held_out) > cut), lost) < 0.1:
         cut = conformal_cut(held_out, lost)
     return cut
 

@@ -94,11 +94,11 @@ def test_the_promise_is_kept_on_average_over_draws(lost):
     assert np.std(shares["all"]) < np.std(shares["held out"])  # what the training photos are for
 
 
-@pytest.mark.parametrize("shrink", [0, 0.1, 0.3])
-def test_training_photos_learned_by_heart_do_not_decide(shrink):
+@pytest.mark.parametrize("shrink, most", [(0, 0.105), (0.3, 0.105), (0.7, 0.14)])
+def test_training_photos_learned_by_heart_do_not_decide(shrink, most):
     lost = [np.mean(new > choose_cut(held_out, left_out, 0.1))
             for held_out, left_out, new in draws(60, 240, shrink, times=1000)]
-    assert np.mean(lost) < 0.115
+    assert np.mean(lost) < most
 
 
 def test_the_chance_that_refutes_is_that_of_a_binomial():
