@@ -26,7 +26,8 @@ from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
 FORMAT_VERSION = 1
 _VERSION, _LEARNER, _HASH = (f"mlclassify.{k}" for k in ("format_version", "learner", "sha256"))
-_NOVELTY = "novelty.features"  # the tensor of them
+_NOVELTY = "novelty.maxima_means"  # the tensor of its features
+_OLD_NOVELTY = "novelty.features"  # of means alone, with a cut for the k-th neighbour
 _LAST = "head.fc2.weight"  # of every network that `build_model` makes
 # Losses by name: the class, that of the loss within, and the options a file may leave out.
 _PLAIN = {"label_smoothing": 0.0, "missing": None}
@@ -254,7 +255,13 @@ _TYPES = {"arch": str, "ps": float, "exact": bool, "vocab": list, "loss": dict, 
 def _restored(config, tensors):
     """Build a learner's parts from checked JSON; errors are the caller's to name the file in."""
     config = _check_types(config)
-    novelty = _restored_novelty(config["novelty"], tensors.pop(_NOVELTY, None))
+    if _OLD_NOVELTY in tensors:
+        raise ValueError(
+            "its novelty is that of a preview of mlclassify 0.1.0, which went by other features; "
+            "install that preview to load it, or call learn.fit_novelty() and export again"
+        )
+    width = 2 * ARCHS[config["arch"]].features
+    novelty = _restored_novelty(config["novelty"], tensors.pop(_NOVELTY, None), width)
     dls = empty_dataloaders(
         config["vocab"],
         _made(config["item_tfms"], _ITEM_TFMS),
@@ -332,13 +339,15 @@ def _restored_calibration(config, n_labels):
     return calibration
 
 
-def _restored_novelty(config, features):
+def _restored_novelty(config, features, width):
     if (config is None) != (features is None):
         raise ValueError(f"its novelty must come with the tensor {_NOVELTY}, and that with it")
     if config is None:
         return None
     if set(config) != {"names", "cut", "k"} or type(config["names"]) is not list:
         raise ValueError("its novelty must have names, cut, k")
+    if features.shape[1:] != (width,):
+        raise ValueError(f"its tensor {_NOVELTY} must have {width} columns")
     return Novelty(features, config["names"], _numbers(config["cut"]), config["k"])
 
 

@@ -531,20 +531,22 @@ class Learner(Trainer):
         curves = f1_curves(probs, targets, thresholds)
         return plot_f1_curves(thresholds, curves, labels, chosen, ax)
 
-    def fit_novelty(self, lost=0.05, k=10):
+    def fit_novelty(self, lost=0.1, k=5):
         """Learn what the training photos look like, so that `predict` can say that it knows none.
 
         From here on `predict`, `show_results` and the decisions of `get_preds` give no label to a
-        photo that is further from all training photos than known ones are: by the cosine of its
-        body features to the `k`-th nearest of theirs. The features are kept with the model, and
+        photo that is further from all training photos than known ones are: by the mean cosine of
+        its body features to the `k` nearest of theirs. The features are kept with the model, and
         exported.
 
         Parameters
         ----------
         lost : float
-            The share of validation photos that may be taken for novel.
+            In (0, 1): the share of known photos that may be taken for novel, for the sake of those
+            that are. It is a promise for new photos of the kind of the validation photos, on
+            average over draws of photos; `mlclassify.novelty.choose_cut` says how it is kept.
         k : int
-            Which neighbour counts.
+            How many neighbours count.
 
         Returns
         -------
@@ -554,7 +556,8 @@ class Learner(Trainer):
         Raises
         ------
         ValueError
-            There are no validation photos, or fewer training photos than `k`.
+            There are no validation photos, no more than `k` training photos, or `lost` is out of
+            range or below what so few photos can tell.
 
         Examples
         --------

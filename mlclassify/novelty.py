@@ -2,17 +2,22 @@
 
 A classifier names what it knows in whatever it is shown: nothing in its logits says that a photo is
 of another kind. What does is the distance of the photo's body features from those of the training
-photos, in cosine, to the k-th nearest of them (Sun et al. 2022, "Out-of-distribution detection with
-deep nearest neighbors"). The features are means of the last feature map: its maxima, which the head
-reads too, told less of the unknown photos apart.
+photos, in cosine, to the nearest of them (after Sun et al. 2022, "Out-of-distribution detection
+with deep nearest neighbors"; a mean of k is steadier than the k-th). ``benchmarks/novelty.py`` has
+it beside other scores. The cut is one of conformal prediction: a rank among the scores of known
+photos, so no distribution is assumed.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
 
 from mlclassify.arrays import as_matrix, refuse
-from mlclassify.checks import check_whole
+from mlclassify.checks import check_between, check_whole
+
+_ROUNDING = 1e-6  # a photo alone rounds otherwise than in a batch, and one known lies on the cut
+_BLOCK = 512  # photos whose cosines to all training photos are in memory at a time
 
 
 class Novelty:
@@ -27,12 +32,12 @@ class Novelty:
     cut : float
         A photo is novel where its score is above this.
     k : int
-        Which neighbour the score goes by.
+        How many nearest neighbours the score goes by.
 
     Raises
     ------
     ValueError
-        A feature is not finite, or there are fewer photos than `k`.
+        A feature is not finite, `cut` is NaN, or there are fewer photos than `k`.
 
     Examples
     --------
@@ -43,7 +48,7 @@ class Novelty:
     [['b.jpg', 'a.jpg']]
     """
 
-    def __init__(self, features, names, cut, k=10):
+    def __init__(self, features, names, cut, k=5):
         self.features = _unit(features)
         self.names = [str(name) for name in names]
         self.k = check_whole("Novelty", "k", k, at_least=1)
@@ -58,10 +63,37 @@ class Novelty:
                 f"{len(self.features)}"
             )
         self.cut = float(cut)
+        if math.isnan(self.cut):
+            raise ValueError("Novelty: `cut` must be a number, got nan")
 
     def scores(self, features):
-        """Return 1 - cosine to the k-th nearest training photo, float64 (N,), in [0, 2]."""
-        return 1 + np.partition(-self._cosines(features), self.k - 1, axis=1)[:, self.k - 1]
+        """Return 1 - mean cosine to the k nearest training photos, float64 (N,), in [0, 2]."""
+        blocks = self._cosines(self._checked(features))
+        return np.concatenate([np.empty(0), *map(self._score, blocks)])
+
+    def left_out_scores(self):
+        """Return the score of each training photo against all the others, float64 (M,).
+
+        Raises
+        ------
+        ValueError
+            The others are fewer than `k`.
+
+        Examples
+        --------
+        >>> Novelty([[1, 0], [1, 0], [0, 1]], ["a", "b", "c"], cut=0.1, k=1).left_out_scores()
+        array([0., 0., 1.])
+        """
+        if len(self.names) <= self.k:
+            raise ValueError(
+                f"Novelty: `features` must be of at least k + 1 = {self.k + 1} photos where one is "
+                f"left out, got {len(self.names)}"
+            )
+        scores = []
+        for i, cosines in enumerate(self._cosines(self.features)):
+            np.fill_diagonal(cosines[:, i * _BLOCK :], -np.inf)
+            scores.append(self._score(cosines))
+        return np.concatenate(scores)
 
     def is_novel(self, features):
         """Return which of N photos are like nothing that was taught, bool (N,)."""
@@ -69,24 +101,36 @@ class Novelty:
 
     def neighbours(self, features):
         """Return for each of N photos the names of its k nearest training photos, nearest first."""
-        order = np.argsort(-self._cosines(features), axis=1, kind="stable")[:, : self.k]
-        return [[self.names[i] for i in row] for row in order]
+        return [
+            [self.names[i] for i in row]
+            for cosines in self._cosines(self._checked(features))
+            for row in np.argsort(-cosines, axis=1, kind="stable")[:, : self.k]
+        ]
 
-    def _cosines(self, features):
+    def _score(self, cosines):
+        return 1 + np.partition(-cosines, self.k - 1, axis=1)[:, : self.k].mean(axis=1)
+
+    def _cosines(self, unit):
+        """Yield the cosines of a block of photos to all training photos, float64 (n, M)."""
+        taught = self.features.T.astype(np.float64)
+        for i in range(0, len(unit), _BLOCK):
+            yield unit[i : i + _BLOCK].astype(np.float64) @ taught
+
+    def _checked(self, features):
         unit = _unit(features)
         if unit.shape[1] != self.features.shape[1]:
             raise ValueError(
                 f"Novelty: `features` must have {self.features.shape[1]} columns, got "
                 f"{unit.shape[1]}"
             )
-        return unit.astype(np.float64) @ self.features.T.astype(np.float64)
+        return unit
 
     def __repr__(self):
         return f"Novelty({len(self.names)} photos, cut={self.cut:.4f}, k={self.k})"
 
 
-def fit_novelty(features, names, held_out, lost=0.05, k=10):
-    """Return a `Novelty` that takes at most the share `lost` of known photos for novel.
+def fit_novelty(features, names, held_out, lost=0.1, k=5):
+    """Return a `Novelty` that takes the share `lost` of known photos for novel.
 
     Parameters
     ----------
@@ -94,11 +138,11 @@ def fit_novelty(features, names, held_out, lost=0.05, k=10):
         Body features of the training photos.
     names : list of M str
     held_out : array_like (N, F)
-        Of known photos that were not trained on: the cut is chosen on them.
+        Of known photos that were not trained on.
     lost : float
-        In [0, 1).
+        In (0, 1): the share that `choose_cut` promises for photos of the same kind.
     k : int
-        Which neighbour the score goes by.
+        How many nearest neighbours the score goes by.
 
     Returns
     -------
@@ -107,24 +151,107 @@ def fit_novelty(features, names, held_out, lost=0.05, k=10):
     Raises
     ------
     ValueError
-        There are no held out photos, fewer training photos than `k`, or `lost` is out of range.
+        There are no held out photos, no more than `k` training photos, or `lost` is out of range
+        or below what so few photos can tell.
 
     Examples
     --------
-    >>> fit_novelty([[1, 0], [1, 0.1]], ["a", "b"], [[1, 0.05], [1, 0.5]], lost=0.5, k=1)
-    Novelty(2 photos, cut=0.0012, k=1)
+    >>> fit_novelty([[1, 0], [1, 0.1]], ["a", "b"], [[1, 0.05], [1, 0.5]], lost=0.25, k=1)
+    Novelty(2 photos, cut=0.0655, k=1)
     """
-    if isinstance(lost, bool) or not isinstance(lost, (int, float)) or not 0 <= lost < 1:
-        raise ValueError(f"fit_novelty: `lost` must lie in [0, 1), got {lost!r}")
+    lost = check_between("fit_novelty", "lost", lost, 0, 1)
     novelty = Novelty(features, names, np.inf, k)
     if not len(held_out):
         raise ValueError(
             "fit_novelty: `held_out` must hold at least one photo, got none; the cut is chosen on "
             "photos that were not trained on"
         )
-    scores = np.sort(novelty.scores(held_out))
-    novelty.cut = float(scores[len(scores) - 1 - int(lost * len(scores))])
+    cut = choose_cut(novelty.scores(held_out), novelty.left_out_scores(), lost)
+    novelty.cut = cut + _ROUNDING
     return novelty
+
+
+def choose_cut(held_out, left_out, lost):
+    """Return the cut above which the share `lost` of known photos is, on average over draws.
+
+    It is `conformal_cut` of all scores. By those held out alone the promise would be exact, but
+    hang on few: the third largest of 60 loses 5 % on average, and 1 to 12 % in 95 of 100 draws.
+    Training photos are as far from each other as from new ones only while the network has not
+    learned them by heart; so where the held out photos contradict the cut (that many above it have
+    a chance below 10 %), it is theirs alone. Training photos nearer by less than that, 0.6 to 0.8
+    times in a simulation with 60 held out, cost up to 1.4 times the share promised.
+
+    Parameters
+    ----------
+    held_out : array_like (N,)
+        Scores of known photos that were not trained on.
+    left_out : array_like (M,)
+        Of the training photos, each against the others.
+    lost : float
+        In (0, 1).
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> choose_cut([0.1, 0.2, 0.3], [0.1, 0.2, 0.4], lost=0.3)
+    0.3
+    >>> choose_cut([0.5, 0.6, 0.7, 0.8], [0.0] * 26, lost=0.25)
+    0.8
+    """
+    cut = conformal_cut(np.concatenate([held_out, left_out]), lost)
+    if _chance(len(held_out), np.sum(np.asarray(held_out) > cut), lost) < 0.1:
+        cut = conformal_cut(held_out, lost)
+    return cut
+
+
+def conformal_cut(scores, lost):
+    """Return the score that one more of the same kind exceeds with a chance of at most `lost`.
+
+    Of n + 1 exchangeable scores each is as likely to be among the ``m = floor(lost * (n + 1))``
+    largest, so the m-th largest of n is exceeded by the next with chance m / (n + 1), whatever
+    their distribution, on average over draws of all of them (Bates et al. 2023, "Testing for
+    outliers with conformal p-values").
+
+    Parameters
+    ----------
+    scores : array_like (n,)
+    lost : float
+        In [1 / (n + 1), 1).
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        `lost` is below 1 / (n + 1): that little n scores cannot tell.
+
+    Examples
+    --------
+    >>> conformal_cut([0.1, 0.4, 0.2, 0.3], lost=0.4)
+    0.3
+    """
+    scores = np.sort(np.asarray(scores, np.float64))
+    above = math.floor(lost * (len(scores) + 1) + 1e-9)  # 0.05 * 60 is 3, rounded or not
+    if not above:
+        raise ValueError(
+            f"fit_novelty: `lost` must be at least 1 / {len(scores) + 1} with {len(scores)} known "
+            f"photos, got {lost}"
+        )
+    return float(scores[-above])
+
+
+def _chance(n, least, p):
+    """Return the chance of at least `least` of n, each there with chance p in (0, 1)."""
+    def log_chance(i):
+        ways = math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
+        return ways + i * math.log(p) + (n - i) * math.log1p(-p)
+
+    return sum(math.exp(log_chance(i)) for i in range(int(least), n + 1))
 
 
 def photo_names(items, folder):

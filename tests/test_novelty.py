@@ -1,5 +1,7 @@
 """Saying nothing about what is like nothing that was taught."""
 
+import math
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -9,7 +11,14 @@ from mlclassify import _core
 from mlclassify.checks import MLClassifyWarning
 from mlclassify.learner import load_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
-from mlclassify.novelty import Novelty, fit_novelty, photo_names
+from mlclassify.novelty import (
+    Novelty,
+    _chance,
+    choose_cut,
+    conformal_cut,
+    fit_novelty,
+    photo_names,
+)
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -21,32 +30,103 @@ def quiet(monkeypatch):
     register(monkeypatch)
 
 
-def cosine_to_kth(row, known, k):
-    """1 - cosine to the k-th nearest, by the definition."""
+def score_of(row, known, k):
+    """1 - mean cosine to the k nearest, by the definition."""
     cosines = [float(np.dot(row, other)) / np.sqrt(np.dot(row, row) * np.dot(other, other))
                for other in known]
-    return 1 - sorted(cosines, reverse=True)[k - 1]
+    return 1 - sum(sorted(cosines, reverse=True)[:k]) / k
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])
-def test_scores_are_cosines_to_the_kth_neighbour(k):
+@pytest.mark.parametrize("block", [4, 512])
+def test_scores_are_mean_cosines_to_k_neighbours(k, block, monkeypatch):
+    monkeypatch.setattr("mlclassify.novelty._BLOCK", block)
     rng = np.random.default_rng(k)
     known, asked = rng.normal(size=(30, 7)), rng.normal(size=(9, 7))
     novelty = Novelty(known, [f"{i}.jpg" for i in range(30)], 0.5, k)
-    want = [cosine_to_kth(row, known, k) for row in asked]
+    want = [score_of(row, known, k) for row in asked]
     np.testing.assert_allclose(novelty.scores(asked), want, atol=1e-6)
     assert novelty.is_novel(asked).tolist() == [s > 0.5 for s in want]
-    for row, names in zip(asked, novelty.neighbours(asked)):
+    names = novelty.neighbours(asked)
+    for row, near in zip(asked, names, strict=True):
         cosines = known @ row / np.linalg.norm(known, axis=1)
-        assert names == [f"{i}.jpg" for i in np.argsort(-cosines)[:k]]
+        assert near == [f"{i}.jpg" for i in np.argsort(-cosines)[:k]]
+    want = [score_of(row, np.delete(known, i, axis=0), k) for i, row in enumerate(known)]
+    np.testing.assert_allclose(novelty.left_out_scores(), want, atol=1e-6)
 
 
-@pytest.mark.parametrize("lost, n", [(0, 0), (0.05, 2), (0.1, 4), (0.99, 39)])
-def test_the_cut_loses_no_more_known_photos_than_stated(lost, n):
+def test_no_photos_have_no_scores():
+    novelty = Novelty([[1, 0]], ["a"], 0.5, k=1)
+    assert novelty.scores(np.empty((0, 2))).shape == (0,)
+    assert novelty.neighbours(np.empty((0, 2))) == []
+
+
+# --- the cut
+
+@pytest.mark.parametrize("n, lost, above", [
+    (60, 0.05, 3), (59, 0.05, 3), (58, 0.05, 2), (99, 0.1, 10), (9, 0.1, 1), (9, 0.99, 9),
+    (299, 0.01, 3), (1, 0.5, 1),
+])
+def test_the_conformal_cut_is_a_rank(n, lost, above):
+    scores = np.random.default_rng(n).permutation(n) / n
+    cut = conformal_cut(scores, lost)
+    assert np.sum(scores >= cut) == above
+    assert above / (n + 1) <= lost < (above + 1) / (n + 1)
+
+
+def draws(n_held_out, n_taught, shrink, times=4000):
+    """Yield (held out, left out, new) scores of one heavy-tailed distribution; training shrinks."""
+    rng = np.random.default_rng(0)
+    for _ in range(times):
+        yield (rng.standard_exponential(n_held_out),
+               rng.standard_exponential(n_taught) * shrink,
+               rng.standard_exponential(50))
+
+
+@pytest.mark.parametrize("lost", [0.05, 0.1, 0.3])
+def test_the_promise_is_kept_on_average_over_draws(lost):
+    shares = {"all": [], "held out": []}
+    for held_out, left_out, new in draws(60, 240, shrink=1):
+        shares["all"].append(np.mean(new > choose_cut(held_out, left_out, lost)))
+        shares["held out"].append(np.mean(new > conformal_cut(held_out, lost)))
+    for kept in shares.values():
+        assert lost - 1 / 61 - 0.003 < np.mean(kept) < lost + 0.003
+    assert np.std(shares["all"]) < np.std(shares["held out"])  # what the training photos are for
+
+
+@pytest.mark.parametrize("shrink, most", [(0, 0.105), (0.3, 0.105), (0.7, 0.14)])
+def test_training_photos_learned_by_heart_do_not_decide(shrink, most):
+    lost = [np.mean(new > choose_cut(held_out, left_out, 0.1))
+            for held_out, left_out, new in draws(60, 240, shrink, times=1000)]
+    assert np.mean(lost) < most
+
+
+def test_the_chance_that_refutes_is_that_of_a_binomial():
+    def slow(n, least, p):
+        return sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(least, n + 1))
+
+    for n, least, p in [(1, 0, 0.5), (60, 9, 0.05), (60, 60, 0.9), (7, 3, 0.2), (7, 8, 0.2)]:
+        assert _chance(n, least, p) == pytest.approx(slow(n, least, p), rel=1e-9)
+    assert 0 < _chance(100_000, 5_300, 0.05) < 1e-4
+
+
+@pytest.mark.parametrize("lost, above", [(0.02, 1), (0.1, 9), (0.5, 45)])
+def test_the_more_is_lost_the_lower_the_cut(lost, above):
     rng = np.random.default_rng(0)
     known, held_out = rng.normal(size=(50, 5)), rng.normal(size=(40, 5))
-    novelty = fit_novelty(known, [""] * 50, held_out, lost)
-    assert novelty.is_novel(held_out).sum() == n
+    novelty = fit_novelty(known, [""] * 50, held_out, lost, k=3)
+    fresh = [score_of(row, known, 3) for row in held_out]
+    taught = [score_of(row, np.delete(known, i, axis=0), 3) for i, row in enumerate(known)]
+    cut = sorted(fresh + taught)[-above]
+    assert novelty.cut == pytest.approx(cut, abs=2e-6)
+    assert novelty.is_novel(held_out).tolist() == [score > cut + 5e-7 for score in fresh]
+
+
+def test_neighbours_that_count_change_the_cut():
+    rng = np.random.default_rng(0)
+    known, held_out = rng.normal(size=(50, 5)), rng.normal(size=(40, 5))
+    assert fit_novelty(known, [""] * 50, held_out, k=1).cut < fit_novelty(
+        known, [""] * 50, held_out, k=20).cut
 
 
 def test_features_without_direction_are_novel():
@@ -58,6 +138,7 @@ def test_features_without_direction_are_novel():
      r"Novelty: `features` must be finite, got nan at index \(0, 1\)"),
     (lambda: Novelty([[1.0]], ["a", "b"], 1, 1),
      r"Novelty: `names` must be as many as `features` \(1\), got 2"),
+    (lambda: Novelty([[1.0]], ["a"], np.nan, 1), "Novelty: `cut` must be a number, got nan"),
     (lambda: Novelty([[1.0]], ["a"], 1, 2),
      "Novelty: `features` must be of at least k = 2 photos, got 1"),
     (lambda: Novelty([[1.0]], ["a"], 1, 0), "Novelty: `k` must be an integer of at least 1, got 0"),
@@ -65,6 +146,14 @@ def test_features_without_direction_are_novel():
      "Novelty: `features` must have 1 columns, got 2"),
     (lambda: fit_novelty([[1.0]], ["a"], [[1.0]], 1.0, 1),
      r"fit_novelty: `lost` must lie in \[0, 1\), got 1.0"),
+    (lambda: fit_novelty([[1.0]], ["a"], [[1.0]], np.nan, 1),
+     r"fit_novelty: `lost` must lie in \[0, 1\), got nan"),
+    (lambda: fit_novelty([[1.0]] * 8, ["a"] * 8, [[1.0]], 0.09, 1),
+     "fit_novelty: `lost` must be at least 1 / 10 with 9 known photos, got 0.09"),
+    (lambda: fit_novelty([[1.0]], ["a"], [[1.0]], 0.5, 1),
+     r"Novelty: `features` must be of at least k \+ 1 = 2 photos where one is left out, got 1"),
+    (lambda: fit_novelty([[1.0]], ["a"], [[1.0]], 0.5, 2),
+     "Novelty: `features` must be of at least k = 2 photos, got 1"),
     (lambda: fit_novelty([[1.0]], ["a"], [], 0.05, 1),
      "fit_novelty: `held_out` must hold at least one photo, got none; the cut is chosen on photos "
      "that were not trained on"),
@@ -105,7 +194,7 @@ def test_a_layer_of_a_prediction_is_what_a_net_that_ends_there_gives():
             whole.forward(images, train=train, also=wrong)
 
 
-def test_features_are_the_means_of_the_last_map():
+def test_features_are_maxima_and_means_of_the_last_map():
     model = tiny_learner().model
     images = np.random.default_rng(0).normal(size=(4, 16, 16, 3)).astype(np.float32)
     images = images.transpose(0, 3, 1, 2)
@@ -113,8 +202,11 @@ def test_features_are_the_means_of_the_last_map():
     np.testing.assert_array_equal(logits, model.forward(images))
     body = _core.Net(list(tiny_layers()))
     body.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("head")})
-    want = body.forward(images).astype(np.float64).mean(axis=(2, 3))
-    np.testing.assert_allclose(features, want, rtol=1e-5, atol=1e-6)
+    last = body.forward(images).astype(np.float64)
+    for part, want in zip(np.split(features, 2, axis=1), (last.max((2, 3)), last.mean((2, 3)))):
+        want /= np.linalg.norm(want, axis=1, keepdims=True)
+        np.testing.assert_allclose(part, want, rtol=1e-5, atol=1e-6)
+    assert features.dtype == np.float32
 
 
 # --- the learner
@@ -144,16 +236,52 @@ def test_a_novel_photo_gets_no_label_and_says_why(learn):
     assert len(learn.predict(strange).labels) == 3
 
 
-def test_decisions_of_many_photos_agree_with_predict(learn):
+def silent(learn):
+    """Count validation photos without a label; each has three where it is not novel."""
+    *_, masks = learn.get_preds(with_decoded=True)
+    return int(np.sum(~np.any(masks, axis=1)))
+
+
+def test_decisions_of_many_photos_agree_with_predict(learn, tmp_path):
     learn.fit_novelty(lost=0.25, k=3)
     probs, _, masks = learn.get_preds(with_decoded=True)
-    assert np.sum(~np.any(masks, axis=1)) == 4  # a quarter of 16 validation photos
-    for (image, _), row, mask in zip(learn.dls.valid_ds.items, probs, masks):
-        answer = learn.predict(image)
-        np.testing.assert_array_equal(answer.probs, row)
-        np.testing.assert_array_equal(answer.mask, mask)
+    loaded = load_learner(learn.export())
+    images = [image for image, _ in learn.dls.valid_ds.items]
+    told = learn.predict(images)
+    for image, row, mask, listed in zip(images, probs, masks, told, strict=True):
+        for answer in (learn.predict(image), listed, loaded.predict(image)):
+            np.testing.assert_allclose(answer.probs, row, atol=1e-6)
+            np.testing.assert_array_equal(answer.mask, mask)
+            assert len(answer.labels) == (0 if answer.novelty > learn.novelty.cut else 3)
+    *_, again = loaded.get_preds(dl=loaded.dls.test_dl(images), with_decoded=True)
+    np.testing.assert_array_equal(again, masks)
     titles = [ax.get_title() for ax in learn.show_results(max_n=16, shuffle=False).flat]
-    assert sum(t.endswith("\n(none)") for t in titles) == 4
+    assert 0 < silent(learn) == sum(t.endswith("\n(none)") for t in titles) < 16
+
+
+def test_the_more_may_be_lost_the_more_photos_get_no_label(learn):
+    counts = []
+    for lost in (0.02, 0.2, 0.6):
+        novelty = learn.fit_novelty(lost=lost, k=3)
+        known = np.append(novelty.left_out_scores(), [p.novelty for p in learn.predict(
+            [image for image, _ in learn.dls.valid_ds.items])])
+        assert np.sum(known > novelty.cut - 2e-6) == int(lost * 81)
+        counts.append(silent(learn))
+    assert counts[0] < counts[1] < counts[2]
+
+
+def test_the_neighbours_that_count_change_score_and_cut(learn):
+    one, many = learn.fit_novelty(k=1), learn.fit_novelty(k=40)
+    assert one.cut < many.cut
+    assert len(learn.predict(photos(1, seed=9)[0][0]).neighbours) == 40
+
+
+def test_a_loaded_learner_has_no_photos_to_fit_to(learn):
+    loaded = load_learner(learn.export())
+    with pytest.raises(ValueError, match=(
+            r"^Novelty: `features` must be of at least k = 5 photos, got 0$")):
+        loaded.fit_novelty()
+    assert loaded.novelty is None
 
 
 def test_validation_photos_are_judged_as_before(learn):
@@ -174,7 +302,7 @@ def test_training_forgets_what_it_makes_stale(learn):
 def test_a_file_keeps_it(learn):
     learn.fit_novelty(lost=0.2, k=4)
     path = learn.export()
-    assert load_file(path)["novelty.features"].shape == (64, 16)
+    assert load_file(path)["novelty.maxima_means"].shape == (64, 32)
     loaded = load_learner(path)
     assert repr(loaded.novelty) == repr(learn.novelty)
     for image, _ in photos(8, seed=5):
@@ -185,9 +313,10 @@ def test_a_file_keeps_it(learn):
 
 
 @pytest.mark.parametrize("change", [
-    lambda t: t.pop("novelty.features"),
-    lambda t: t.update({"novelty.features": np.ones((2, 16), np.float32)}),
-    lambda t: t.update({"novelty.features": np.full((64, 16), np.nan, np.float32)}),
+    lambda t: t.pop("novelty.maxima_means"),
+    lambda t: t.update({"novelty.maxima_means": np.ones((2, 32), np.float32)}),
+    lambda t: t.update({"novelty.maxima_means": np.ones((64, 16), np.float32)}),
+    lambda t: t.update({"novelty.maxima_means": np.full((64, 32), np.nan, np.float32)}),
 ])
 def test_forged_features_are_refused(learn, change):
     from mlclassify import export
@@ -199,4 +328,19 @@ def test_forged_features_are_refused(learn, change):
     metadata[export._HASH] = export.digest(tensors, metadata[export._LEARNER])
     write_tensors(path, tensors, metadata)
     with pytest.raises(ModelFileError, match="must describe a learner"):
+        load_learner(path)
+
+
+def test_the_novelty_of_a_preview_is_refused(learn):
+    from mlclassify import export
+
+    learn.fit_novelty()
+    path = learn.export()
+    tensors, metadata = read_tensors(path, "test")
+    tensors["novelty.features"] = tensors.pop("novelty.maxima_means")[:, 16:].copy()
+    metadata[export._HASH] = export.digest(tensors, metadata[export._LEARNER])
+    write_tensors(path, tensors, metadata)
+    with pytest.raises(ModelFileError, match=(
+            "its novelty is that of a preview of mlclassify 0.1.0, which went by other features; "
+            r"install that preview to load it, or call learn.fit_novelty\(\) and export again$")):
         load_learner(path)

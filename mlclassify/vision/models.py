@@ -266,7 +266,7 @@ class Model:
         return self.net.forward(x, train=train, seed=seed, epoch=epoch, position=position)
 
     def forward_with_features(self, x):
-        """Run the network; also return the mean of each channel of the last feature map.
+        """Run the network; also return what its head reads of the last feature map.
 
         Parameters
         ----------
@@ -277,12 +277,14 @@ class Model:
         -------
         logits : float32 (N, n_out)
         features : float32 (N, F)
+            The maximum of each channel, where the head reads those too, and the mean of each; as
+            two vectors of length 1, so a cosine of features is the mean of their two.
         """
         pool = next(name for name, kind in self._kinds.items() if kind in _POOLS)
         logits, pooled = self.net.forward(x, also=pool)
-        pooled = pooled.reshape(len(pooled), -1)
-        means_from = pooled.shape[1] // 2 if self._kinds[pool] == "concatpool" else 0
-        return logits, np.ascontiguousarray(pooled[:, means_from:])
+        parts = pooled.reshape(len(pooled), 2 if self._kinds[pool] == "concatpool" else 1, -1)
+        lengths = np.linalg.norm(parts, axis=2, keepdims=True)
+        return logits, (parts / np.where(lengths, lengths, 1)).reshape(len(pooled), -1)
 
     def backward(self, gradient, accumulate=False):
         """Carry d loss / d logits, float32 (N, n_out), to the gradients of the parameters."""
