@@ -342,7 +342,7 @@ class EncodedMultiCategorize(Transform):
     def encodes(self, numbers):
         """Target, float32 (number of labels,); ValueError unless that many in [0, 1]."""
         given = numbers if hasattr(numbers, "__array__") else listify(numbers)
-        target = as_float32("get_y", "MultiCategoryBlock", given)
+        target = np.atleast_1d(as_float32("get_y", "MultiCategoryBlock", given))
         if target.shape != (len(self.vocab),):
             raise ValueError(
                 f"MultiCategoryBlock: `get_y` must give {len(self.vocab)} numbers with "
