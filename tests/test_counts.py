@@ -20,8 +20,12 @@ PHOTO = np.zeros((8, 8, 3), np.uint8)
 
 
 def loaders(labels, valid=(), bs=1, **options):
-    block = DataBlock(get_x=lambda o: PHOTO, get_y=lambda o: o[1], item_tfms=Resize(8),
-                      splitter=IndexSplitter(list(valid)))
+    block = DataBlock(
+        get_x=lambda o: PHOTO,
+        get_y=lambda o: o[1],
+        item_tfms=Resize(8),
+        splitter=IndexSplitter(list(valid)),
+    )
     return block.dataloaders(list(enumerate(labels)), bs=bs, **options)
 
 
@@ -65,8 +69,10 @@ def test_co_occurrence_of_each_side():
 
 def test_a_table_is_printed_and_escaped():
     counts = Counts([[1, 2]], ["<img onerror>"], ["train", "valid"])
-    assert repr(counts).splitlines() == ["                       train   valid",
-                                         "<img onerror>              1       2"]
+    assert repr(counts).splitlines() == [
+        "                       train   valid",
+        "<img onerror>              1       2",
+    ]
     assert "<img" not in counts._repr_html_() and "<td>2</td>" in counts._repr_html_()
     with pytest.raises(KeyError) as caught:
         counts["sky", "train"]
@@ -79,7 +85,10 @@ def test_a_table_is_printed_and_escaped():
 def test_a_dataset_as_a_frame():
     dls = loaders([["sky"], ["sky", "sun"], []], valid=[2])
     frame = dls.train_ds.to_frame()
-    assert frame.columns.tolist() == ["sky", "sun"] and frame.to_numpy().tolist() == [[1, 0], [1, 1]]
+    assert frame.columns.tolist() == ["sky", "sun"] and frame.to_numpy().tolist() == [
+        [1, 0],
+        [1, 1],
+    ]
     bare = dls.test_dl([PHOTO]).dataset.to_frame()
     assert bare.shape == (1, 0)
 
@@ -160,7 +169,9 @@ def test_new_loaders():
     new = dls.new(bs=4, item_tfms=Resize(24), num_workers=0, shuffle=False)
     assert new.one_batch()[0].shape == (4, 3, 24, 24) and new.train.draft
     assert (new.train.shuffle, new.valid.bs, new.valid.num_workers) == (False, 4, 0)
-    assert type(new.train.batch_tfms[0]) is Normalize and not dls.new(batch_tfms=[]).train.batch_tfms
+    assert (
+        type(new.train.batch_tfms[0]) is Normalize and not dls.new(batch_tfms=[]).train.batch_tfms
+    )
     assert dls.new(4, 6).valid.bs == 6 and dls.new(val_bs=6).train.bs == dls.train.bs
     assert dls.train.bs == 8 and dls.one_batch()[0].shape == (8, 3, 16, 16)
     assert new.path == dls.path and new.vocab == dls.vocab
@@ -176,7 +187,8 @@ def test_a_new_loader():
         dls.new(batch_size=3)
     assert str(caught.value) == (
         "new: arguments must be of bs, shuffle, drop_last, item_tfms, batch_tfms, train, "
-        "num_workers, draft, cache, weights, got batch_size")
+        "num_workers, draft, cache, weights, got batch_size"
+    )
 
 
 # --- the trace
@@ -192,9 +204,13 @@ def bears(tmp_path):
 
 
 def block(**changes):
-    options = {"get_items": get_image_files, "get_y": parent_label,
-               "splitter": IndexSplitter([0, 5]), "item_tfms": RandomResizedCrop(16),
-               "batch_tfms": aug_transforms()}
+    options = {
+        "get_items": get_image_files,
+        "get_y": parent_label,
+        "splitter": IndexSplitter([0, 5]),
+        "item_tfms": RandomResizedCrop(16),
+        "batch_tfms": aug_transforms(),
+    }
     return DataBlock(**{**options, **changes})
 
 
@@ -202,21 +218,30 @@ def test_summary_tells_every_step(bears, capsys):
     block().summary(bears)
     lines = capsys.readouterr().out.splitlines()
     want = [
-        "Items", f"  get_image_files: 8, the first is {bears}/black/0.png",
+        "Items",
+        f"  get_image_files: 8, the first is {bears}/black/0.png",
         "  IndexSplitter: 6 to train on, 2 to validate on",
-        "Labels", f"  get_y = parent_label: 'black' for {bears}/black/1.png",
+        "Labels",
+        f"  get_y = parent_label: 'black' for {bears}/black/1.png",
         "  vocabulary: 2 labels: black, grizzly",
-        f"The first training photo, {bears}/black/1.png", "  open_image: 20 x 13",
+        f"The first training photo, {bears}/black/1.png",
+        "  open_image: 20 x 13",
         "  RandomResizedCrop(size=[16, 16], min_scale=0.08, ratio=[0.75, 1.3333333333333333], "
         "val_xtra=0.14, max_scale=1.0): 16 x 16",
         "  target: [1.0, 0.0] = ['black']",
-        "A batch of the first 4 training photos", "  stack: uint8 (4, 16, 16, 3)",
+        "A batch of the first 4 training photos",
+        "  stack: uint8 (4, 16, 16, 3)",
     ]
     assert lines[: len(want)] == want
     assert [re.match(r"  (\w+)\(.*: planned$", line)[1] for line in lines[len(want) : -1]] == [
-        "AffineWarp", "Lighting"]
-    assert re.fullmatch(r"  batch: photos float32 \(4, 3, 16, 16\) from \S+ to \S+, targets float32 "
-                        r"\(4, 2\) with 1 labels a photo", lines[-1])
+        "AffineWarp",
+        "Lighting",
+    ]
+    assert re.fullmatch(
+        r"  batch: photos float32 \(4, 3, 16, 16\) from \S+ to \S+, targets float32 "
+        r"\(4, 2\) with 1 labels a photo",
+        lines[-1],
+    )
 
 
 def test_arguments_of_summary(bears, capsys, monkeypatch):
@@ -264,7 +289,8 @@ def test_summary_names_the_step_that_fails(bears, capsys, changes, step, item):
     with pytest.raises((RuntimeError, KeyError, ValueError)) as caught:
         block(**changes).summary(bears)
     assert caught.value.__notes__[-1] == (
-        f"DataBlock.summary: the step `{step}` failed for {item.format(bears)}")
+        f"DataBlock.summary: the step `{step}` failed for {item.format(bears)}"
+    )
 
 
 def test_summary_names_the_file_that_fails(bears, capsys):
@@ -272,7 +298,8 @@ def test_summary_names_the_file_that_fails(bears, capsys):
     with pytest.raises(UnreadableImageError) as caught:
         block().summary(bears)
     assert caught.value.__notes__[-1] == (
-        f"DataBlock.summary: the step `open_image` failed for {bears}/black/3.png")
+        f"DataBlock.summary: the step `open_image` failed for {bears}/black/3.png"
+    )
 
 
 def test_summary_of_a_table_and_of_arrays(capsys):

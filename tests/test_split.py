@@ -167,10 +167,12 @@ def test_files_that_a_file_names(tmp_path):
         FileSplitter(listed)(["a/7.jpg"])
     assert str(caught.value) == (
         "FileSplitter: `fname` must name at least one of 1 items by its file name, got none in "
-        f"{listed}")
+        f"{listed}"
+    )
     with pytest.raises(FileNotFoundError) as caught:
         FileSplitter(tmp_path / "no.txt")
     assert str(caught.value) == (
-        f"FileSplitter: `fname` must be an existing file, got {tmp_path / 'no.txt'}")
+        f"FileSplitter: `fname` must be an existing file, got {tmp_path / 'no.txt'}"
+    )
     with pytest.raises(TypeError, match="FileSplitter: `fname` must be a path or str, got 3"):
         FileSplitter(3)

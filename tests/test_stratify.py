@@ -20,8 +20,10 @@ def labels(n=400, seed=0):
 
 def share(given, split):
     """The part of each label's photos that validation got."""
-    count = {name: [sum(name in given[i] for i in part) for part in split]
-             for name in ("sky", "sun", "owl", "elk")}
+    count = {
+        name: [sum(name in given[i] for i in part) for part in split]
+        for name in ("sky", "sun", "owl", "elk")
+    }
     return {name: valid / (train + valid) for name, (train, valid) in count.items()}
 
 
@@ -42,8 +44,10 @@ def test_validation_gets_its_part_of_every_label(part):
 
 def test_a_random_split_does_not():
     given = labels()
-    off = [max(abs(v - 0.25) for v in share(given, s(given)).values())
-           for s in (StratifiedSplitter(0.25, 1, same), RandomSplitter(0.25, seed=1))]
+    off = [
+        max(abs(v - 0.25) for v in share(given, s(given)).values())
+        for s in (StratifiedSplitter(0.25, 1, same), RandomSplitter(0.25, seed=1))
+    ]
     assert off[0] < off[1] / 2
 
 
@@ -60,7 +64,9 @@ def test_nothing_for_validation():
 
 def test_seeds_of_a_stratified_split():
     given, split = labels(), StratifiedSplitter(get_y=same)
-    assert StratifiedSplitter(seed=1, get_y=same)(given) != StratifiedSplitter(seed=2, get_y=same)(given)
+    assert StratifiedSplitter(seed=1, get_y=same)(given) != StratifiedSplitter(seed=2, get_y=same)(
+        given
+    )
     set_seed(3)
     try:
         assert split(given) == split(given) == StratifiedSplitter(seed=3, get_y=same)(given)
@@ -81,7 +87,8 @@ def test_arguments_of_the_stratified_splitter():
         StratifiedSplitter()(["a"])
     assert str(caught.value) == (
         "StratifiedSplitter: `get_y` must be a function from an item to its labels outside of a "
-        "DataBlock, got None")
+        "DataBlock, got None"
+    )
     with pytest.raises(ValueError) as caught:
         StratifiedSplitter(1)
     assert str(caught.value) == "StratifiedSplitter: `valid_pct` must lie in [0, 1), got 1"
@@ -107,13 +114,15 @@ def test_folds_of_given_parts():
     assert (stratified_folds(targets, 3) == stratified_folds(targets, [1 / 3] * 3)).all()
 
 
-@pytest.mark.parametrize("parts, got", [([0.5, 0.6], "[0.5, 0.6]"), ([1.5, -0.5], "[1.5, -0.5]"),
-                                        ([], "[]")])
+@pytest.mark.parametrize(
+    "parts, got", [([0.5, 0.6], "[0.5, 0.6]"), ([1.5, -0.5], "[1.5, -0.5]"), ([], "[]")]
+)
 def test_parts_of_folds_are_checked(parts, got):
     with pytest.raises(ValueError) as caught:
         stratified_folds([[1], [0]], parts)
     assert str(caught.value) == (
-        f"stratified_folds: `n_folds` must be an integer, or parts that add up to 1, got {got}")
+        f"stratified_folds: `n_folds` must be an integer, or parts that add up to 1, got {got}"
+    )
 
 
 # --- scikit-learn's
@@ -143,7 +152,9 @@ def test_without_shuffling_the_first_items_train():
 
 
 def test_random_state():
-    assert TrainTestSplitter(random_state=1)(range(50)) != TrainTestSplitter(random_state=2)(range(50))
+    assert TrainTestSplitter(random_state=1)(range(50)) != TrainTestSplitter(random_state=2)(
+        range(50)
+    )
     set_seed(5)
     try:
         assert TrainTestSplitter()(range(50)) == TrainTestSplitter(random_state=5)(range(50))
@@ -156,23 +167,39 @@ def test_stratify():
     train, test = TrainTestSplitter(0.25, 1, stratify=given)(given)
     assert sorted(train + test) == list(range(400))
     assert all(abs(got - 0.25) < 0.1 for got in share(given, (train, test)).values())
-    train, test = TrainTestSplitter(0.2, 1, stratify=["a"] * 8 + ["b"] * 2, train_size=0.5)(range(10))
+    train, test = TrainTestSplitter(0.2, 1, stratify=["a"] * 8 + ["b"] * 2, train_size=0.5)(
+        range(10)
+    )
     assert len(train) == 5 and len(test) == 2 and not set(train) & set(test)
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"test_size": 1.5}, "`test_size` must lie in (0, 1), or be a number of items, got 1.5"),
-    ({"test_size": 0}, "`test_size` must lie in (0, 1), or be a number of items, got 0"),
-    ({"train_size": "all"}, "`train_size` must lie in (0, 1), or be a number of items, got 'all'"),
-    ({"test_size": True}, "`test_size` must lie in (0, 1), or be a number of items, got True"),
-    ({"stratify": ["a"], "shuffle": False},
-     "`stratify` must be None with shuffle=False, got labels"),
-    ({"stratify": ["a"]}, "`stratify` must have labels for each of 4 items, got 1"),
-    ({"test_size": 3, "train_size": 2}, "`test_size` and `train_size` must leave items to train on "
-     "and be at most the 4 there are, got 3 and 2"),
-    ({"test_size": 4}, "`test_size` and `train_size` must leave items to train on and be at most "
-     "the 4 there are, got 4 and 0"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"test_size": 1.5}, "`test_size` must lie in (0, 1), or be a number of items, got 1.5"),
+        ({"test_size": 0}, "`test_size` must lie in (0, 1), or be a number of items, got 0"),
+        (
+            {"train_size": "all"},
+            "`train_size` must lie in (0, 1), or be a number of items, got 'all'",
+        ),
+        ({"test_size": True}, "`test_size` must lie in (0, 1), or be a number of items, got True"),
+        (
+            {"stratify": ["a"], "shuffle": False},
+            "`stratify` must be None with shuffle=False, got labels",
+        ),
+        ({"stratify": ["a"]}, "`stratify` must have labels for each of 4 items, got 1"),
+        (
+            {"test_size": 3, "train_size": 2},
+            "`test_size` and `train_size` must leave items to train on "
+            "and be at most the 4 there are, got 3 and 2",
+        ),
+        (
+            {"test_size": 4},
+            "`test_size` and `train_size` must leave items to train on and be at most "
+            "the 4 there are, got 4 and 0",
+        ),
+    ],
+)
 def test_wrong_arguments(options, message):
     with pytest.raises(ValueError) as caught:
         TrainTestSplitter(**options)("abcd")

@@ -39,8 +39,11 @@ class Counts:
     def __getitem__(self, names):
         """The number (int) at (row, column), by their names."""
         row, column = names
-        return int(self.values[self._place("row", self.rows, row),
-                               self._place("column", self.columns, column)])
+        return int(
+            self.values[
+                self._place("row", self.rows, row), self._place("column", self.columns, column)
+            ]
+        )
 
     @staticmethod
     def _place(side, names, name):

@@ -365,8 +365,9 @@ class DataLoader:
         with closing(_ahead(photo, chunks, self.num_workers)) as decoded:
             for chunk, photos in zip(chunks, decoded):
                 rows = order[chunk.start : chunk.stop].tolist()
-                pixels, out = buffers.fill(photos, [self.dataset.items[i] for i in rows])
+                pixels = buffers.fill(photos, [self.dataset.items[i] for i in rows])
                 plan = self._plan(*pixels.shape[1:3], chunk, seed, epoch)
+                out = buffers.ready(len(pixels), plan.out_size)
                 yield self._batch(run_plan(plan, pixels, out), rows, chunk.start)
 
     def _photo(self, i, draw):
@@ -408,7 +409,7 @@ class _Buffers:
         self._bs, self._pixels, self._ready = bs, None, deque()
 
     def fill(self, photos, items):
-        """Return (photos as uint8 (N, H, W, 3), float32 of the same shape to write)."""
+        """Return photos as uint8 (N, H, W, 3)."""
         shape = photos[0].shape
         for photo, item in zip(photos, items):
             if photo.shape != shape:
@@ -419,11 +420,15 @@ class _Buffers:
                 )
         if self._pixels is None or self._pixels.shape[1:] != shape:
             self._pixels = np.empty((self._bs, *shape), np.uint8)
-            self._ready = deque(np.empty((self._bs, *shape), np.float32) for _ in range(2))
-        n = len(photos)
-        np.stack(photos, out=self._pixels[:n])
+        return np.stack(photos, out=self._pixels[: len(photos)])
+
+    def ready(self, n, size):
+        """Return float32 (n, *size, 3) to write."""
+        if not self._ready or self._ready[0].shape[1:3] != size:
+            shape = (self._bs, *size, 3)
+            self._ready = deque(np.empty(shape, np.float32) for _ in range(2))
         self._ready.rotate()
-        return self._pixels[:n], self._ready[0][:n]
+        return self._ready[0][:n]
 
 
 def _ahead(function, chunks, num_workers):
@@ -451,7 +456,9 @@ def check_weights(weights, n):
     array = np.asarray(weights)
     if array.shape != (n,) or array.dtype.kind not in "biuf":
         got = f"shape {array.shape}" if array.shape != (n,) else f"{array.dtype}"
-        raise ValueError(f"DataLoader: `weights` must be {n} numbers, one for each photo, got {got}")
+        raise ValueError(
+            f"DataLoader: `weights` must be {n} numbers, one for each photo, got {got}"
+        )
     array = array.astype(np.float64)
     if not (np.isfinite(array).all() and (array >= 0).all() and (array > 0).any()):
         raise ValueError(
@@ -670,7 +677,8 @@ class DataLoaders:
             Prints as a table; ``counts["sky", "train"]`` is one number, ``counts.values`` the
             array, ``counts.to_frame()`` a DataFrame.
         """
-        return label_counts(self.vocab, train=self.train_ds.targets(), valid=self.valid_ds.targets())
+        train, valid = (dl.dataset.targets() for dl in (self.train, self.valid))
+        return label_counts(self.vocab, train=train, valid=valid)
 
     def co_occurrence(self, split="train"):
         """Count the photos that bear two labels, of every two.

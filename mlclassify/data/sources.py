@@ -58,7 +58,7 @@ class ImageDataLoaders(DataLoaders):
             Split at random instead; the folders of labels may then lie anywhere below `path`.
         """
         root, random = check_path("from_folder", "path", path), valid_pct is not None or stratify
-        folders = None if random else [*listify(train), *listify(valid)]
+        folders = None if random else _folders(root, train=train, valid=valid)
         part = 0.2 if valid_pct is None else valid_pct
         splitter = _splitter(part, seed, stratify) if random else GrandparentSplitter(train, valid)
         block = DataBlock(
@@ -159,8 +159,11 @@ class ImageDataLoaders(DataLoaders):
         root = check_path("from_df", "path", path)
         columns = _columns(df, "label_col", label_col)
         (files,) = _columns(df, "fn_col", [fn_col])
-        splitter = _splitter(valid_pct, seed, stratify) if valid_col is None else ColSplitter(
-            *_columns(df, "valid_col", [valid_col]))
+        splitter = (
+            _splitter(valid_pct, seed, stratify)
+            if valid_col is None
+            else ColSplitter(*_columns(df, "valid_col", [valid_col]))
+        )
         block = DataBlock(
             _blocks(*_table_block(df, columns, label_delim, y_block, vocab)), splitter=splitter,
             get_x=ColReader(files, pref=root if folder is None else root / folder, suff=suff),
@@ -195,6 +198,17 @@ class ImageDataLoaders(DataLoaders):
         return cls.from_df(df, path, **options)
 
 
+def _folders(root, **names):
+    """Return the names of folders that must be there."""
+    for argument, name in ((a, name) for a, given in names.items() for name in listify(given)):
+        if not (root / name).is_dir():
+            raise FileNotFoundError(
+                f"from_folder: `{argument}` must name a folder in `path`, got {name!r}, which is "
+                f"not in {root}; split at random with valid_pct=0.2"
+            )
+    return [name for given in names.values() for name in listify(given)]
+
+
 def _splitter(valid_pct, seed, stratify):
     return (StratifiedSplitter if stratify else RandomSplitter)(valid_pct, seed)
 
@@ -215,7 +229,7 @@ def _check_table(df):
 
 
 def _columns(df, argument, cols):
-    """Return columns by the names that they have."""
+    """Return columns as `ColReader` takes them: by name if that is a text, else by position."""
     names = df.columns.tolist()
     found = []
     for col in listify(cols):
@@ -224,19 +238,21 @@ def _columns(df, argument, cols):
                 f"from_df: `{argument}` must name a column of {', '.join(map(str, names))}, or its "
                 f"position, got {col!r}"
             )
-        found.append(col if col in names else names[col])
+        place = names.index(col) if col in names else range(len(names))[col]
+        found.append(names[place] if isinstance(names[place], str) else place)
     return found
 
 
 def _table_block(df, columns, label_delim, y_block, vocab):
     """Return (y_block, vocab): several columns of numbers are targets that stand there already."""
     numbers = len(columns) > 1 and label_delim is None and y_block is None
-    if not (numbers and all(df[c].dtype.kind in "biuf" for c in columns)):
+    table = df.iloc[:, [c if isinstance(c, int) else df.columns.get_loc(c) for c in columns]]
+    if not (numbers and all(kind.kind in "biuf" for kind in table.dtypes)):
         return y_block, vocab
     if vocab is not None:
         raise ValueError(
             "from_df: `vocab` must be None where several columns of numbers are the labels, "
             f"got {vocab!r}"
         )
-    missing = bool(np.isnan(df[columns].to_numpy(np.float64)).any())
-    return MultiCategoryBlock(encoded=True, vocab=columns, missing=missing), None
+    missing = bool(np.isnan(table.to_numpy(np.float64)).any())
+    return MultiCategoryBlock(encoded=True, vocab=table.columns, missing=missing), None

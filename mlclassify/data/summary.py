@@ -1,4 +1,4 @@
-"""What `DataBlock.summary` prints: every step from the source to a batch, and the one that fails."""
+"""What `DataBlock.summary` prints: every step from source to batch, and the one that fails."""
 
 import numpy as np
 
@@ -44,8 +44,7 @@ def summarize(block, source, bs, show_batch):
     rows = range(min(bs, len(data.train)))
     photos = _photos(trace, data.train, block.item_tfms, rows)
     print(f"A batch of the first {len(rows)} training photos")
-    trace.step("stack", "the photos above", lambda: _stack(photos),
-               lambda shape: f"uint8 {shape}")
+    trace.step("stack", "the photos above", lambda: _stack(photos), lambda shape: f"uint8 {shape}")
     _plans(trace, block.batch_tfms, photos)
     dl = DataLoader(data.train, len(rows), item_tfms=block.item_tfms, batch_tfms=block.batch_tfms,
                     train=True)  # fmt: skip
@@ -58,17 +57,31 @@ def _datasets(trace, block, source):
     print("Items")
     where = describe(source)
     found, items = trace.step(
-        name_of(block.get_items, "the source itself"), where, lambda: block.find(source),
-        lambda f: f"{len(f[1])}, the first is {describe(f[1][0])}")
+        name_of(block.get_items, "the source itself"),
+        where,
+        lambda: block.find(source),
+        lambda f: f"{len(f[1])}, the first is {describe(f[1][0])}",
+    )
     splits = trace.step(
-        name_of(block.splitter, "splitter"), f"the {len(items)} items",
-        lambda: block.split(found, items), lambda s: f"{len(s[0])} to train on, {len(s[1])} to validate on")
+        name_of(block.splitter, "splitter"),
+        f"the {len(items)} items",
+        lambda: block.split(found, items),
+        lambda s: f"{len(s[0])} to train on, {len(s[1])} to validate on",
+    )
     print("Labels")
     first = items[splits[0][0]]
-    trace.step(f"get_y = {name_of(block.get_y, 'get_y')}", describe(first),
-               lambda: block.get_y(first), lambda y: f"{y!r} for {describe(first)}")
-    return trace.step("vocabulary", f"the {len(items)} items",
-                      lambda: block.encode(items, splits), lambda data: _listed(data.vocab))
+    trace.step(
+        f"get_y = {name_of(block.get_y, 'get_y')}",
+        describe(first),
+        lambda: block.get_y(first),
+        lambda y: f"{y!r} for {describe(first)}",
+    )
+    return trace.step(
+        "vocabulary",
+        f"the {len(items)} items",
+        lambda: block.encode(items, splits),
+        lambda data: _listed(data.vocab),
+    )
 
 
 def _photos(trace, dataset, item_tfms, rows):
@@ -81,11 +94,16 @@ def _photos(trace, dataset, item_tfms, rows):
         image = trace.step("open_image", item, lambda: dataset.image(i), aloud)
         draw = KeyedRandom(0, 0, i, CROP)
         for transform in item_tfms:
-            image = trace.step(repr(transform), item, lambda: transform.apply(image, draw, True),
-                               aloud)
+            image = trace.step(
+                repr(transform), item, lambda: transform.apply(image, draw, True), aloud
+            )
         if aloud:
-            trace.step("target", item, lambda: dataset.target(i),
-                       lambda y: f"{y.tolist()[:_SHOWN]} = {list(dataset.labels(i))}")
+            trace.step(
+                "target",
+                item,
+                lambda: dataset.target(i),
+                lambda y: f"{y.tolist()[:_SHOWN]} = {list(dataset.labels(i))}",
+            )
         made.append((item, image))
     return made
 
@@ -105,8 +123,12 @@ def _stack(photos):
 def _plans(trace, batch_tfms, photos):
     plan = dict(n=len(photos), h=photos[0][1].height, w=photos[0][1].width, train=True)
     for k, transform in enumerate(batch_tfms):
-        trace.step(repr(transform), f"a batch of {len(photos)}",
-                   lambda: make_plan(batch_tfms[: k + 1], **plan), lambda plan: "planned")
+        trace.step(
+            repr(transform),
+            f"a batch of {len(photos)}",
+            lambda: make_plan(batch_tfms[: k + 1], **plan),
+            lambda plan: "planned",
+        )
 
 
 def name_of(function, otherwise):
@@ -128,5 +150,7 @@ def _size(image):
 
 def _batch_line(batch):
     x, y = (np.asarray(part) for part in batch)
-    return (f"photos {x.dtype} {x.shape} from {x.min():.3g} to {x.max():.3g}, targets {y.dtype} "
-            f"{y.shape} with {np.mean((y > 0).sum(axis=1)):.3g} labels a photo")
+    return (
+        f"photos {x.dtype} {x.shape} from {x.min():.3g} to {x.max():.3g}, targets {y.dtype} "
+        f"{y.shape} with {np.mean((y > 0).sum(axis=1)):.3g} labels a photo"
+    )
