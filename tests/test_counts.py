@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tiny import photos, tiny_loaders
 
 from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
 from mlclassify.data.counts import Counts, co_occurrence, label_counts
@@ -14,7 +15,6 @@ from mlclassify.data.loader import DataLoader, class_weights
 from mlclassify.data.split import EndSplitter, IndexSplitter
 from mlclassify.vision.augment import Normalize, RandomResizedCrop, Resize, aug_transforms
 from mlclassify.vision.image import UnreadableImageError
-from tiny import photos, tiny_loaders
 
 PHOTO = np.zeros((8, 8, 3), np.uint8)
 

@@ -1,7 +1,9 @@
 """`ImageDataLoaders`: every source gives the photos, labels and split that its files say."""
 
+from functools import partial
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,10 +12,15 @@ from PIL import Image
 from mlclassify.data import counts
 from mlclassify.data.block import MultiCategoryBlock
 from mlclassify.data.files import RegexLabeller, get_image_files
+from mlclassify.data.samples import drawn_bears
 from mlclassify.data.sources import ImageDataLoaders
 from mlclassify.data.split import RandomSplitter
 from mlclassify.data.stratify import StratifiedSplitter
-from mlclassify.vision.augment import Normalize, Resize, imagenet_stats
+from mlclassify.learner import load_learner
+from mlclassify.metrics import accuracy_multi
+from mlclassify.vision.augment import Normalize, Resize, aug_transforms, imagenet_stats
+from mlclassify.vision.learner import vision_learner
+from mlclassify.vision.models import resnet18
 
 NAMES = [
     "sky_1",
@@ -410,3 +417,28 @@ def test_corel(shared):
         assert counts[name, "valid"] == sum(name in y.split() for y in df.labels[df.is_valid])
     assert counts["(no label)", "train"] + counts["(no label)", "valid"] == 182
     assert dls.one_batch()[0].shape == (8, 3, 32, 32)
+
+
+def test_the_lesson(tmp_path, monkeypatch):
+    """fastai's lesson for several labels, small: a CSV, presizing, training, predictions."""
+    monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
+    path = drawn_bears(tmp_path / "bears", 40, seed=1, size=48)
+    df = pd.read_csv(path / "labels.csv", keep_default_na=False)
+    dls = ImageDataLoaders.from_df(
+        df, path, folder="images", valid_col="is_valid", label_delim=" ", bs=16,
+        item_tfms=Resize(48), batch_tfms=aug_transforms(size=32, min_scale=0.75),
+    )  # fmt: skip
+    dls.show_batch(max_n=4)
+    metric = partial(accuracy_multi, thresh=0.5)
+    learn = vision_learner(dls, resnet18, pretrained=False, metrics=metric)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_one_cycle(1, 3e-3)
+    learn.show_results(max_n=4)
+    plt.close("all")
+    _, mask, probs = learn.predict(path / "images" / "00000.jpg")
+    assert mask.shape == probs.shape == (3,)
+    learn.export(tmp_path / "bears.safetensors")
+    again = load_learner(tmp_path / "bears.safetensors")
+    rows, _ = learn.get_preds(dl=learn.dls.test_dl(df[:5]))
+    files, _ = again.get_preds(dl=again.dls.test_dl(get_image_files(path)[:5]))
+    np.testing.assert_array_equal(rows, files)

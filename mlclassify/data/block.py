@@ -28,7 +28,6 @@ from mlclassify.data.transforms import (
     EncodedMultiCategorize,
     MultiCategorize,
     OneHotEncode,
-    Pipeline,
     not_included,
 )
 from mlclassify.tensor import TensorMultiCategory
@@ -154,8 +153,8 @@ class Recipe:
             labels = L([o for o, _ in found]).unique()
             raise KeyError(
                 "DataBlock: `get_y` must give labels that training items have or `vocab` names, "
-                f"got {label!r} for {describe(item)} ({len(found)} such in all); choose another "
-                "splitter seed, or pass MultiCategoryBlock(vocab=...) with all labels, or "
+                f"got {label!r} for {describe(item)} ({len(found)} such in all); choose "
+                "StratifiedSplitter, or pass MultiCategoryBlock(vocab=...) with all labels, or "
                 f"add_na=True. {not_included(labels)}"
             )
 
