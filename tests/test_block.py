@@ -507,6 +507,8 @@ def test_col_reader():
     assert ColReader(["n", 0])(row) == [3, "1"]
     named = next(pd.DataFrame({"y": ["a"]}).itertuples())
     assert ColReader("y")(named) == "a" and ColReader(0)(named) == 0
+    assert repr(ColReader("y", label_delim=" ")) == "ColReader('y', label_delim=' ')"
+    assert repr(ColReader([0, "f"], suff=".jpg")) == "ColReader([0, 'f'], suff='.jpg')"
     rule = "ColReader: `label_delim` must be a text that is not empty"
     with pytest.raises(ValueError, match=rule):
         ColReader("y", label_delim="")

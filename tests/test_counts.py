@@ -13,6 +13,7 @@ from mlclassify.data.counts import Counts, co_occurrence, label_counts
 from mlclassify.data.files import get_image_files, parent_label
 from mlclassify.data.loader import DataLoader, class_weights
 from mlclassify.data.split import EndSplitter, IndexSplitter
+from mlclassify.data.transforms import ColReader
 from mlclassify.vision.augment import Normalize, RandomResizedCrop, Resize, aug_transforms
 from mlclassify.vision.image import UnreadableImageError
 
@@ -80,6 +81,15 @@ def test_a_table_is_printed_and_escaped():
     with pytest.raises(KeyError) as caught:
         counts["<img onerror>", "test"]
     assert caught.value.args[0] == "Counts: `column` must be one of train, valid, got 'test'"
+
+
+def test_a_large_table_shows_its_first_rows_and_its_last():
+    counts = Counts(np.arange(60 * 30), [f"r{i}" for i in range(60)], [f"c{i}" for i in range(30)])
+    lines = repr(counts).splitlines()
+    assert lines[0].split() == [f"c{i}" for i in (*range(19), 29)] and len(lines) == 52
+    assert lines[49].startswith("r48") and lines[50].split()[-1] == str(59 * 30 + 29)
+    assert lines[51] == "50 of 60 rows, 20 of 30 columns; to_frame() has all"
+    assert counts._repr_html_().count("<td>") == 1000 and counts.to_frame().shape == (60, 30)
 
 
 def test_a_dataset_as_a_frame():
@@ -306,3 +316,19 @@ def test_summary_of_a_table_and_of_arrays(capsys):
     items = photos(6)
     DataBlock(get_x=lambda o: o[0], get_y=lambda o: o[1], splitter=EndSplitter()).summary(items)
     assert "  the source itself: 6, the first is" in capsys.readouterr().out
+    table = pd.DataFrame({"file": ["no.jpg"] * 4, "labels": "sky sun"})
+    block = DataBlock(get_x=ColReader("file"), get_y=ColReader("labels", label_delim=" "),
+                      splitter=IndexSplitter([0]))  # fmt: skip
+    with pytest.raises(FileNotFoundError) as caught:
+        block.summary(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "  the source itself: 4, the first is row 0"
+    assert lines[4].endswith(": ['sky', 'sun'] for row 1")
+    assert caught.value.__notes__[-1] == (
+        "DataBlock.summary: the step `open_image` failed for row 1"
+    )
+    with pytest.raises(ValueError) as caught:
+        block.datasets(table[:0])
+    assert str(caught.value) == (
+        "DataBlock: `source` must hold at least one item, got none in DataFrame of shape (0, 2)"
+    )

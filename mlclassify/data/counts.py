@@ -62,22 +62,42 @@ class Counts:
         return frame(self.values.copy(), index=self.rows, columns=self.columns)
 
     def __repr__(self):
-        lines = [("", *self.columns)]
-        lines += [(name, *row) for name, row in zip(self.rows, self.values.tolist())]
-        return "\n".join(_line(name, cells) for name, *cells in lines)
+        head, body, left_out = self._shown()
+        widths = [max(7, len(name)) for name in head]
+        lines = [_line(name, cells, widths) for name, *cells in [("", *head), *body]]
+        return "\n".join(lines + ([left_out] if left_out else []))
 
     def _repr_html_(self):
         # Labels are names of folders that someone else may have chosen: text, not HTML.
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *self.columns))
-        body = "".join(
+        head, body, left_out = self._shown()
+        names = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *head))
+        rows = "".join(
             f"<tr><th>{html.escape(name)}</th>" + "".join(f"<td>{n}</td>" for n in row) + "</tr>"
-            for name, row in zip(self.rows, self.values.tolist())
+            for name, *row in body
         )
-        return f"<table><tr>{head}</tr>{body}</table>"
+        return f"<table><tr>{names}</tr>{rows}</table><p>{left_out}</p>"
+
+    def _shown(self):
+        """Return names of columns, (name, *numbers) of rows, and a sentence of what is left out."""
+        rows, columns = _some(len(self.rows), _ROWS), _some(len(self.columns), _COLUMNS)
+        values = self.values[np.ix_(rows, columns)].tolist()
+        body = [(self.rows[i], *row) for i, row in zip(rows, values)]
+        whole = len(rows) == len(self.rows) and len(columns) == len(self.columns)
+        r, c = self.values.shape
+        left_out = f"{len(rows)} of {r} rows, {len(columns)} of {c} columns; to_frame() has all"
+        return [self.columns[k] for k in columns], body, "" if whole else left_out
 
 
-def _line(name, cells):
-    return f"{name:<20} " + " ".join(f"{str(cell):>7}" for cell in cells)
+_ROWS, _COLUMNS = 50, 20  # that a table shows
+
+
+def _some(n, most):
+    """Return positions to show: all, or the first ones and the last."""
+    return list(range(n)) if n <= most else [*range(most - 1), n - 1]
+
+
+def _line(name, cells, widths):
+    return f"{name:<20} " + " ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths))
 
 
 def label_counts(vocab, **targets):
@@ -128,7 +148,7 @@ def co_occurrence(vocab, targets):
     >>> co_occurrence(["sky", "sun"], np.array([[1, 0], [0, 0], [1, 1]]))["sky", "sun"]
     1
     """
-    marked = (np.asarray(targets) > 0).astype(np.float64)  # BLAS; exact below 2**53
+    marked = (np.asarray(targets) > 0).astype(np.float32)  # BLAS; exact below 2**24 photos
     return Counts(np.rint(marked.T @ marked), vocab, vocab)
 
 

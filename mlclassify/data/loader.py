@@ -525,7 +525,7 @@ def describe(item):
     """
     if isinstance(item, (str, Path)):
         return str(item)
-    if hasattr(item, "iloc"):
+    if hasattr(item, "iloc") and not hasattr(item, "columns"):
         return f"row {item.name}"
     if hasattr(item, "__array__") or isinstance(item, bytes):
         return f"{type(item).__name__} of shape {np.shape(item)}"

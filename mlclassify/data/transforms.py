@@ -398,6 +398,12 @@ class ColReader:
         values = [self._read(row, col) for col in self.cols]
         return values[0] if len(values) == 1 else L(values)
 
+    def __repr__(self):
+        cols = self.cols[0] if len(self.cols) == 1 else self.cols
+        given = {"pref": self.pref, "suff": self.suff, "label_delim": self.label_delim}
+        options = "".join(f", {name}={value!r}" for name, value in given.items() if value)
+        return f"ColReader({cols!r}{options})"
+
     def _read(self, row, col):
         value = _cell(row, col)
         if self.label_delim is not None:
