@@ -312,6 +312,16 @@ def test_summary_names_the_file_that_fails(bears, capsys):
     )
 
 
+def test_summary_says_which_photos_differ_in_size(bears, capsys):
+    with pytest.raises(ValueError) as caught:
+        block(item_tfms=None).summary(bears)
+    assert str(caught.value) == (
+        "DataBlock: `item_tfms` must make all photos one size, got 20 x 13 for "
+        f"{bears}/black/1.png and 20 x 14 for {bears}/black/2.png; add Resize(224) or "
+        "RandomResizedCrop(224)"
+    )
+
+
 def test_summary_of_a_table_and_of_arrays(capsys):
     items = photos(6)
     DataBlock(get_x=lambda o: o[0], get_y=lambda o: o[1], splitter=EndSplitter()).summary(items)

@@ -623,7 +623,7 @@ class DataLoaders:
         """As `DataLoader.show_batch` of the training loader."""
         return self.train.show_batch(b, max_n, unique, nrows, ncols, figsize)
 
-    def test_dl(self, items, with_labels=False, bs=None):
+    def test_dl(self, items, with_labels=False, bs=None, num_workers=None):
         """Return a loader of other items, with the transforms of validation.
 
         Parameters
@@ -632,17 +632,17 @@ class DataLoaders:
             What the data were built from, or anything that `open_image` reads.
         with_labels : bool
             Find their labels, too.
-        bs : int, optional
-            Default: that of the validation loader.
+        bs, num_workers : int, optional
+            Default: those of the validation loader.
 
         Returns
         -------
         DataLoader
         """
-        valid = self.valid
-        return DataLoader(
-            valid.dataset.new(items, with_labels), bs=valid.bs if bs is None else bs,
-            item_tfms=valid.item_tfms, batch_tfms=valid.batch_tfms, num_workers=valid.num_workers,
+        given = {"bs": bs, "num_workers": num_workers}
+        return self.valid.new(
+            self.valid.dataset.new(items, with_labels), shuffle=False, drop_last=False, cache=None,
+            **{name: value for name, value in given.items() if value is not None},
         )  # fmt: skip
 
     def new(self, bs=None, val_bs=None, **changes):

@@ -54,58 +54,52 @@ def summarize(block, source, bs, show_batch):
 
 
 def _datasets(trace, block, source):
-    print("Items")
-    where = describe(source)
-    found, items = trace.step(
-        name_of(block.get_items, "the source itself"),
-        where,
-        lambda: block.find(source),
-        lambda f: f"{len(f[1])}, the first is {describe(f[1][0])}",
-    )
-    splits = trace.step(
-        name_of(block.splitter, "splitter"),
-        f"the {len(items)} items",
-        lambda: block.split(found, items),
-        lambda s: f"{len(s[0])} to train on, {len(s[1])} to validate on",
-    )
+    found, items = _items(trace, block, source)
+    every = f"the {len(items)} items"
+    splits = trace.step(name_of(block.splitter, "splitter"), every,
+                        lambda: block.split(found, items), _split_line)  # fmt: skip
     print("Labels")
     first = items[splits[0][0]]
-    trace.step(
-        f"get_y = {name_of(block.get_y, 'get_y')}",
-        describe(first),
-        lambda: block.get_y(first),
-        lambda y: f"{y!r} for {describe(first)}",
-    )
-    return trace.step(
-        "vocabulary",
-        f"the {len(items)} items",
-        lambda: block.encode(items, splits),
-        lambda data: _listed(data.vocab),
-    )
+    trace.step(f"get_y = {name_of(block.get_y, 'get_y')}", describe(first),
+               lambda: block.get_y(first), lambda y: f"{y!r} for {describe(first)}")  # fmt: skip
+    return trace.step("vocabulary", every, lambda: block.encode(items, splits), _vocab_line)
+
+
+def _items(trace, block, source):
+    print("Items")
+    return trace.step(name_of(block.get_items, "the source itself"), describe(source),
+                      lambda: block.find(source), _items_line)  # fmt: skip
+
+
+def _items_line(found):
+    return f"{len(found[1])}, the first is {describe(found[1][0])}"
+
+
+def _split_line(splits):
+    return f"{len(splits[0])} to train on, {len(splits[1])} to validate on"
+
+
+def _vocab_line(data):
+    names = ", ".join(map(str, L(data.vocab)[:_SHOWN]))
+    return f"{data.c} labels: {names}{', ...' if data.c > _SHOWN else ''}"
 
 
 def _photos(trace, dataset, item_tfms, rows):
-    """Transform the photos of `rows`, the first one aloud."""
-    made = []
-    for i in rows:
-        item, aloud = describe(dataset.items[i]), _size if i == rows[0] else None
-        if aloud:
-            print(f"The first training photo, {item}")
-        image = trace.step("open_image", item, lambda: dataset.image(i), aloud)
-        draw = KeyedRandom(0, 0, i, CROP)
-        for transform in item_tfms:
-            image = trace.step(
-                repr(transform), item, lambda: transform.apply(image, draw, True), aloud
-            )
-        if aloud:
-            trace.step(
-                "target",
-                item,
-                lambda: dataset.target(i),
-                lambda y: f"{y.tolist()[:_SHOWN]} = {list(dataset.labels(i))}",
-            )
-        made.append((item, image))
-    return made
+    """Return (name, transformed photo) of `rows`; the first one is told aloud."""
+    names = [describe(dataset.items[i]) for i in rows]
+    print(f"The first training photo, {names[0]}")
+    first = _photo(trace, dataset, item_tfms, 0, _size)
+    trace.step("target", names[0], lambda: dataset.target(0),
+               lambda y: f"{y.tolist()[:_SHOWN]} = {list(dataset.labels(0))}")  # fmt: skip
+    return list(zip(names, [first, *(_photo(trace, dataset, item_tfms, i) for i in rows[1:])]))
+
+
+def _photo(trace, dataset, item_tfms, i, show=None):
+    item, draw = describe(dataset.items[i]), KeyedRandom(0, 0, i, CROP)
+    image = trace.step("open_image", item, lambda: dataset.image(i), show)
+    for t in item_tfms:
+        image = trace.step(repr(t), item, lambda: t.apply(image, draw, True), show)
+    return image
 
 
 def _stack(photos):
@@ -137,11 +131,6 @@ def name_of(function, otherwise):
         return otherwise
     name = getattr(function, "__qualname__", None)
     return name.split(".<locals>")[0] if name else repr(function)
-
-
-def _listed(vocab):
-    names = ", ".join(map(str, L(vocab)[:_SHOWN]))
-    return f"{len(vocab)} labels: {names}{', ...' if len(vocab) > _SHOWN else ''}"
 
 
 def _size(image):

@@ -367,7 +367,7 @@ class ColReader:
     Parameters
     ----------
     cols : str, int, or collection of them
-        Names or positions; several give an `L`.
+        Names or positions; several give an `L`, of all their labels with `label_delim`.
     pref, suff : path or str
         Put before and after what is read, such as a folder and '.jpg'.
     label_delim : str, optional
@@ -396,7 +396,9 @@ class ColReader:
 
     def __call__(self, row):
         values = [self._read(row, col) for col in self.cols]
-        return values[0] if len(values) == 1 else L(values)
+        if len(values) == 1:
+            return values[0]
+        return L(values) if self.label_delim is None else L(values).concat()
 
     def __repr__(self):
         cols = self.cols[0] if len(self.cols) == 1 else self.cols
