@@ -441,8 +441,9 @@ class DataBlock:
             to the next: training and validation share it. A photo of 500 x 375 takes 0.75 MB.
         weights : 'class_aware' or float array (number of items,), optional
             How often training photos come, in proportion. 'class_aware' draws a label first and
-            then one of its photos, so that rare labels come as often as common ones; photos without
-            a label keep their part. An epoch is as long as without.
+            then one of its photos, so that rare labels come as often as common ones (which they
+            gain by, and common ones lose a little); photos without a label keep their part. An
+            epoch is as long as without.
 
         Returns
         -------
