@@ -78,7 +78,12 @@ def threshold_search(
 def augment(
     images: _UInt8,
     homography: _Float64 | None,
+    border: SupportsIndex,
+    nearest: SupportsIndex,
+    edges: SupportsIndex,
     lighting: _Float32 | None,
+    tint: _Float32 | None,
+    turn: _Float32 | None,
     mean: _Float32,
     std: _Float32,
     out: _Float32,

@@ -36,12 +36,16 @@ _LOSSES = {
     "BCEWithLogitsLossFlat": (BCEWithLogitsLossFlat, nn.BCEWithLogitsLoss, _PLAIN),
     "AsymmetricLossFlat": (AsymmetricLossFlat, AsymmetricLoss, _FOCUS),
 }
-_ITEM_TFMS = {t.__name__: t for t in (augment.RandomResizedCrop, augment.Resize)}
+_ITEM_TFMS = {
+    t.__name__: t for t in (augment.CropPad, augment.RandomResizedCrop, augment.Resize)
+}
 _BATCH_TFMS = {
     t.__name__: t
     for t in (
         augment.AffineWarp, augment.Brightness, augment.Contrast, augment.Dihedral, augment.Flip,
-        augment.Lighting, augment.Normalize, augment.Rotate, augment.Warp, augment.Zoom,
+        augment.Hue, augment.Lighting, augment.Normalize, augment.RandomErasing,
+        augment.RandomResizedCropGPU, augment.Rotate, augment.Saturation, augment.Warp,
+        augment.Zoom,
     )
 }
 

@@ -215,14 +215,16 @@ def stratified_folds(targs, n_folds=3, seed=0):
     ----------
     targs : array_like (N, L)
         0 and 1.
-    n_folds : int
+    n_folds : int or sequence of float
+        How many folds of one size; or the part of the photos that each fold is to get, such as
+        ``[0.8, 0.2]``.
     seed : int
         Decides where folds are in equal need.
 
     Returns
     -------
     int ndarray (N,)
-        From 0 to ``n_folds - 1``.
+        From 0 to the number of folds - 1.
 
     Examples
     --------
@@ -230,15 +232,14 @@ def stratified_folds(targs, n_folds=3, seed=0):
     [1, 0, 0, 1]
     """
     fn = "stratified_folds"
-    n_folds = check_whole(fn, "n_folds", n_folds, at_least=1)
+    shares = _shares(fn, n_folds)
     targets = as_uint8_mask("targs", fn, targs, strict=True).astype(bool)
     if targets.ndim != 2:
         raise ValueError(f"{fn}: `targs` must have shape (N, L), got {targets.shape}")
     rng = np.random.default_rng(seed)
     n = len(targets)
     folds, left = np.full(n, -1), np.ones(n, bool)
-    photos = np.full(n_folds, n / n_folds)
-    wanted = np.tile(targets.sum(axis=0) / n_folds, (n_folds, 1))
+    photos, wanted = n * shares, np.outer(shares, targets.sum(axis=0))
     while left.any():
         remaining = (targets & left[:, None]).sum(axis=0)
         if not remaining.any():
@@ -251,6 +252,18 @@ def stratified_folds(targs, n_folds=3, seed=0):
     for i in np.flatnonzero(left):
         _deal(i, photos, photos, rng, folds)
     return folds
+
+
+def _shares(fn, n_folds):
+    """Return the part of the photos that each fold gets, float64."""
+    if np.ndim(n_folds) == 0:
+        n_folds = check_whole(fn, "n_folds", n_folds, at_least=1)
+        return np.full(n_folds, 1 / n_folds)
+    shares = as_array("n_folds", fn, n_folds).astype(np.float64)
+    if shares.ndim != 1 or not (shares >= 0).all() or not np.isclose(shares.sum(), 1):
+        raise ValueError(f"{fn}: `n_folds` must be an integer, or parts that add up to 1, got "
+                         f"{shares.tolist()}")
+    return shares
 
 
 def _deal(i, need, photos, rng, folds):

@@ -6,6 +6,9 @@ its inputs and returns its output with the function that carries gradients back 
 are (N, C, H, W) here; where a kernel's memory is (pixels, channels), so are the arguments.
 """
 
+import colorsys
+import math
+
 import numpy as np
 
 KERNELS, LAYERS = {}, {}
@@ -560,30 +563,47 @@ def radam_step(p, g, m, v, step, lr, mom, sqr_mom, eps, wd):
 
 # --- pixels, RGB triples
 
-def reflect(t, last):
-    """Reflect a position at 0 and `last`, the centers of the border pixels."""
-    if last == 0:
+REFLECT, CLAMP, ZEROS = range(3)  # what lies outside of an image
+
+
+def reflect(t, last, margin=0.0):
+    """Reflect a position `margin` outside of 0 and `last`, the centers of the border pixels."""
+    span = last + 2 * margin
+    if span == 0:
         return 0.0
-    t = abs(t) % (2 * last)
-    return 2 * last - t if t > last else t
+    t = abs(t + margin) % (2 * span)
+    return min(max((2 * span - t if t > span else t) - margin, 0.0), last)
 
 
-def sample(image, y, x):
-    """Bilinear value of an (H, W, 3) image at a position inside it, as part of 1."""
-    top, left = min(int(y), image.shape[0] - 1), min(int(x), image.shape[1] - 1)
-    below, right = min(top + 1, image.shape[0] - 1), min(left + 1, image.shape[1] - 1)
-    fy, fx, i = y - top, x - left, image.astype(np.float64) / 255
-    return ((1 - fy) * ((1 - fx) * i[top, left] + fx * i[top, right])
-            + fy * ((1 - fx) * i[below, left] + fx * i[below, right]))
+def _pixel(image, y, x):
+    """A pixel as part of 1; black outside."""
+    inside = 0 <= y < image.shape[0] and 0 <= x < image.shape[1]
+    return image[y, x] / 255.0 if inside else np.zeros(3)
+
+
+def sample(image, y, x, nearest=False):
+    """Bilinear value of an (H, W, 3) image at a position, as part of 1; black outside."""
+    if nearest:
+        return _pixel(image, round(y), round(x))
+    top, left = math.floor(y), math.floor(x)
+    fy, fx = y - top, x - left
+    upper, lower = ((1 - fx) * _pixel(image, row, left) + fx * _pixel(image, row, left + 1)
+                    for row in (top, top + 1))
+    return (1 - fy) * upper + fy * lower
 
 
 @kernel
-def warp_row(image, matrix, row):
-    out = np.zeros((image.shape[1], 3))
-    for column in range(image.shape[1]):
+def warp_row(image, matrix, row, out_width, border=REFLECT, margin=0.0, nearest=False):
+    out = np.zeros((out_width, 3))
+    for column in range(out_width):
         x, y, w = matrix @ np.array([column, row, 1.0])
         x, y = (x / w, y / w) if abs(w) > 0 else (column, row)
-        out[column] = sample(image, reflect(y, image.shape[0] - 1), reflect(x, image.shape[1] - 1))
+        last_y, last_x = image.shape[0] - 1, image.shape[1] - 1
+        if border == REFLECT:
+            y, x = reflect(y, last_y, margin), reflect(x, last_x, margin)
+        elif border == CLAMP:
+            y, x = min(max(y, 0), last_y), min(max(x, 0), last_x)
+        out[column] = sample(image, y, x, nearest)
     return out
 
 
@@ -591,6 +611,21 @@ def warp_row(image, matrix, row):
 def light(x, add, multiply):
     p = np.clip(np.asarray(x, np.float64), 1e-7, 1 - 1e-7)
     return sigmoid((np.log(p / (1 - p)) + add) * multiply)
+
+
+@kernel
+def tint(x, map_):
+    p = np.clip(np.asarray(x, np.float64), 1e-7, 1 - 1e-7)
+    return sigmoid(np.log(p / (1 - p)) @ map_[:, :3].T.astype(np.float64) + map_[:, 3])
+
+
+@kernel
+def turn_hue(x, turn):
+    out = np.array(x, np.float64)
+    for pixel in out.reshape(-1, 3):
+        h, s, v = colorsys.rgb_to_hsv(*pixel)
+        pixel[:] = colorsys.hsv_to_rgb((h + turn) % 1, s, v)
+    return out
 
 
 @kernel

@@ -288,6 +288,10 @@ def test_a_budget_of_a_cache_is_checked(bears, wrong):
 def test_test_dl_with_labels(bears):
     dl = block().dataloaders(bears, bs=2).test_dl(get_image_files(bears), with_labels=True, bs=4)
     assert dl.bs == 4 and dl.has_labels and dl.dataset.targets().sum(0).tolist() == [3, 3, 3]
+    cached = block().dataloaders(bears, bs=2, cache="1MB", num_workers=3, val_shuffle=True)
+    plain = cached.test_dl(get_image_files(bears))
+    assert (plain.num_workers, plain.cache, plain.shuffle, plain.bs) == (3, None, False, 2)
+    assert cached.test_dl(get_image_files(bears), num_workers=0).num_workers == 0
     unknown = bears / "panda" / "1.png"
     with pytest.raises(KeyError, match="'panda' were not included in the training dataset"):
         block().dataloaders(bears, bs=2).test_dl([unknown], with_labels=True)
@@ -507,6 +511,10 @@ def test_col_reader():
     assert ColReader(["n", 0])(row) == [3, "1"]
     named = next(pd.DataFrame({"y": ["a"]}).itertuples())
     assert ColReader("y")(named) == "a" and ColReader(0)(named) == 0
+    both = {"y": "sun sky", "z": "owl"}
+    assert ColReader(["y", "z"], label_delim=" ")(both) == ["sun", "sky", "owl"]
+    assert repr(ColReader("y", label_delim=" ")) == "ColReader('y', label_delim=' ')"
+    assert repr(ColReader([0, "f"], suff=".jpg")) == "ColReader([0, 'f'], suff='.jpg')"
     rule = "ColReader: `label_delim` must be a text that is not empty"
     with pytest.raises(ValueError, match=rule):
         ColReader("y", label_delim="")

@@ -90,9 +90,11 @@ FUNCTIONS = {
         Array("start", F4, (4,)), Int("smooth", 1), Array("edges", F4, (4, 2), out=True),
         Array("counts", I8, (4, 5), out=True)],
     "augment": [Array("images", U1, (2, 5, 6, 3)),
-                Array("homography", F8, (2, 3, 3), optional=True),
-                Array("lighting", F4, (2, 2), optional=True), Array("mean", F4, (3,)),
-                Array("std", F4, (3,)), Array("out", F4, (2, 5, 6, 3), out=True, like="images")],
+                Array("homography", F8, (2, 3, 3), optional=True), Int("border", 2),
+                Int("nearest", 1), Int("edges", 1), Array("lighting", F4, (2, 2), optional=True),
+                Array("tint", F4, (2, 3, 4), optional=True),
+                Array("turn", F4, (2,), optional=True), Array("mean", F4, (3,)),
+                Array("std", F4, (3,)), Array("out", F4, (2, 5, 6, 3), out=True)],
     "random_uniform": [Int("seed", 2**64 - 1), Int("epoch", 2**32 - 1), Int("position", 2**32 - 1),
                        Int("operation", 2**32 - 1), Array("out", F8, (5,), out=True)],
     "set_num_threads": [Int("threads", 256)],
@@ -327,6 +329,18 @@ def test_images_have_three_channels_and_sides_that_floats_can_count():
             _core.augment, *args)
 
 
+def test_a_batch_has_other_sides_only_with_a_homography_and_pixels():
+    args = good_arguments("augment")
+    args[-1] = np.zeros((2, 3, 9, 3), F4)
+    _core.augment(*args)
+    args[1] = None
+    refused(ValueError, "augment: `out` must have shape (2, 5, 6, 3), got (2, 3, 9, 3)",
+            _core.augment, *args)
+    args[0], args[1] = np.zeros((2, 0, 6, 3), U1), np.zeros((2, 3, 3))
+    refused(ValueError, "augment: `out` must have shape (2, 0, 6, 3), got (2, 3, 9, 3)",
+            _core.augment, *args)
+
+
 @pytest.mark.parametrize("value", [True, np.int64(3), np.uint8(3)])
 def test_integers_of_any_kind_are_integers(value):
     _core.random_uniform(value, value, value, value, np.zeros(2))
@@ -369,7 +383,8 @@ def test_empty_matrices_are_fine(shape):
     assert not found[:, 2].any() or shape[0]
     for size in ((0, 4, 4, 3), (2, 0, 4, 3), (2, 4, 0, 3)):
         empty = np.zeros(size, F4)
-        _core.augment(np.zeros(size, U1), None, None, np.zeros(3, F4), np.ones(3, F4), empty)
+        _core.augment(np.zeros(size, U1), None, 0, 0, 0, None, None, None, np.zeros(3, F4),
+                      np.ones(3, F4), empty)
 
 
 # --- Net

@@ -212,7 +212,7 @@ def test_a_transform_that_no_file_can_hold(learn):
         pass
 
     learn.dls.train.item_tfms = [Resize2(16)]
-    with pytest.raises(ValueError, match="must be one of RandomResizedCrop, Resize, got Resize2"):
+    with pytest.raises(ValueError, match="must be one of CropPad, RandomResizedCrop, Resize, got Resize2"):
         learn.export()
 
 

@@ -53,6 +53,8 @@ Marks = struct("Marks", ranks=P, cells=P, count=Z, step=Z, lowest=F, scale=F, la
 STORE, ADD, SUMS, NORM = range(4)  # what follows wino_output
 Adam = struct("Adam", keep=F, mom=F, sqr_mom=F, eps=F, rate=F, debias=F)
 Sgd = struct("Sgd", keep=F, mom=F, rate=F)
+WarpJob = struct("WarpJob", image=P, height=Z, width=Z, map=P, out_width=Z, border=C.c_int,
+                 margin=F, nearest=C.c_bool)
 Lion = struct("Lion", keep=F, mom=F, late_mom=F, rate=F)
 Norm = struct("Norm", x=P, dy=P, y=P, scale=P, shift=P, pixels=Z, channels=Z, mean=P, inverse=P,
               a=P, b=P, c=P, dx=P, residual=P, add=C.c_int, add_residual=C.c_int,
@@ -103,8 +105,10 @@ PROTOTYPES = {
     "adam": (C.POINTER(Adam), P, P, P, P, Z),
     "sgd": (C.POINTER(Sgd), P, P, P, Z),
     "lion": (C.POINTER(Lion), P, P, P, Z),
-    "warp_row": (P, Z, Z, P, Z, P),
+    "warp_row": (C.POINTER(WarpJob), Z, P),
     "light": (P, Z, F, F),
+    "tint": (P, Z, P),
+    "turn_hue": (P, Z, F),
     "normalize": (P, Z, P, P),
     "look_up": (P, Z, P, P),
 }
@@ -1278,33 +1282,58 @@ MAPS = {
 }
 
 
+REFLECT, CLAMP, ZEROS = range(3)  # what lies outside of an image
+
+
+def warp_row(isa, guarded, image, matrix, row, out, border=REFLECT, margin=0.0, nearest=False):
+    height, width = image.shape[:2]
+    pixels, matrix = guarded(image, np.uint8), guarded(matrix, np.float64)
+    job = WarpJob(address(pixels), height, width, address(matrix), len(out), border, margin,
+                  nearest)
+    call(isa, "warp_row", job, row, out)
+
+
 @pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("border", [REFLECT, CLAMP, ZEROS])
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 5), (4, 1), (9, 17), (3, 131)])
-def test_warp_row_samples_the_reflected_image(name, height, width, guarded):
+def test_warp_row_samples_the_image_and_its_outside(name, border, height, width, guarded):
     image = np.random.default_rng(1).integers(0, 256, (height, width, 3))
     matrix = np.array(MAPS[name], np.float64)
-    for row in {0, height // 2, height - 1}:
-        want = reference.warp_row(image, matrix, row)
+    for row, margin, out_width in ((0, 0, width), (height // 2, 0.5, width + 3),
+                                   (height - 1, 0, max(1, width // 2))):
+        want = reference.warp_row(image, matrix, row, out_width, border, margin)
         results = []
         for isa in ISAS:
-            out = guarded(np.zeros((width, 3)))
-            call(isa, "warp_row", guarded(image, np.uint8), height, width,
-                 guarded(matrix, np.float64), row, out)
+            out = guarded(np.zeros((out_width, 3)))
+            warp_row(isa, guarded, image, matrix, row, out, border, margin)
             close(out, want, 0, 1e-6 * 4 * (90 + 3 * width))  # float positions times a step of 1
             results.append(bits(out))
         assert len(set(results)) == 1
 
 
+@pytest.mark.parametrize("border", [REFLECT, CLAMP, ZEROS])
+def test_warp_row_takes_the_nearest_pixel(border, guarded):
+    image = np.random.default_rng(1).integers(0, 256, (9, 17, 3))
+    matrix = np.array([[0.9, -0.4, 3.3], [0.4, 0.9, -2.2], [0, 0, 1]])  # no half of a pixel
+    for isa in ISAS:
+        out = guarded(np.zeros((20, 3)))
+        warp_row(isa, guarded, image, matrix, 4, out, border, nearest=True)
+        want = reference.warp_row(image, matrix, 4, 20, border, nearest=True)
+        close(out, want, 0, 2 * ULP)
+
+
 @pytest.mark.parametrize("fill", [np.nan, np.inf, -np.inf, 1e300, 3e38, 0.0])
 @pytest.mark.parametrize("place", range(9))
-def test_warp_row_stays_inside_the_image_whatever_the_map(fill, place, guarded):
+@pytest.mark.parametrize("border", [REFLECT, CLAMP, ZEROS])
+def test_warp_row_stays_inside_the_image_whatever_the_map(fill, place, border, guarded):
     image = np.random.default_rng(2).integers(0, 256, (5, 37, 3))
     matrix = np.eye(3).ravel()
     matrix[place] = fill
     for isa in ISAS:
-        out = guarded(np.full((37, 3), 9.0))
-        call(isa, "warp_row", guarded(image, np.uint8), 5, 37, guarded(matrix, np.float64), 3, out)
-        assert (out >= 0).all() and (out <= 1).all()
+        for nearest, margin in ((False, 0), (True, 0), (False, 0.5)):
+            out = guarded(np.full((37, 3), 9.0))
+            warp_row(isa, guarded, image, matrix, 3, out, border, margin, nearest)
+            assert (out >= 0).all() and (out <= 1.000001).all()
 
 
 @each_isa
@@ -1317,6 +1346,42 @@ def test_light_works_in_logit_space(isa, add, multiply, guarded):
         call(isa, "light", y, n, add, multiply)
         want = reference.light(np.clip(x, np.float32(1e-7), np.float32(1 - 1e-7)), add, multiply)
         close(y, want, 0, 2e-6)
+
+
+def colors(pixels):
+    """Pixels at random, grey ones, black, white, and ones of two equal channels."""
+    x = np.random.default_rng(6).random((pixels, 3)).astype(np.float32)
+    x[::5] = x[::5, :1]
+    x[1::7, 1] = x[1::7, 0]
+    x[2::11], x[3::11] = 0, 1
+    return x
+
+
+@pytest.mark.parametrize("map_", [np.eye(3, 4), [[0.5, 0.3, 0.2, 0.4], [0.1, 1.2, -0.3, -1],
+                                                 [0, 0.5, 0.5, 0]], np.zeros((3, 4))])
+def test_tint_maps_logits(map_, guarded):
+    map_ = np.array(map_, np.float32)
+    for pixels in (0, 1, 15, 128, 129, 300):
+        x, results = colors(pixels), []
+        for isa in ISAS:
+            y = guarded(x)
+            call(isa, "tint", y, pixels, guarded(map_))
+            want = reference.tint(np.clip(x, np.float32(1e-7), np.float32(1 - 1e-7)), map_)
+            close(y, want, 0, 3e-6)
+            results.append(bits(y))
+        assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.05, 1 / 3, -0.4, 0.95, 1.1])
+def test_hues_turn(turn, guarded):
+    for pixels in (0, 1, 15, 128, 129, 300):
+        x, results = colors(pixels), []
+        for isa in ISAS:
+            y = guarded(x)
+            call(isa, "turn_hue", y, pixels, turn)
+            close(y, reference.turn_hue(x, turn), 0, 4e-6)
+            results.append(bits(y))
+        assert len(set(results)) == 1
 
 
 @each_isa

@@ -114,7 +114,7 @@ TABLE = [
      "get_files: `path` must be an existing folder, got missing"),
     (only_in_validation, KeyError,
      "DataBlock: `get_y` must give labels that training items have or `vocab` names, got 'zebra' "
-     "for 9.jpg (1 such in all); choose another splitter seed, or pass MultiCategoryBlock("
+     "for 9.jpg (1 such in all); choose StratifiedSplitter, or pass MultiCategoryBlock("
      "vocab=...) with all labels, or add_na=True. Labels 'zebra' were not included in the "
      "training dataset"),
     (lambda: folder_block().dataloaders(None), TypeError,

@@ -10,11 +10,13 @@ from mlclassify.data.lists import L
 from mlclassify.data.split import (
     ColSplitter,
     EndSplitter,
+    FileSplitter,
     FuncSplitter,
     GrandparentSplitter,
     IndexSplitter,
     MaskSplitter,
     RandomSplitter,
+    RandomSubsetSplitter,
     torch_randperm,
 )
 from mlclassify.rng import set_seed
@@ -127,3 +129,50 @@ def test_column_of_texts_is_not_taken_for_true():
         ColSplitter()(pd.DataFrame({"is_valid": [1.0, float("nan")]}))
     with pytest.raises(TypeError, match="ColSplitter: `items` must be a DataFrame, got list"):
         ColSplitter()([1])
+
+
+def test_a_random_subset_is_fastais():
+    # torch.randperm(10) after manual_seed(0) is 4 1 7 5 3 9 0 8 6 2.
+    assert RandomSubsetSplitter(0.35, 0.25, seed=0)(range(10)) == (L(4, 1, 7), L(5, 3))
+    split = RandomSubsetSplitter(0.5, 0.5)
+    assert split(range(100)) != split(range(100))
+    set_seed(3)
+    try:
+        assert split(range(100)) == RandomSubsetSplitter(0.5, 0.5, seed=3)(range(100))
+    finally:
+        set_seed(None)
+
+
+@pytest.mark.parametrize("sizes, message", [
+    ((0, 0.5), "`train_sz` must lie in (0, 1), got 0"),
+    ((0.5, 1), "`valid_sz` must lie in (0, 1), got 1"),
+    ((0.5, 1.5), "`valid_sz` must lie in [0, 1], got 1.5"),
+    ((0.75, 0.5), "`valid_sz` must be at most 1 - train_sz = 0.25, got 0.5"),
+])  # fmt: skip
+def test_parts_of_a_subset_are_checked(sizes, message):
+    with pytest.raises(ValueError) as caught:
+        RandomSubsetSplitter(*sizes)
+    assert str(caught.value) == f"RandomSubsetSplitter: {message}"
+    with pytest.raises(TypeError, match="RandomSubsetSplitter: `seed` must be an integer, got 'a'"):
+        RandomSubsetSplitter(0.5, 0.5, seed="a")
+
+
+def test_files_that_a_file_names(tmp_path):
+    listed = tmp_path / "valid.txt"
+    listed.write_text("2.jpg \n\n3.jpg\nnot_here.jpg\n")
+    files = [f"a/{i}.jpg" for i in range(5)]
+    assert FileSplitter(listed)(files) == (L(0, 1, 4), L(2, 3))
+    assert FileSplitter(str(listed))([tmp_path / "3.jpg", tmp_path / "4.jpg"]) == (L(1), L(0))
+    with pytest.raises(ValueError) as caught:
+        FileSplitter(listed)(["a/7.jpg"])
+    assert str(caught.value) == (
+        "FileSplitter: `fname` must name at least one of 1 items by its file name, got none in "
+        f"{listed}"
+    )
+    with pytest.raises(FileNotFoundError) as caught:
+        FileSplitter(tmp_path / "no.txt")
+    assert str(caught.value) == (
+        f"FileSplitter: `fname` must be an existing file, got {tmp_path / 'no.txt'}"
+    )
+    with pytest.raises(TypeError, match="FileSplitter: `fname` must be a path or str, got 3"):
+        FileSplitter(3)

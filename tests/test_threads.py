@@ -108,11 +108,12 @@ def test_losses_and_metrics_have_the_same_bits_for_any_number_of_threads(rng):
 def test_augmentation_has_the_same_bits_for_any_number_of_threads(rng):
     images = rng.integers(0, 256, (3, 61, 50, 3), dtype=np.uint8)
     homography = np.eye(3) + rng.normal(size=(3, 3, 3)) * 0.05
-    lighting = rng.random((3, 2)).astype(np.float32)
+    lighting, tint, turn = (rng.random((3, *shape)).astype(np.float32)
+                            for shape in ((2,), (3, 4), ()))
 
     def run():
-        out = np.empty(images.shape, np.float32)
-        _core.augment(images, homography, lighting, np.zeros(3, np.float32),
+        out = np.empty((3, 40, 70, 3), np.float32)
+        _core.augment(images, homography, 0, 0, 0, lighting, tint, turn, np.zeros(3, np.float32),
                       np.ones(3, np.float32), out)
         return out.tobytes()
 

@@ -152,6 +152,24 @@ typedef struct {
     float mom, late_mom, rate;
 } mlc_lion;
 
+/* What lies outside of an image. */
+typedef enum {
+    MLC_REFLECT, /* the image, reflected at its first and last pixels */
+    MLC_CLAMP,   /* the nearest pixel of the border */
+    MLC_ZEROS,   /* black */
+} mlc_border;
+
+/* A resampling of a photo; see warp_row in kernels/pixels.c. */
+typedef struct {
+    const uint8_t *image; /* (height, width, 3); height, width of 1 to 2^24 */
+    size_t height, width;
+    const double *map; /* output to input pixels, a row-major 3x3 matrix */
+    size_t out_width;
+    int border;   /* mlc_border */
+    float margin; /* 0: reflected at the centers of the border pixels, 0.5: at their edges */
+    bool nearest; /* the nearest pixel instead of a blend of four */
+} mlc_warp;
+
 typedef struct {
     const char *isa;
     size_t lanes, tile_rows, tile_columns;

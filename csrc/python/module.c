@@ -53,8 +53,9 @@ static PyMethodDef functions[] = {
     FUNCTION(threshold_search,
              "threshold_search(scores, targets, start, smooth, edges, counts, /)\n--\n\n"
              "Of each label: the scores around the cut of the best F1, and what it counts."),
-    FUNCTION(augment, "augment(images, homography, lighting, mean, std, out, /)\n--\n\n"
-                      "Resample, light and normalise a batch of uint8 images into float32."),
+    FUNCTION(augment, "augment(images, homography, border, nearest, edges, lighting, tint, turn, "
+                      "mean, std, out, /)\n--\n\n"
+                      "Resample, light, color and normalise a batch of uint8 images into float32."),
     FUNCTION(random_uniform, "random_uniform(seed, epoch, position, operation, out, /)\n--\n\n"
                              "Fill float64 out with numbers of [0, 1) that belong to the key."),
     FUNCTION(isas, "isas()\n--\n\nInstruction sets this machine can run, slowest first."),

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlclassify import _core
-from mlclassify.rng import uniforms
+from mlclassify.rng import KeyedRandom, uniforms
+from mlclassify.vision.image import shrink_image
 
 
 def _zeros():
@@ -36,8 +37,22 @@ class BatchPlan:
     homography : float64 (n, 3, 3) or None
         From output to input coordinates, both in [-1, 1] with the centers of the corner pixels at
         the corners.
-    lighting : float32 (n, 2) or None
+    size : (int, int) or None
+        Height and width of the batch; those of the photos if None.
+    border : {'reflection', 'border', 'zeros'}
+        What lies outside of a photo.
+    mode : {'bilinear', 'nearest'}
+        How to read between pixels.
+    align_corners : bool
+        Else -1 and 1 are the outer edges of the corner pixels.
+    lighting : float64 (n, 2) or None
         Column 0 is added to, column 1 multiplies, the logit of every color value.
+    tint : float64 (n, 3, 4) or None
+        A map of the three logits of a pixel, after the lighting: a matrix, and what is added.
+    turn : float64 (n,) or None
+        What is added to every hue, as a part of the color circle.
+    finish : list of functions
+        Each changes the float32 batch (n, h, w, 3) after the normalization.
     mean, std : float32 (3,)
         What is subtracted from colors in [0, 1], and what they are divided by then.
 
@@ -56,9 +71,43 @@ class BatchPlan:
     epoch: int = 0
     positions: object = None
     homography: object = None
+    size: object = None
+    border: str = "reflection"
+    mode: str = "bilinear"
+    align_corners: bool = True
     lighting: object = None
+    tint: object = None
+    turn: object = None
+    finish: list = field(default_factory=list)
     mean: np.ndarray = field(default_factory=_zeros)
     std: np.ndarray = field(default_factory=_ones)
+
+    @property
+    def out_size(self):
+        """(height, width) of the batch."""
+        return (self.h, self.w) if self.size is None else tuple(self.size)
+
+    def warp(self, matrices):
+        """Put a change of coordinates, float64 (n, 3, 3), after those that the plan holds."""
+        self.homography = matrices if self.homography is None else self.homography @ matrices
+
+    def light(self, added, multiplied):
+        """Add to all logits and multiply them then, each (n,), after what the plan holds."""
+        if self.tint is not None:
+            scale = multiplied[:, None, None]
+            self.tint = np.concatenate(
+                [self.tint[..., :3] * scale, (self.tint[..., 3:] + added[:, None, None]) * scale], 2
+            )
+            return
+        a, m = (0.0, 1.0) if self.lighting is None else self.lighting.T
+        # ((z + a) m + added) multiplied = (z + a + added / m) m multiplied
+        pair = np.broadcast_arrays(a + added / m, m * multiplied, np.empty(self.n))[:2]
+        self.lighting = np.stack(pair, 1)
+
+    def mix(self, matrices):
+        """Mix the logits of a pixel's channels, float64 (n, 3, 3), after what the plan holds."""
+        maps = np.eye(3, 4)[None] if self.tint is None else self.tint
+        self.tint = matrices @ maps
 
     def draws(self, operation, k):
         """Return `k` random numbers for each photo, float64 (n, k) in [0, 1).
@@ -69,8 +118,17 @@ class BatchPlan:
             What they are for: a constant of `mlclassify.rng`.
         k : int
         """
-        positions = range(self.n) if self.positions is None else self.positions
-        return uniforms(self.seed, self.epoch, positions, operation, k)
+        return uniforms(self.seed, self.epoch, self.places, operation, k)
+
+    @property
+    def places(self):
+        """Positions of the photos in the epoch."""
+        return range(self.n) if self.positions is None else self.positions
+
+    def generators(self, operation):
+        """Yield a `KeyedRandom` for each photo, of the numbers that `draws` gives."""
+        for position in self.places:
+            yield KeyedRandom(self.seed, self.epoch, position, operation)
 
 
 def make_plan(batch_tfms, **plan):
@@ -100,16 +158,53 @@ def run_plan(plan, images, out):
     ----------
     plan : BatchPlan
     images : uint8 (n, h, w, 3)
-    out : float32 (n, h, w, 3)
+    out : float32 (n, *plan.out_size, 3)
         Written.
 
     Returns
     -------
-    float32 (n, 3, h, w)
+    float32 (n, 3, *plan.out_size)
         `out`, seen with its channels first.
     """
-    _core.augment(images, plan.homography, plan.lighting, plan.mean, plan.std, out)
+    homography = plan.homography
+    if homography is None and plan.out_size != images.shape[1:3]:
+        homography = np.tile(np.eye(3), (plan.n, 1, 1))
+    images = _shrunk(images, plan.out_size, homography) if plan.size and plan.n else images
+    colors = map(_float32, (plan.lighting, plan.tint, plan.turn))
+    _core.augment(
+        images, homography, _BORDERS.index(plan.border), plan.mode == "nearest",
+        not plan.align_corners, *colors, plan.mean, plan.std, out,
+    )  # fmt: skip
+    for function in plan.finish:
+        function(out)
     return out.transpose(0, 3, 1, 2)
+
+
+_BORDERS = ("reflection", "border", "zeros")
+
+
+def _float32(array):
+    return None if array is None else np.ascontiguousarray(array, np.float32)
+
+
+def _shrunk(images, size, homography):
+    """Return photos averaged down to twice `size`, as fastai does: four pixels are read for one.
+
+    Where the plan enlarges a part of the photos by more than that they stay.
+    """
+    shrink = min(images.shape[1] / size[0], images.shape[2] / size[1]) / 2
+    if shrink <= 1 or shrink <= _enlarged(homography):
+        return images
+    h, w = (max(1, int(side / shrink)) for side in images.shape[1:3])
+    return np.stack([shrink_image(image, (h, w)) for image in images])
+
+
+def _enlarged(homography):
+    """How far the corners of the batch lie apart in the photos, inverted."""
+    corners = np.array([[x, y, 1.0] for x in (-1, 1) for y in (-1, 1)])
+    places = corners @ homography.transpose(0, 2, 1)
+    xy = places[..., :2] / places[..., 2:]
+    return 2 / max(np.ptp(xy), 1e-9)
 
 
 def undo_normalize(plan, x):

@@ -10,21 +10,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlclassify.checks import check_bytes, check_function
+from mlclassify.checks import check_bytes, check_choice, check_function, check_whole
+from mlclassify.data.counts import pandas
 from mlclassify.data.lists import L, listify
 from mlclassify.data.loader import (
     DataLoader,
     DataLoaders,
     PhotoCache,
+    check_weights,
+    class_weights,
     describe,
     make_transforms,
 )
 from mlclassify.data.split import RandomSplitter
+from mlclassify.data.summary import summarize
 from mlclassify.data.transforms import (
     EncodedMultiCategorize,
     MultiCategorize,
     OneHotEncode,
-    Pipeline,
     not_included,
 )
 from mlclassify.tensor import TensorMultiCategory
@@ -150,8 +153,8 @@ class Recipe:
             labels = L([o for o, _ in found]).unique()
             raise KeyError(
                 "DataBlock: `get_y` must give labels that training items have or `vocab` names, "
-                f"got {label!r} for {describe(item)} ({len(found)} such in all); choose another "
-                "splitter seed, or pass MultiCategoryBlock(vocab=...) with all labels, or "
+                f"got {label!r} for {describe(item)} ({len(found)} such in all); choose "
+                "StratifiedSplitter, or pass MultiCategoryBlock(vocab=...) with all labels, or "
                 f"add_na=True. {not_included(labels)}"
             )
 
@@ -224,6 +227,16 @@ class Dataset:
     def labels(self, i):
         """The labels of item `i`, in the order of the vocabulary; a soft label is not one."""
         return [] if not self.has_labels else list(self.vocab[np.flatnonzero(self.target(i) == 1)])
+
+    def to_frame(self):
+        """Return items and targets as a pandas DataFrame: a row for each photo.
+
+        Columns are the labels; the index says what each photo was made from.
+        """
+        names = [describe(item) for item in self.items]
+        targets = self.targets() if self.has_labels else np.zeros((len(self), 0))
+        columns = list(map(str, self.vocab)) if self.has_labels else []
+        return pandas("to_frame").DataFrame(targets, index=names, columns=columns)
 
     def new(self, items, with_labels=False):
         """Return a dataset of other items, made into photos and targets in the same way.
@@ -355,20 +368,56 @@ class DataBlock:
         KeyError
             If validation items have labels that no training item has.
         """
+        found, items = self.find(source)
+        return self.encode(items, self.split(found, items))
+
+    def find(self, source):
+        """Return (what `get_items` found, the list of items); refuse none at all."""
         found = source if self.get_items is None else self.get_items(source)
         items = _item_list(found)
         if not items:
             raise ValueError(
                 f"DataBlock: `source` must hold at least one item, got none in {describe(source)}"
             )
-        splits = _check_splits(
-            self.splitter(found if hasattr(found, "iloc") else items), len(items)
-        )
-        recipe = Recipe(self.blocks[1], self.get_x, self.get_y, like=items[0])
-        return Datasets(items, splits, recipe)
+        return found, items
+
+    def split(self, found, items):
+        """Return (training positions, validation positions) by the splitter, checked."""
+        items_or_table = found if hasattr(found, "iloc") else items
+        if getattr(self.splitter, "needs_labels", False):
+            labels = self._recipe(items).raw(items)
+            return _check_splits(self.splitter(items_or_table, labels), len(items))
+        return _check_splits(self.splitter(items_or_table), len(items))
+
+    def encode(self, items, splits):
+        """Return the `Datasets` of items that are split."""
+        return Datasets(items, splits, self._recipe(items))
+
+    def _recipe(self, items):
+        return Recipe(self.blocks[1], self.get_x, self.get_y, like=items[0])
+
+    def summary(self, source, bs=4, show_batch=False):
+        """Print every step from the source to a batch; an error names its step and its item.
+
+        Parameters
+        ----------
+        source : object
+            As in `datasets`.
+        bs : int
+            Training photos to make a batch of.
+        show_batch : bool
+            Draw it, too.
+
+        Raises
+        ------
+        Exception
+            What the step raised, with a note of the step and the item that it failed for.
+        """
+        summarize(self, source, check_whole("summary", "bs", bs, at_least=1), show_batch)
 
     def dataloaders(self, source, path=".", bs=64, val_bs=None, shuffle=True, val_shuffle=False,
-                    drop_last=None, num_workers=None, draft=False, cache=None):  # fmt: skip
+                    drop_last=None, num_workers=None, draft=False, cache=None,
+                    weights=None):  # fmt: skip
         """Build the loaders of training and validation.
 
         Parameters
@@ -390,6 +439,11 @@ class DataBlock:
         cache : int or str, optional
             Bytes of memory, or a text such as '500MB', for keeping decoded photos from one epoch
             to the next: training and validation share it. A photo of 500 x 375 takes 0.75 MB.
+        weights : 'class_aware' or float array (number of items,), optional
+            How often training photos come, in proportion. 'class_aware' draws a label first and
+            then one of its photos, so that rare labels come as often as common ones (which they
+            gain by, and common ones lose a little); photos without a label keep their part. An
+            epoch is as long as without.
 
         Returns
         -------
@@ -403,10 +457,11 @@ class DataBlock:
         if cache is not None:
             cache = PhotoCache(check_bytes("dataloaders", "cache", cache))
         data = self.datasets(source)
+        weights = _training_weights(weights, data)
         options = {"item_tfms": self.item_tfms, "batch_tfms": self.batch_tfms,
                    "num_workers": num_workers, "cache": cache}  # fmt: skip
         train = DataLoader(data.train, bs, shuffle, shuffle if drop_last is None else drop_last,
-                           train=True, draft=draft, **options)  # fmt: skip
+                           train=True, draft=draft, weights=weights, **options)  # fmt: skip
         valid = DataLoader(data.valid, bs if val_bs is None else val_bs, val_shuffle,
                            **options)  # fmt: skip
         if not len(train):
@@ -415,6 +470,16 @@ class DataBlock:
                 f"bs={train.n} or less, or drop_last=False"
             )
         return DataLoaders(train, valid, path)
+
+
+def _training_weights(weights, data):
+    """Return the weights of the training photos, or None."""
+    if isinstance(weights, str):
+        check_choice("dataloaders", "weights", weights, (None, "class_aware"))
+        return class_weights(data.train.targets())
+    if weights is None:
+        return None
+    return check_weights(weights, len(data.items))[list(data.splits[0])]
 
 
 def empty_dataloaders(vocab, item_tfms=(), batch_tfms=(), bs=64, path="."):
@@ -461,7 +526,7 @@ def _check_blocks(blocks):
 
 def _getter(name, functions):
     """Return the one function among `functions`, or None."""
-    functions = [functions] if isinstance(functions, Pipeline) else listify(functions)
+    functions = [functions] if callable(functions) else listify(functions)
     if len(functions) > 1:
         raise ValueError(
             f"DataBlock: `{name}` must be one function, got {len(functions)}. If you wanted to "

@@ -5,6 +5,7 @@ the same split on every machine; fastai leaves the order to the file system.
 """
 
 import os
+import re
 
 from mlclassify.checks import check_path
 from mlclassify.data.lists import L
@@ -94,6 +95,48 @@ def parent_label(o):
     'teddy'
     """
     return check_path("parent_label", "o", o).parent.name
+
+
+class RegexLabeller:
+    """Read a label out of a path or name: what the first group of a pattern matches.
+
+    Parameters
+    ----------
+    pat : str or re.Pattern
+        With at least one group.
+    match : bool
+        The pattern must match from the start, else anywhere.
+
+    Examples
+    --------
+    >>> RegexLabeller(r"([a-z]+)_\\d+\\.jpg$")("photos/teddy_12.jpg")
+    'teddy'
+    """
+
+    def __init__(self, pat, match=False):
+        try:
+            self.pat = re.compile(pat)
+        except (re.error, TypeError) as error:
+            raise ValueError(
+                f"RegexLabeller: `pat` must be a regular expression, got {pat!r} ({error})"
+            ) from None
+        if not self.pat.groups:
+            raise ValueError(
+                "RegexLabeller: `pat` must have a group (in parentheses) around the label, "
+                f"got {self.pat.pattern!r}"
+            )
+        self._find = self.pat.match if match else self.pat.search
+
+    def __call__(self, o):
+        found = self._find(str(o))
+        if found is None:
+            raise ValueError(
+                f"RegexLabeller: `pat` = {self.pat.pattern!r} must match every item, got {str(o)!r}"
+            )
+        return found.group(1)
+
+    def __repr__(self):
+        return f"RegexLabeller({self.pat.pattern!r})"
 
 
 def _walk(root, recurse, chosen, followlinks):

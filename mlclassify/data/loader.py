@@ -18,14 +18,16 @@ from typing import NamedTuple
 import numpy as np
 
 from mlclassify import _core
-from mlclassify.checks import check_has, check_path, check_whole
+from mlclassify.checks import check_choice, check_has, check_path, check_whole
 from mlclassify.data.batch import make_plan, run_plan, undo_normalize
+from mlclassify.data.counts import NO_LABEL, co_occurrence, label_counts
 from mlclassify.data.lists import listify
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.plot import label_title, show_images
-from mlclassify.rng import CROP, SHUFFLE, KeyedRandom, default_seed, uniforms
+from mlclassify.rng import CROP, SAMPLE, SHUFFLE, KeyedRandom, default_seed, uniforms
 from mlclassify.tensor import TensorImage, TensorMultiCategory
 
+_TRAINING_ONLY = ("shuffle", "drop_last", "draft", "weights")
 _LISTED = 20  # labels that the text of a DataLoaders shows
 
 
@@ -164,10 +166,14 @@ class DataLoader:
     cache : PhotoCache, optional
         Keeps decoded photos for the next epochs; pixels are the same with and without it. A file
         that is changed meanwhile is not read again.
+    weights : float array (n,), optional
+        How often each photo comes, in proportion, with `shuffle`: an epoch has as many photos as
+        the dataset, and one of twice the mean weight comes twice.
     """
 
     def __init__(self, dataset, bs=64, shuffle=False, drop_last=False, item_tfms=(), batch_tfms=(),
-                 train=False, num_workers=None, draft=False, cache=None):  # fmt: skip
+                 train=False, num_workers=None, draft=False, cache=None,
+                 weights=None):  # fmt: skip
         self.dataset, self.shuffle, self.drop_last, self.train = dataset, shuffle, drop_last, train
         self.bs = check_whole("DataLoader", "bs", bs, at_least=1)
         self.item_tfms = make_transforms("item_tfms", item_tfms)
@@ -180,8 +186,37 @@ class DataLoader:
         if cache is not None:
             check_has("DataLoader", "cache", cache, "be a PhotoCache", "get")
         self.draft, self.cache = bool(draft), cache
+        self.weights = None if weights is None else check_weights(weights, len(dataset))
+        if weights is not None and not shuffle:
+            raise ValueError("DataLoader: `weights` must be None with shuffle=False, got weights")
         self._own = object()  # what is this loader's in a cache that it shares
         self._passes = 0
+
+    def new(self, dataset=None, **changes):
+        """Return a loader that differs in some of its arguments.
+
+        Parameters
+        ----------
+        dataset : Dataset, optional
+            Instead of this one's; weights are not kept then.
+        **changes
+            Arguments of `DataLoader`; others stay as they are.
+
+        Returns
+        -------
+        DataLoader
+        """
+        names = ("bs", "shuffle", "drop_last", "item_tfms", "batch_tfms", "train", "num_workers",
+                 "draft", "cache", "weights")  # fmt: skip
+        unknown = changes.keys() - set(names)
+        if unknown:
+            raise TypeError(
+                f"new: arguments must be of {', '.join(names)}, got {', '.join(sorted(unknown))}"
+            )
+        kept = {name: getattr(self, name) for name in names}
+        if dataset is not None:
+            kept["weights"] = None
+        return DataLoader(self.dataset if dataset is None else dataset, **{**kept, **changes})
 
     @property
     def n(self):
@@ -304,7 +339,15 @@ class DataLoader:
         """Positions in the dataset, int64 (n,), in the order of an epoch."""
         if not self.shuffle:
             return np.arange(self.n)
-        return np.argsort(uniforms(seed, epoch, [0], SHUFFLE, self.n)[0], kind="stable")
+        order = np.argsort(uniforms(seed, epoch, [0], SHUFFLE, self.n)[0], kind="stable")
+        return order if self.weights is None else self._sampled(seed, epoch)[order]
+
+    def _sampled(self, seed, epoch):
+        """Positions in proportion to the weights: each photo comes as often as it should, but for
+        what is left of a whole number, which is drawn."""
+        ends = np.cumsum(self.weights)
+        steps = (np.arange(self.n) + uniforms(seed, epoch, [0], SAMPLE, 1)[0]) / self.n
+        return np.searchsorted(ends, steps * ends[-1], side="right").clip(max=self.n - 1)
 
     def _first(self, order, seed, epoch):
         """The items at `order` as one batch."""
@@ -322,8 +365,9 @@ class DataLoader:
         with closing(_ahead(photo, chunks, self.num_workers)) as decoded:
             for chunk, photos in zip(chunks, decoded):
                 rows = order[chunk.start : chunk.stop].tolist()
-                pixels, out = buffers.fill(photos, [self.dataset.items[i] for i in rows])
+                pixels = buffers.fill(photos, [self.dataset.items[i] for i in rows])
                 plan = self._plan(*pixels.shape[1:3], chunk, seed, epoch)
+                out = buffers.ready(len(pixels), plan.out_size)
                 yield self._batch(run_plan(plan, pixels, out), rows, chunk.start)
 
     def _photo(self, i, draw):
@@ -365,7 +409,7 @@ class _Buffers:
         self._bs, self._pixels, self._ready = bs, None, deque()
 
     def fill(self, photos, items):
-        """Return (photos as uint8 (N, H, W, 3), float32 of the same shape to write)."""
+        """Return photos as uint8 (N, H, W, 3)."""
         shape = photos[0].shape
         for photo, item in zip(photos, items):
             if photo.shape != shape:
@@ -376,11 +420,15 @@ class _Buffers:
                 )
         if self._pixels is None or self._pixels.shape[1:] != shape:
             self._pixels = np.empty((self._bs, *shape), np.uint8)
-            self._ready = deque(np.empty((self._bs, *shape), np.float32) for _ in range(2))
-        n = len(photos)
-        np.stack(photos, out=self._pixels[:n])
+        return np.stack(photos, out=self._pixels[: len(photos)])
+
+    def ready(self, n, size):
+        """Return float32 (n, *size, 3) to write."""
+        if not self._ready or self._ready[0].shape[1:3] != size:
+            shape = (self._bs, *size, 3)
+            self._ready = deque(np.empty(shape, np.float32) for _ in range(2))
         self._ready.rotate()
-        return self._pixels[:n], self._ready[0][:n]
+        return self._ready[0][:n]
 
 
 def _ahead(function, chunks, num_workers):
@@ -401,6 +449,49 @@ def _ahead(function, chunks, num_workers):
             yield [future.result() for future in waiting.popleft()]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def check_weights(weights, n):
+    """Return one weight for each of `n` photos, float64, or say what is wrong with them."""
+    array = np.asarray(weights)
+    if array.shape != (n,) or array.dtype.kind not in "biuf":
+        got = f"shape {array.shape}" if array.shape != (n,) else f"{array.dtype}"
+        raise ValueError(
+            f"DataLoader: `weights` must be {n} numbers, one for each photo, got {got}"
+        )
+    array = array.astype(np.float64)
+    if not (np.isfinite(array).all() and (array >= 0).all() and (array > 0).any()):
+        raise ValueError(
+            "DataLoader: `weights` must be finite, at least 0 and not all 0, got "
+            f"{array.min():g} to {array.max():g}"
+        )
+    return array
+
+
+def class_weights(targets):
+    """Return weights with which every label comes equally often, as far as labels come apart.
+
+    Class-aware sampling: a label is drawn, then one of its photos; photos without a label keep
+    their part.
+
+    Parameters
+    ----------
+    targets : float32 (n, L)
+
+    Returns
+    -------
+    float64 (n,)
+
+    Examples
+    --------
+    >>> class_weights(np.array([[1, 0], [1, 0], [1, 0], [1, 0], [0, 1], [0, 1]])).tolist()
+    [0.75, 0.75, 0.75, 0.75, 1.5, 1.5]
+    """
+    marked = np.asarray(targets) > 0
+    counts, some = marked.sum(axis=0), marked.any(axis=1)
+    each = (marked / np.maximum(counts, 1)).sum(axis=1) * (some.sum() / max(1, (counts > 0).sum()))
+    # A photo of several labels counts for each of them; the sum over photos is their number.
+    return np.where(some, each, 1.0)
 
 
 def _check_batch(b):
@@ -434,7 +525,7 @@ def describe(item):
     """
     if isinstance(item, (str, Path)):
         return str(item)
-    if hasattr(item, "iloc"):
+    if hasattr(item, "iloc") and not hasattr(item, "columns"):
         return f"row {item.name}"
     if hasattr(item, "__array__") or isinstance(item, bytes):
         return f"{type(item).__name__} of shape {np.shape(item)}"
@@ -532,7 +623,7 @@ class DataLoaders:
         """As `DataLoader.show_batch` of the training loader."""
         return self.train.show_batch(b, max_n, unique, nrows, ncols, figsize)
 
-    def test_dl(self, items, with_labels=False, bs=None):
+    def test_dl(self, items, with_labels=False, bs=None, num_workers=None):
         """Return a loader of other items, with the transforms of validation.
 
         Parameters
@@ -541,18 +632,68 @@ class DataLoaders:
             What the data were built from, or anything that `open_image` reads.
         with_labels : bool
             Find their labels, too.
-        bs : int, optional
-            Default: that of the validation loader.
+        bs, num_workers : int, optional
+            Default: those of the validation loader.
 
         Returns
         -------
         DataLoader
         """
-        valid = self.valid
-        return DataLoader(
-            valid.dataset.new(items, with_labels), bs=valid.bs if bs is None else bs,
-            item_tfms=valid.item_tfms, batch_tfms=valid.batch_tfms, num_workers=valid.num_workers,
+        given = {"bs": bs, "num_workers": num_workers}
+        return self.valid.new(
+            self.valid.dataset.new(items, with_labels), shuffle=False, drop_last=False, cache=None,
+            **{name: value for name, value in given.items() if value is not None},
         )  # fmt: skip
+
+    def new(self, bs=None, val_bs=None, **changes):
+        """Return loaders of the same photos that differ in some arguments.
+
+        Parameters
+        ----------
+        bs, val_bs : int, optional
+            Photos in a batch; `val_bs` is `bs` where only that is given.
+        **changes
+            ``item_tfms``, ``batch_tfms``, ``num_workers``, ``cache`` of `DataLoader` for both
+            loaders; ``shuffle``, ``drop_last``, ``draft``, ``weights`` for that of training. Batch
+            transforms that are given take the place of all, `Normalize` too: a learner that is
+            made of the new loaders adds it again.
+
+        Returns
+        -------
+        DataLoaders
+        """
+        both = {k: v for k, v in changes.items() if k not in _TRAINING_ONLY}
+        train = dict(changes, **({} if bs is None else {"bs": bs}))
+        size = bs if val_bs is None else val_bs
+        valid = dict(both, **({} if size is None else {"bs": size}))
+        return type(self)(self.train.new(**train), self.valid.new(**valid), self.path)
+
+    def label_counts(self):
+        """Count the photos of each label in training and in validation.
+
+        Returns
+        -------
+        Counts
+            Prints as a table; ``counts["sky", "train"]`` is one number, ``counts.values`` the
+            array, ``counts.to_frame()`` a DataFrame.
+        """
+        train, valid = (dl.dataset.targets() for dl in (self.train, self.valid))
+        return label_counts(self.vocab, train=train, valid=valid)
+
+    def co_occurrence(self, split="train"):
+        """Count the photos that bear two labels, of every two.
+
+        Parameters
+        ----------
+        split : {'train', 'valid'}
+
+        Returns
+        -------
+        Counts
+            As many rows and columns as labels; on the diagonal, the photos of each.
+        """
+        check_choice("co_occurrence", "split", split, ("train", "valid"))
+        return co_occurrence(self.vocab, getattr(self, split).dataset.targets())
 
     def add_batch_tfm(self, transform):
         """Add a batch transform to both loaders; it takes the place of one of its class.
@@ -588,11 +729,9 @@ class DataLoaders:
 
     def _counts(self):
         """Rows (label, photos that bear it in training, in validation), the last for no label."""
-        marked = [dl.dataset.targets() > 0 for dl in (self.train, self.valid)]
-        per_label = zip(*(m.sum(axis=0).tolist() for m in marked))
-        rows = [(str(label), *counts) for label, counts in zip(self.vocab, per_label)]
-        none = [int((~m.any(axis=1)).sum()) for m in marked]
-        return rows[:_LISTED] + ([("(no label)", *none)] if any(none) else [])
+        counts = self.label_counts()
+        rows = [(name, *row) for name, row in zip(counts.rows, counts.values.tolist())]
+        return rows[: min(_LISTED, self.c)] + [row for row in rows[self.c :] if row[0] == NO_LABEL]
 
     def _unlisted(self):
         return [f"and {self.c - _LISTED} more labels"] if self.c > _LISTED else []

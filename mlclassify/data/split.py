@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlclassify.checks import check_function
+from mlclassify.checks import check_function, check_path
 from mlclassify.data.lists import L, listify
 from mlclassify.rng import default_seed
 
@@ -74,6 +74,46 @@ def RandomSplitter(valid_pct=0.2, seed=None):
         order = torch_randperm(len(items), default_seed() if seed is None else seed).tolist()
         cut = int(valid_pct * len(order))
         return L(order[cut:]), L(order[:cut])
+
+    return split
+
+
+def RandomSubsetSplitter(train_sz, valid_sz, seed=None):
+    """Split a random part of the items, and leave out the rest: a quick try on a large set.
+
+    Parameters
+    ----------
+    train_sz, valid_sz : float
+        Part of the items for training and for validation, in (0, 1) and together at most 1; their
+        numbers are rounded down.
+    seed : int, optional
+        As in `RandomSplitter`; the split is the one of fastai here, too.
+
+    Returns
+    -------
+    function from items to (L of int, L of int)
+
+    Examples
+    --------
+    >>> RandomSubsetSplitter(0.3, 0.2, seed=0)(range(10))
+    ([4, 1, 7], [5, 3])
+    """
+    name = "RandomSubsetSplitter"
+    for argument, part in (("train_sz", train_sz), ("valid_sz", valid_sz)):
+        _check_part(name, part, argument)
+        if not 0 < part < 1:
+            raise ValueError(f"{name}: `{argument}` must lie in (0, 1), got {part}")
+    if train_sz + valid_sz > 1:
+        raise ValueError(
+            f"{name}: `valid_sz` must be at most 1 - train_sz = {1 - train_sz:g}, got {valid_sz}"
+        )
+    if seed is not None:
+        seed = _integer(name, "seed", seed)
+
+    def split(items):
+        n, order = len(items), torch_randperm(len(items), default_seed() if seed is None else seed)
+        train, valid = int(n * train_sz), int(n * valid_sz)
+        return L(order[:train].tolist()), L(order[train : train + valid].tolist())
 
     return split
 
@@ -191,6 +231,40 @@ def FuncSplitter(func):
     return lambda items: MaskSplitter([bool(func(o)) for o in items])(items)
 
 
+def FileSplitter(fname):
+    """Take the files that a text file names, one a line, for validation.
+
+    Parameters
+    ----------
+    fname : path or str
+        Names without folders, such as ``7.jpg``. Blanks around them and empty lines do not count.
+
+    Returns
+    -------
+    function from paths to (L of int, L of int)
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = check_path("FileSplitter", "fname", fname)
+    if not path.is_file():
+        raise FileNotFoundError(f"FileSplitter: `fname` must be an existing file, got {path}")
+    names = {line.strip() for line in path.read_text(encoding="utf-8").splitlines()} - {""}
+
+    def split(items):
+        mask = [Path(o).name in names for o in items]
+        if not any(mask):
+            raise ValueError(
+                f"FileSplitter: `fname` must name at least one of {len(mask)} items by its file "
+                f"name, got none in {path}"
+            )
+        return MaskSplitter(mask)(items)
+
+    return split
+
+
 def GrandparentSplitter(train_name="train", valid_name="valid"):
     """Split by the folder above a file's folder: ``train/teddy/1.jpg``, ``valid/teddy/2.jpg``.
 
@@ -263,11 +337,11 @@ def _column(table, col):
         ) from None
 
 
-def _check_part(function, part):
+def _check_part(function, part, name="valid_pct"):
     if isinstance(part, bool) or not isinstance(part, Real):
-        raise TypeError(f"{function}: `valid_pct` must be a number in [0, 1], got {part!r}")
+        raise TypeError(f"{function}: `{name}` must be a number in [0, 1], got {part!r}")
     if not 0 <= part <= 1:
-        raise ValueError(f"{function}: `valid_pct` must lie in [0, 1], got {part}")
+        raise ValueError(f"{function}: `{name}` must lie in [0, 1], got {part}")
 
 
 def _integer(function, name, value):

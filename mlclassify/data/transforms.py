@@ -342,7 +342,7 @@ class EncodedMultiCategorize(Transform):
     def encodes(self, numbers):
         """Target, float32 (number of labels,); ValueError unless that many in [0, 1]."""
         given = numbers if hasattr(numbers, "__array__") else listify(numbers)
-        target = as_float32("get_y", "MultiCategoryBlock", given)
+        target = np.atleast_1d(as_float32("get_y", "MultiCategoryBlock", given))
         if target.shape != (len(self.vocab),):
             raise ValueError(
                 f"MultiCategoryBlock: `get_y` must give {len(self.vocab)} numbers with "
@@ -367,7 +367,7 @@ class ColReader:
     Parameters
     ----------
     cols : str, int, or collection of them
-        Names or positions; several give an `L`.
+        Names or positions; several give an `L`, of all their labels with `label_delim`.
     pref, suff : path or str
         Put before and after what is read, such as a folder and '.jpg'.
     label_delim : str, optional
@@ -396,7 +396,15 @@ class ColReader:
 
     def __call__(self, row):
         values = [self._read(row, col) for col in self.cols]
-        return values[0] if len(values) == 1 else L(values)
+        if len(values) == 1:
+            return values[0]
+        return L(values) if self.label_delim is None else L(values).concat()
+
+    def __repr__(self):
+        cols = self.cols[0] if len(self.cols) == 1 else self.cols
+        given = {"pref": self.pref, "suff": self.suff, "label_delim": self.label_delim}
+        options = "".join(f", {name}={value!r}" for name, value in given.items() if value)
+        return f"ColReader({cols!r}{options})"
 
     def _read(self, row, col):
         value = _cell(row, col)

@@ -26,20 +26,24 @@ from mlclassify.callbacks import (
     Recorder,
 )
 from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
-from mlclassify.data.files import get_files, get_image_files, parent_label
+from mlclassify.data.files import RegexLabeller, get_files, get_image_files, parent_label
 from mlclassify.data.lists import L
 from mlclassify.data.loader import DataLoader, DataLoaders
 from mlclassify.data.samples import drawn_bears
 from mlclassify.data.scrape import download_images, scrape_images, verify_images
+from mlclassify.data.sources import ImageDataLoaders
 from mlclassify.data.split import (
     ColSplitter,
     EndSplitter,
+    FileSplitter,
     FuncSplitter,
     GrandparentSplitter,
     IndexSplitter,
     MaskSplitter,
     RandomSplitter,
+    RandomSubsetSplitter,
 )
+from mlclassify.data.stratify import StratifiedSplitter, TrainTestSplitter
 from mlclassify.data.transforms import ColReader, Pipeline, Transform
 from mlclassify.learner import Learner, Prediction, load_learner
 from mlclassify.losses import (
@@ -114,15 +118,20 @@ from mlclassify.vision.augment import (
     AffineWarp,
     Brightness,
     Contrast,
+    CropPad,
     Dihedral,
     Flip,
+    Hue,
     Lighting,
     Normalize,
     PadMode,
+    RandomErasing,
     RandomResizedCrop,
+    RandomResizedCropGPU,
     Resize,
     ResizeMethod,
     Rotate,
+    Saturation,
     Warp,
     Zoom,
     aug_transforms,
@@ -138,24 +147,26 @@ __all__ = [
     "BCEWithLogitsLossFlat", "BaseLoss", "BrierScoreMulti", "Brightness", "CSVLogger", "Callback",
     "CancelBackwardException", "CancelBatchException", "CancelEpochException", "CancelFitException",
     "CancelStepException", "CancelTrainException", "CancelValidException", "ColReader",
-    "ColSplitter", "Contrast", "CutMix", "DataBlock", "DataLoader", "DataLoaders", "Dihedral",
-    "EarlyStoppingCallback", "EndSplitter", "F", "F1ScoreMulti", "FBetaMulti", "Flip",
-    "FocalLossFlat", "FuncSplitter", "GradientAccumulation", "GradientClip", "GrandparentSplitter",
-    "HammingLossMulti", "Image", "ImageBlock", "IndexSplitter", "JaccardMulti", "L", "Learner",
-    "Lighting", "Lion", "MLClassifyWarning", "MaskSplitter", "MatthewsCorrCoefMulti", "Metric",
-    "MixUp", "ModelFileError", "MultiCategoryBlock", "Normalize", "PILImage", "PadMode",
-    "ParamScheduler", "Path", "Pipeline", "PrecisionMulti", "Prediction", "ProgressCallback",
-    "RAdam", "RandomResizedCrop", "RandomSplitter", "RecallMulti", "Recorder", "ReduceLROnPlateau",
-    "Resize", "ResizeMethod", "RocAucMulti", "Rotate", "SGD", "SaveModelCallback",
-    "ShowGraphCallback", "SuggestionMethod", "Tensor", "TensorBase", "TensorImage",
-    "TensorMultiCategory", "TerminateOnNaNCallback", "TrackerCallback", "Transform", "Warp", "Zoom",
-    "accuracy_multi", "aug_transforms", "average_precision_score", "best_threshold", "cnn_learner",
-    "download_images", "drawn_bears", "find_thresholds", "flatten_check", "get_files",
-    "get_image_files", "get_num_threads", "imagenet_stats", "load_learner", "minimum", "nn", "np",
-    "parent_label", "partial", "pd", "plot_sweep", "plt", "resnet101", "resnet18", "resnet34",
-    "resnet50", "scrape_images", "set_num_threads", "set_seed", "show_images", "slide", "steep",
-    "stratified_folds", "sweep", "tensor", "threshold_curve", "torch", "use_kwargs_dict", "valley",
-    "verify_images", "vision_learner",
+    "ColSplitter", "Contrast", "CropPad", "CutMix", "DataBlock", "DataLoader", "DataLoaders",
+    "Dihedral", "EarlyStoppingCallback", "EndSplitter", "F", "F1ScoreMulti", "FBetaMulti",
+    "FileSplitter", "Flip", "FocalLossFlat", "FuncSplitter", "GradientAccumulation", "GradientClip",
+    "GrandparentSplitter", "HammingLossMulti", "Hue", "Image", "ImageBlock", "ImageDataLoaders",
+    "IndexSplitter", "JaccardMulti", "L", "Learner", "Lighting", "Lion", "MLClassifyWarning",
+    "MaskSplitter", "MatthewsCorrCoefMulti", "Metric", "MixUp", "ModelFileError",
+    "MultiCategoryBlock", "Normalize", "PILImage", "PadMode", "ParamScheduler", "Path", "Pipeline",
+    "PrecisionMulti", "Prediction", "ProgressCallback", "RAdam", "RandomErasing",
+    "RandomResizedCrop", "RandomResizedCropGPU", "RandomSplitter", "RandomSubsetSplitter",
+    "RecallMulti", "Recorder", "ReduceLROnPlateau", "RegexLabeller", "Resize", "ResizeMethod",
+    "RocAucMulti", "Rotate", "SGD", "Saturation", "SaveModelCallback", "ShowGraphCallback",
+    "StratifiedSplitter", "SuggestionMethod", "Tensor", "TensorBase", "TensorImage",
+    "TensorMultiCategory", "TerminateOnNaNCallback", "TrackerCallback", "TrainTestSplitter",
+    "Transform", "Warp", "Zoom", "accuracy_multi", "aug_transforms", "average_precision_score",
+    "best_threshold", "cnn_learner", "download_images", "drawn_bears", "find_thresholds",
+    "flatten_check", "get_files", "get_image_files", "get_num_threads", "imagenet_stats",
+    "load_learner", "minimum", "nn", "np", "parent_label", "partial", "pd", "plot_sweep", "plt",
+    "resnet101", "resnet18", "resnet34", "resnet50", "scrape_images", "set_num_threads", "set_seed",
+    "show_images", "slide", "steep", "stratified_folds", "sweep", "tensor", "threshold_curve",
+    "torch", "use_kwargs_dict", "valley", "verify_images", "vision_learner",
 ]
 
 

@@ -1,21 +1,37 @@
-"""Transforms of photos: crops one by one, then warps, lighting and normalization of whole batches.
+"""Transforms of photos: crops one by one, then warps, light, colors and normalization of batches.
 
 An item transform has ``order`` and ``apply(image, draw, train)``. A batch transform has ``order``
 and ``plan(batch)``, which writes what it wants into the batch's plan; ``_core.augment`` then does
 all of it in one pass, with one resampling. Both have ``config()``, and ``Class(**config)`` makes
-the same transform again. Only `Normalize` does anything at validation.
+the same transform again. At validation only `Normalize` and what sets the size do anything.
 
-What is drawn, and with which probability, is fastai's.
+What is drawn, and with which probability, is fastai's; each photo draws for itself.
 """
 
 import math
+from functools import partial
 from numbers import Real
 
 import numpy as np
 
 from mlclassify.arrays import as_array
-from mlclassify.rng import BRIGHTNESS, CONTRAST, FLIP, ROTATE, WARP, ZOOM
+from mlclassify.checks import check_whole
+from mlclassify.rng import (
+    BATCH_CROP,
+    BRIGHTNESS,
+    CONTRAST,
+    ERASE,
+    FLIP,
+    HUE,
+    ROTATE,
+    SATURATION,
+    WARP,
+    ZOOM,
+    uniforms,
+)
 from mlclassify.vision.image import (
+    central_box,
+    crop_pad,
     crop_resize,
     least_crop,
     random_crop_box,
@@ -29,6 +45,9 @@ imagenet_stats = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 """Mean and standard deviation of ImageNet's red, green and blue, of values from 0 to 1."""
 
 
+_PAD_MODES = ("reflection", "border", "zeros")
+
+
 class ResizeMethod:
     """Names of the ways of `Resize`."""
 
@@ -36,7 +55,7 @@ class ResizeMethod:
 
 
 class PadMode:
-    """Names of what `Resize` fills the border with."""
+    """Names of what lies outside of a photo."""
 
     Zeros, Border, Reflection = "zeros", "border", "reflection"
 
@@ -87,11 +106,11 @@ def _size(name, size):
     return int(pair[0]), int(pair[1])
 
 
-def _one_of(argument, value, *names):
-    """Return a name of a way of `Resize`, or say which there are."""
+def _one_of(name, argument, value, *names):
+    """Return a name of a way to do something, or say which there are."""
     if not isinstance(value, str) or value not in names:
         known = ", ".join(map(repr, names[:-1])) + f" or {names[-1]!r}"
-        raise ValueError(f"Resize: `{argument}` must be {known}, got {value!r}")
+        raise ValueError(f"{name}: `{argument}` must be {known}, got {value!r}")
     return value
 
 
@@ -204,8 +223,8 @@ class Resize(_Configured):
 
     def __init__(self, size, method="crop", pad_mode="reflection"):
         self.size = list(_size("Resize", size))
-        self.method = _one_of("method", method, "crop", "squish", "pad")
-        self.pad_mode = _one_of("pad_mode", pad_mode, "reflection", "border", "zeros")
+        self.method = _one_of("Resize", "method", method, "crop", "squish", "pad")
+        self.pad_mode = _one_of("Resize", "pad_mode", pad_mode, *_PAD_MODES)
 
     def apply(self, image, draw, train):
         """Return the resized photo; `image`, `draw` and `train` as in `RandomResizedCrop`."""
@@ -223,7 +242,68 @@ class Resize(_Configured):
         return reaches((h >= self.size[0], w >= self.size[1]))
 
 
+class CropPad(_Configured):
+    """Cut each photo to one size around its center, or pad it evenly; never resize it.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Height and width of the result, in pixels.
+    pad_mode : {'zeros', 'border', 'reflection'}
+        What a smaller photo is filled up with.
+
+    Examples
+    --------
+    >>> CropPad(64)
+    CropPad(size=[64, 64], pad_mode='zeros')
+    """
+
+    order = 0
+    _names = ("size", "pad_mode")
+
+    def __init__(self, size, pad_mode="zeros"):
+        self.size = list(_size("CropPad", size))
+        self.pad_mode = _one_of("CropPad", "pad_mode", pad_mode, *_PAD_MODES)
+
+    def apply(self, image, draw, train):
+        """Return the cut or padded photo; `image`, `draw`, `train` as in `RandomResizedCrop`."""
+        return crop_pad(image, tuple(self.size), self.pad_mode)
+
+
 # --- batches: where pixels come from
+
+_GRID = {"size": None, "mode": "bilinear", "pad_mode": "reflection", "align_corners": True}
+
+
+def _grid(name, given):
+    """Return checked arguments of the resampling, those that are not as in `_GRID`."""
+    unknown = given.keys() - _GRID.keys()
+    if unknown:
+        raise TypeError(
+            f"{name}: further arguments must be of {', '.join(_GRID)}, got "
+            f"{', '.join(sorted(unknown))}"
+        )
+    grid = {**_GRID, **given}
+    if grid["size"] is not None:
+        grid["size"] = list(_size(name, grid["size"]))
+    _one_of(name, "mode", grid["mode"], "bilinear", "nearest")
+    _one_of(name, "pad_mode", grid["pad_mode"], *_PAD_MODES)
+    grid["align_corners"] = bool(grid["align_corners"])
+    return {key: value for key, value in grid.items() if value != _GRID[key]}
+
+
+class _Resampling(_Configured):
+    """A batch transform with arguments of the resampling, `grid`, kept where they differ."""
+
+    def config(self):
+        """Return the constructor's arguments as a dict that JSON can hold."""
+        return {**super().config(), **self.grid}
+
+    def _plan_grid(self, batch):
+        batch.size = self.grid.get("size", batch.size)
+        batch.mode = self.grid.get("mode", batch.mode)
+        batch.border = self.grid.get("pad_mode", batch.border)
+        batch.align_corners = self.grid.get("align_corners", batch.align_corners)
 
 
 class _Drawn(_Configured):
@@ -252,7 +332,7 @@ class _Drawn(_Configured):
         return np.array(fixed[: len(drawn)])
 
 
-class _Affine(_Drawn):
+class _Affine(_Drawn, _Resampling):
     """A batch transform that is a 3x3 matrix for each image, on square coordinates."""
 
     order = 30
@@ -277,6 +357,8 @@ class Flip(_Affine):
         applied to. As in fastai the result is still kept with probability `p` only.
     batch : bool
         One choice for the whole batch.
+    **grid
+        ``size``, ``mode``, ``pad_mode``, ``align_corners`` as in `AffineWarp`.
 
     Examples
     --------
@@ -287,10 +369,10 @@ class Flip(_Affine):
     operation = FLIP
     _names = ("p", "draw", "batch")
 
-    def __init__(self, p=0.5, draw=None, batch=False):
+    def __init__(self, p=0.5, draw=None, batch=False, **grid):
         self.p = _probability("Flip", "p", p)
         self.draw = _fixed("Flip", "draw", draw)
-        self.batch = bool(batch)
+        self.batch, self.grid = bool(batch), _grid("Flip", grid)
 
     def matrices(self, batch):
         """Return float64 (n, 3, 3): output coordinates to input ones."""
@@ -312,15 +394,17 @@ class Dihedral(_Affine):
         and columns first; their sums do both.
     batch : bool
         One choice for the whole batch.
+    **grid
+        ``size``, ``mode``, ``pad_mode``, ``align_corners`` as in `AffineWarp`.
     """
 
     operation = FLIP
     _names = ("p", "draw", "batch")
 
-    def __init__(self, p=0.5, draw=None, batch=False):
+    def __init__(self, p=0.5, draw=None, batch=False, **grid):
         self.p = _probability("Dihedral", "p", p)
         self.draw = _fixed("Dihedral", "draw", draw)
-        self.batch = bool(batch)
+        self.batch, self.grid = bool(batch), _grid("Dihedral", grid)
 
     def matrices(self, batch):
         """Return float64 (n, 3, 3): output coordinates to input ones."""
@@ -344,16 +428,18 @@ class Rotate(_Affine):
         Fixed angles in degrees, counterclockwise.
     batch : bool
         One angle for the whole batch.
+    **grid
+        ``size``, ``mode``, ``pad_mode``, ``align_corners`` as in `AffineWarp`.
     """
 
     operation = ROTATE
     _names = ("max_deg", "p", "draw", "batch")
 
-    def __init__(self, max_deg=10, p=0.5, draw=None, batch=False):
+    def __init__(self, max_deg=10, p=0.5, draw=None, batch=False, **grid):
         self.max_deg = _not_negative("Rotate", "max_deg", max_deg)
         self.p = _probability("Rotate", "p", p)
         self.draw = _fixed("Rotate", "draw", draw)
-        self.batch = bool(batch)
+        self.batch, self.grid = bool(batch), _grid("Rotate", grid)
 
     def matrices(self, batch):
         """Return float64 (n, 3, 3): output coordinates to input ones."""
@@ -380,13 +466,23 @@ class Zoom(_Affine):
         Fixed points, from 0 (left, top) to 1.
     batch : bool
         One zoom for the whole batch.
+    **grid
+        ``size``, ``mode``, ``pad_mode``, ``align_corners`` as in `AffineWarp`.
     """
 
     operation = ZOOM
     _names = ("min_zoom", "max_zoom", "p", "draw", "draw_x", "draw_y", "batch")
 
     def __init__(
-        self, min_zoom=1.0, max_zoom=1.1, p=0.5, draw=None, draw_x=None, draw_y=None, batch=False
+        self,
+        min_zoom=1.0,
+        max_zoom=1.1,
+        p=0.5,
+        draw=None,
+        draw_x=None,
+        draw_y=None,
+        batch=False,
+        **grid,
     ):
         rule = "be above 0, and finite"
         self.min_zoom = _number("Zoom", "min_zoom", min_zoom, 1e-3, math.inf, rule)
@@ -396,7 +492,7 @@ class Zoom(_Affine):
         self.draw = _fixed("Zoom", "draw", draw)
         self.draw_x = _fixed("Zoom", "draw_x", draw_x)
         self.draw_y = _fixed("Zoom", "draw_y", draw_y)
-        self.batch = bool(batch)
+        self.batch, self.grid = bool(batch), _grid("Zoom", grid)
 
     def matrices(self, batch):
         """Return float64 (n, 3, 3): output coordinates to input ones."""
@@ -425,17 +521,19 @@ class Warp(_Affine):
         Fixed tilts, in (-0.5, 0.5).
     batch : bool
         One tilt for the whole batch.
+    **grid
+        ``size``, ``mode``, ``pad_mode``, ``align_corners`` as in `AffineWarp`.
     """
 
     operation = WARP
     _names = ("magnitude", "p", "draw_x", "draw_y", "batch")
 
-    def __init__(self, magnitude=0.2, p=0.5, draw_x=None, draw_y=None, batch=False):
+    def __init__(self, magnitude=0.2, p=0.5, draw_x=None, draw_y=None, batch=False, **grid):
         most = np.nextafter(0.5, 0)
         self.magnitude = _number("Warp", "magnitude", magnitude, 0, most, "lie in [0, 0.5)")
         self.p = _probability("Warp", "p", p)
         self.draw_x, self.draw_y = _tilt("draw_x", draw_x), _tilt("draw_y", draw_y)
-        self.batch = bool(batch)
+        self.batch, self.grid = bool(batch), _grid("Warp", grid)
 
     def matrices(self, batch):
         """Return float64 (n, 3, 3): output coordinates to input ones."""
@@ -483,7 +581,7 @@ class _Composed(_Configured):
         return [[type(part).__name__, part.config()] for part in self._parts]
 
 
-class AffineWarp(_Composed):
+class AffineWarp(_Composed, _Resampling):
     """Flips, turns, zooms and warps of one batch as one resampling.
 
     Parameters
@@ -491,6 +589,16 @@ class AffineWarp(_Composed):
     parts : list
         Of `Flip`, `Dihedral`, `Rotate`, `Zoom`, `Warp`; or of their [class name, config] pairs.
         The affine ones act in this order, then the warps, as in fastai.
+    size : int or (int, int), optional
+        Height and width of the batch, at validation too; default those of the photos. Photos of
+        more than twice the size are averaged first.
+    mode : {'bilinear', 'nearest'}
+    pad_mode : {'reflection', 'border', 'zeros'}
+        What lies outside of a photo.
+    align_corners : bool
+        Whether corners of the batch are centers of pixels, or their outer edges.
+
+    All transforms of a batch are one resampling: what one of them says of it, others follow.
 
     Examples
     --------
@@ -502,8 +610,14 @@ class AffineWarp(_Composed):
     order = 30
     _classes = (Flip, Dihedral, Rotate, Zoom, Warp)
 
+    def __init__(self, parts, **grid):
+        super().__init__(parts)
+        of_parts = {key: value for part in self._parts for key, value in part.grid.items()}
+        self.grid = {**of_parts, **_grid("AffineWarp", grid)}
+
     def plan(self, batch):
-        """Put this transform after those that the plan holds already (training only)."""
+        """Put this transform after those that the plan holds already, in training; set the size."""
+        self._plan_grid(batch)
         if not batch.train:
             return
         affine, warp = _identity(batch.n), _identity(batch.n)
@@ -515,8 +629,79 @@ class AffineWarp(_Composed):
         # The parts think in squares: in a photo a turn must not stretch.
         affine[:, 0, 1] *= batch.h / batch.w
         affine[:, 1, 0] *= batch.w / batch.h
-        own = warp @ affine
-        batch.homography = own if batch.homography is None else batch.homography @ own
+        batch.warp(warp @ affine)
+
+
+class RandomResizedCropGPU(_Configured):
+    """Enlarge a random part of each photo of a batch; at validation, the center.
+
+    The part and what other transforms do are one resampling, on pixels that are there already:
+    photos come in larger than they are wanted (``Resize(460)``), and are cut once ("presizing").
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Height and width of the batch.
+    min_scale, max_scale : float
+        Bounds of the part's area, as parts of the photo's.
+    ratio : (float, float)
+        Bounds of the part's width / height.
+    mode : {'bilinear', 'nearest'}
+    valid_scale : float
+        At validation, the part of each side that is left; in (0, 1].
+
+    Examples
+    --------
+    >>> RandomResizedCropGPU(224, min_scale=0.75).config()["size"]
+    [224, 224]
+    """
+
+    order = 30
+    _names = ("size", "min_scale", "ratio", "mode", "valid_scale", "max_scale")
+
+    def __init__(self, size, min_scale=0.08, ratio=(3 / 4, 4 / 3), mode="bilinear",
+                 valid_scale=1.0, max_scale=1.0):  # fmt: skip
+        name = "RandomResizedCropGPU"
+        self.size = list(_size(name, size))
+        self.max_scale = _number(name, "max_scale", max_scale, 1e-6, 1, "lie in (0, 1]")
+        rule = f"lie in (0, max_scale = {self.max_scale}]"
+        self.min_scale = _number(name, "min_scale", min_scale, 1e-6, self.max_scale, rule)
+        self.ratio = _ratio(name, ratio)
+        self.mode = _one_of(name, "mode", mode, "bilinear", "nearest")
+        self.valid_scale = _number(name, "valid_scale", valid_scale, 1e-6, 1, "lie in (0, 1]")
+
+    def plan(self, batch):
+        """Put the cut after what the plan holds already, and set the size."""
+        batch.size = self.size
+        if self.mode != "bilinear":
+            batch.mode = self.mode
+        boxes = self._drawn(batch) if batch.train else [self._center(batch)] * batch.n
+        batch.warp(np.array([_box_matrix(box, batch) for box in boxes]).reshape(-1, 3, 3))
+
+    def _drawn(self, batch):
+        scales = (self.min_scale, self.max_scale)
+        return [
+            random_crop_box(batch.w, batch.h, draw, *scales, tuple(self.ratio))
+            for draw in batch.generators(BATCH_CROP)
+        ]
+
+    def _center(self, batch):
+        _, _, w, h = central_box(batch.w, batch.h, self.ratio)
+        w, h = (max(1, int(side * self.valid_scale)) for side in (w, h))
+        return (batch.w - w) // 2, (batch.h - h) // 2, w, h
+
+
+def _box_matrix(box, batch):
+    """Return the matrix from a batch to a box (left, top, width, height) of its photos."""
+    m = np.eye(3)
+    for k, side in enumerate((batch.w, batch.h)):
+        first, n = box[k], box[k + 2]
+        if batch.align_corners:
+            last = max(1, side - 1)
+            m[k, k], m[k, 2] = (n - 1) / last, (2 * first + n - 1 - (side - 1)) / last
+        else:
+            m[k, k], m[k, 2] = n / side, (2 * first + n - side) / side
+    return m
 
 
 def _made(name, parts, classes):
@@ -533,11 +718,11 @@ def _made(name, parts, classes):
     return made
 
 
-# --- batches: light
+# --- batches: light and colors
 
 
 class _Light(_Drawn):
-    """A batch transform on logits of pixel values: (logit + added) * multiplied."""
+    """A batch transform on logits of pixel values."""
 
     order = 40
     _names = ("max_lighting", "p", "draw", "batch")
@@ -552,7 +737,14 @@ class _Light(_Drawn):
 
     def plan(self, batch):
         """Put this transform after those that the plan holds already (training only)."""
-        Lighting([self]).plan(batch)
+        if batch.train:
+            self.change(batch)
+
+    def _factors(self, batch):
+        """Return factors about 1, (n,), drawn uniformly in their logarithm."""
+        u, x = self._uniforms(batch, 2)
+        factor = self._or_fixed("draw", np.exp(math.log(1 - self.max_lighting) * (2 * x - 1)))
+        return np.where(u < self.p, factor, 1)
 
 
 class Brightness(_Light):
@@ -572,11 +764,11 @@ class Brightness(_Light):
     operation = BRIGHTNESS
 
     def change(self, batch):
-        """Return what is added to the logits and what they are then multiplied by, each (n,)."""
+        """Write what is added to the logits into the plan."""
         u, x = self._uniforms(batch, 2)
         level = self._or_fixed("draw", 0.5 * (1 + self.max_lighting * (2 * x - 1)))
         level = np.where(u < self.p, level, 0.5)
-        return np.log(level / (1 - level)), np.ones(batch.n)
+        batch.light(np.log(level / (1 - level)), np.ones(batch.n))
 
 
 class Contrast(_Light):
@@ -597,20 +789,83 @@ class Contrast(_Light):
     operation = CONTRAST
 
     def change(self, batch):
-        """Return what is added to the logits and what they are then multiplied by, each (n,)."""
+        """Write what the logits are multiplied by into the plan."""
+        batch.light(np.zeros(batch.n), self._factors(batch))
+
+
+_GREY = np.array([0.2989, 0.587, 0.114])  # the parts of red, green and blue, as fastai has them
+
+
+class Saturation(_Light):
+    """Bring the logits of a pixel nearer to their grey or farther from it, with probability `p`.
+
+    Parameters
+    ----------
+    max_lighting : float
+        The factor on the distance is drawn as that of `Contrast`; in [0, 1).
+    p : float
+    draw : float or sequence of float, optional
+        Fixed factors; 1 changes nothing, 0 leaves greys.
+    batch : bool
+        One factor for the whole batch.
+    """
+
+    operation = SATURATION
+
+    def change(self, batch):
+        """Write how the logits of a pixel are mixed into the plan."""
+        s = self._factors(batch)[:, None, None]
+        batch.mix(s * np.eye(3) + (1 - s) * _GREY)
+
+
+class Hue(_Drawn):
+    """Turn the color circle, with probability `p`; after all transforms of light.
+
+    Parameters
+    ----------
+    max_hue : float
+        A number is drawn from 1 - max_hue to 1 / (1 - max_hue), uniformly in its logarithm, and
+        added to the hue, of which 1 is the whole circle; in [0, 1).
+    p : float
+    draw : float or sequence of float, optional
+        Fixed numbers; 0 changes nothing.
+    batch : bool
+        One number for the whole batch.
+
+    Examples
+    --------
+    >>> Hue().config()
+    {'max_hue': 0.1, 'p': 0.75, 'draw': None, 'batch': False}
+    """
+
+    order, operation = 40, HUE
+    _names = ("max_hue", "p", "draw", "batch")
+
+    def __init__(self, max_hue=0.1, p=0.75, draw=None, batch=False):
+        below_one = np.nextafter(1, 0)
+        self.max_hue = _number("Hue", "max_hue", max_hue, 0, below_one, "lie in [0, 1)")
+        self.p = _probability("Hue", "p", p)
+        self.draw = _fixed("Hue", "draw", draw)
+        self.batch = bool(batch)
+
+    def plan(self, batch):
+        """Add to the turn that the plan holds already (training only)."""
+        if not batch.train:
+            return
         u, x = self._uniforms(batch, 2)
-        factor = self._or_fixed("draw", np.exp(math.log(1 - self.max_lighting) * (2 * x - 1)))
-        return np.zeros(batch.n), np.where(u < self.p, factor, 1)
+        turn = self._or_fixed("draw", np.exp(math.log(1 - self.max_hue) * (2 * x - 1)))
+        turn = np.where(u < self.p, turn, 0)
+        batch.turn = turn if batch.turn is None else batch.turn + turn
 
 
 class Lighting(_Composed):
-    """Brightness and contrast of one batch, in one pass.
+    """Brightness, contrast and saturation of one batch, in one pass.
 
     Parameters
     ----------
     parts : list
-        Of `Brightness` and `Contrast`, or of their [class name, config] pairs; acting in this
-        order.
+        Of `Brightness`, `Contrast` and `Saturation`, or of their [class name, config] pairs; acting
+        in this order.
 
     Examples
     --------
@@ -620,20 +875,12 @@ class Lighting(_Composed):
     """
 
     order = 40
-    _classes = (Brightness, Contrast)
+    _classes = (Brightness, Contrast, Saturation)
 
     def plan(self, batch):
         """Put this transform after those that the plan holds already (training only)."""
-        if not batch.train:
-            return
-        pairs = batch.lighting
-        add, multiply = (0.0, 1.0) if pairs is None else pairs.astype(np.float64).T
         for part in self._parts:
-            more, factor = part.change(batch)
-            # ((z + add) multiply + more) factor = (z + add + more / multiply) multiply factor
-            add, multiply = add + more / multiply, multiply * factor
-        batch.lighting = np.stack(np.broadcast_arrays(add, multiply, np.empty(batch.n))[:2], 1)
-        batch.lighting = batch.lighting.astype(np.float32)
+            part.plan(batch)
 
 
 class Normalize(_Configured):
@@ -676,13 +923,79 @@ class Normalize(_Configured):
         batch.std = np.array(self.std, dtype=np.float32)
 
 
-# --- the usual set
+class RandomErasing(_Configured):
+    """Put noise of mean 0 and deviation 1 into rectangles, after the normalization, in training.
 
-# Arguments of fastai's aug_transforms that have one value here.
-_ONE_VALUE = {
-    "size": None, "mode": "bilinear", "pad_mode": "reflection", "align_corners": True,
-    "min_scale": 1.0,
-}  # fmt: skip
+    Parameters
+    ----------
+    p : float
+        Probability for a photo.
+    sl, sh : float
+        Bounds of the area of all its rectangles, as parts of the photo's; 0 <= sl <= sh <= 1.
+    min_aspect : float
+        The aspect ratio is drawn from this to its inverse, uniformly in its logarithm; in (0, 1].
+    max_count : int
+        At most so many rectangles.
+
+    Examples
+    --------
+    >>> RandomErasing()
+    RandomErasing(p=0.5, sl=0.0, sh=0.3, min_aspect=0.3, max_count=1)
+    """
+
+    order = 100
+    _names = ("p", "sl", "sh", "min_aspect", "max_count")
+
+    def __init__(self, p=0.5, sl=0.0, sh=0.3, min_aspect=0.3, max_count=1):
+        name = "RandomErasing"
+        self.p = _probability(name, "p", p)
+        self.sh = _number(name, "sh", sh, 0, 1, "lie in [0, 1]")
+        self.sl = _number(name, "sl", sl, 0, self.sh, f"lie in [0, sh = {self.sh}]")
+        self.min_aspect = _number(name, "min_aspect", min_aspect, 1e-6, 1, "lie in (0, 1]")
+        self.max_count = check_whole(name, "max_count", max_count, at_least=1)
+
+    def plan(self, batch):
+        """Have the rectangles filled at the end (training only)."""
+        if batch.train:
+            batch.finish.append(partial(self._erase, batch))
+
+    def _erase(self, batch, out):
+        for image, position, draw in zip(out, batch.places, batch.generators(ERASE)):
+            boxes = self._boxes(*image.shape[:2], draw) if draw.random() < self.p else []
+            if boxes:
+                skip = 2 + 4 * self.max_count  # numbers that the boxes may take
+                u = uniforms(batch.seed, batch.epoch, [position], ERASE, skip + image.size + 1)[0]
+                noise = _normals(u[skip:])[: image.size].reshape(image.shape)
+                for box in boxes:
+                    image[box] = noise[box]
+
+    def _boxes(self, h, w, draw):
+        count = draw.randint(1, self.max_count)
+        return [self._box(h, w, h * w / count, draw) for _ in range(count)]
+
+    def _box(self, h, w, area, draw):
+        area *= draw.uniform(self.sl, self.sh)
+        wide = math.log(self.min_aspect)
+        aspect = math.exp(draw.uniform(wide, -wide))
+        return _span(area * aspect, h, draw), _span(area / aspect, w, draw)
+
+
+def _span(square, side, draw):
+    """Return a slice of a side that is the root of `square` long, anywhere."""
+    n = round(math.sqrt(square))
+    start = draw.randint(0, max(0, side - n))
+    return slice(start, start + n)
+
+
+def _normals(u):
+    """Return normal numbers of uniform ones (Box and Muller, 1958), one fewer if they are odd."""
+    radius, angle = u[: len(u) // 2], u[len(u) // 2 : 2 * (len(u) // 2)]
+    radius = np.sqrt(-2 * np.log1p(-radius))
+    angle = 2 * np.pi * angle
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+
+
+# --- the usual set
 
 
 def aug_transforms(
@@ -697,8 +1010,12 @@ def aug_transforms(
     p_affine=0.75,
     p_lighting=0.75,
     xtra_tfms=None,
+    size=None,
+    mode="bilinear",
+    pad_mode="reflection",
+    align_corners=True,
     batch=False,
-    **others,
+    min_scale=1.0,
 ):
     """Return the usual batch transforms for photos: flip, turn, zoom, warp, and light.
 
@@ -718,34 +1035,34 @@ def aug_transforms(
     p_affine, p_lighting : float
         Probability of each of turn, zoom, warp; of each of brightness and contrast.
     xtra_tfms : batch transform or list of them, optional
+    size, mode, pad_mode, align_corners
+        As in `AffineWarp`.
     batch : bool
         The same numbers for all images of a batch.
-    **others
-        fastai's other arguments are accepted with the only values they have here: ``size=None``,
-        ``mode='bilinear'``, ``pad_mode='reflection'``, ``align_corners=True``, ``min_scale=1.0``.
+    min_scale : float
+        Below 1, with `size`: cut a square part of at least this part of each photo's area
+        (`RandomResizedCropGPU`).
 
     Returns
     -------
     list of batch transforms
 
-    Raises
-    ------
-    TypeError
-        An argument is not supported.
-
     Examples
     --------
     >>> [type(t).__name__ for t in aug_transforms()]
     ['AffineWarp', 'Lighting']
+    >>> [type(t).__name__ for t in aug_transforms(size=224, min_scale=0.75)]
+    ['AffineWarp', 'RandomResizedCropGPU', 'Lighting']
     >>> aug_transforms(max_lighting=0, do_flip=False, max_warp=0, max_zoom=1)
     [AffineWarp(parts=[['Rotate', {'max_deg': 10.0, 'p': 0.75, 'draw': None, 'batch': False}]])]
     """
-    _refuse_others(others)
     for name, value in (("mult", mult), ("max_rotate", max_rotate), ("min_zoom", min_zoom),
                         ("max_zoom", max_zoom), ("max_lighting", max_lighting),
                         ("max_warp", max_warp)):  # fmt: skip
         _not_negative("aug_transforms", name, value)
-    affine, light = [], []
+    grid = _grid("aug_transforms", {"size": size, "mode": mode, "pad_mode": pad_mode,
+                                    "align_corners": align_corners})  # fmt: skip
+    affine, crop = [], []
     if do_flip:
         affine.append((Dihedral if flip_vert else Flip)(p=0.5, batch=batch))
     if max_warp * mult:
@@ -754,10 +1071,27 @@ def aug_transforms(
         affine.append(Rotate(max_rotate * mult, p=p_affine, batch=batch))
     if (min_zoom, max_zoom) != (1, 1):
         affine.append(Zoom(min_zoom, max_zoom, p=p_affine, batch=batch))
-    if max_lighting * mult:
-        light = [t(max_lighting * mult, p=p_lighting, batch=batch) for t in (Brightness, Contrast)]
-    chosen = [AffineWarp(affine)] if affine else []
-    return chosen + ([Lighting(light)] if light else []) + _extra(xtra_tfms)
+    if min_scale != 1:
+        crop = [_presizing_crop(grid.pop("size", None), min_scale)]
+    light = (
+        []
+        if not max_lighting * mult
+        else [
+            Lighting(
+                [t(max_lighting * mult, p=p_lighting, batch=batch) for t in (Brightness, Contrast)]
+            )
+        ]
+    )
+    chosen = [AffineWarp(affine, **grid)] if affine or grid else []
+    return chosen + crop + light + _extra(xtra_tfms)
+
+
+def _presizing_crop(size, min_scale):
+    if size is None:
+        raise ValueError(
+            "aug_transforms: `size` must be the size of the batch with min_scale below 1, got None"
+        )
+    return RandomResizedCropGPU(size, min_scale, ratio=(1, 1))
 
 
 def _extra(xtra_tfms):
@@ -771,20 +1105,3 @@ def _extra(xtra_tfms):
                 f"got {t!r}"
             )
     return several
-
-
-def _refuse_others(others):
-    for name, value in others.items():
-        if name not in _ONE_VALUE:
-            raise TypeError(
-                f"aug_transforms: `{name}` must be left out, got {value!r}; it takes mult, do_flip,"
-                " flip_vert, max_rotate, min_zoom, max_zoom, max_lighting, max_warp, p_affine,"
-                " p_lighting, xtra_tfms, batch"
-            )
-        same = value == _ONE_VALUE[name]
-        if not (isinstance(same, bool) and same):
-            raise TypeError(
-                f"aug_transforms: `{name}` must be {_ONE_VALUE[name]!r}, got {value!r}: photos get "
-                "their size in item_tfms (Resize, RandomResizedCrop), and are resampled bilinearly "
-                "with reflection at the borders"
-            )

@@ -388,7 +388,7 @@ def random_crop_box(w, h, draw, min_scale=0.08, max_scale=1.0, ratio=(3 / 4, 4 /
         # A sliver of a photo may round to no pixel at all; Pillow would refuse such a box.
         if 0 < width <= w and 0 < height <= h:
             return draw.randint(0, w - width), draw.randint(0, h - height), width, height
-    return _central_box(w, h, ratio)
+    return central_box(w, h, ratio)
 
 
 def least_crop(w, h, min_scale=0.08, ratio=(3 / 4, 4 / 3)):
@@ -409,14 +409,31 @@ def least_crop(w, h, min_scale=0.08, ratio=(3 / 4, 4 / 3)):
     (265, 265)
     """
     area = min_scale * w * h
-    _, _, width, height = _central_box(w, h, ratio)
+    _, _, width, height = central_box(w, h, ratio)
     return (
         min(width, round(math.sqrt(area * ratio[0]))),
         min(height, round(math.sqrt(area / ratio[1]))),
     )
 
 
-def _central_box(w, h, ratio):
+def central_box(w, h, ratio):
+    """Return the largest central box whose width / height lies within `ratio`.
+
+    Parameters
+    ----------
+    w, h : int
+    ratio : (float, float)
+
+    Returns
+    -------
+    (int, int, int, int)
+        Left, top, width, height.
+
+    Examples
+    --------
+    >>> central_box(500, 100, (3 / 4, 4 / 3))
+    (183, 0, 133, 100)
+    """
     width, height = w, h
     if w / h < ratio[0]:
         height = max(1, int(w / ratio[0]))
@@ -502,6 +519,59 @@ def resize_squish(im, size):
     return im.resize(width_height("resize_squish", size), Image.Resampling.BILINEAR)
 
 
+def shrink_image(pixels, size):
+    """Average pixels down to a smaller size.
+
+    Parameters
+    ----------
+    pixels : uint8 (H, W, 3)
+    size : int or (int, int)
+
+    Returns
+    -------
+    uint8 (h, w, 3)
+
+    Examples
+    --------
+    >>> shrink_image(np.arange(12, dtype=np.uint8).reshape(2, 2, 3), 1).tolist()
+    [[[5, 6, 7]]]
+    """
+    size = width_height("shrink_image", size)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+
+
+def crop_pad(im, size, pad_mode="zeros", position=(0.5, 0.5)):
+    """Cut a photo to `size` where it is larger, and pad it where it is smaller; never resize it.
+
+    Parameters
+    ----------
+    im : PIL.Image.Image
+    size : int or (int, int)
+    pad_mode : {'zeros', 'border', 'reflection'}
+    position : (float, float)
+        Where the cut lies, from 0 (left, top) to 1 (right, bottom); padding is even.
+
+    Returns
+    -------
+    PIL.Image.Image
+
+    Examples
+    --------
+    >>> crop_pad(Image.new("RGB", (300, 20)), 64).size
+    (64, 64)
+    """
+    w, h = width_height("crop_pad", size)
+    left, top = (int(p * max(0, n)) for p, n in zip(position, (im.width - w, im.height - h)))
+    im = im.crop((left, top, left + min(w, im.width), top + min(h, im.height)))
+    extra = ((h - im.height) // 2, (w - im.width) // 2)
+    padding = [(e, n - e) for e, n in zip(extra, (h - im.height, w - im.width))]
+    if not any(map(any, padding)):
+        return im
+    return Image.fromarray(
+        np.pad(np.asarray(im), [*padding, (0, 0)], mode=_pad_mode("crop_pad", pad_mode))
+    )
+
+
 def resize_crop(im, size, position=(0.5, 0.5)):
     """Cut the largest box of `size`'s shape out of a photo and resize it.
 
@@ -531,6 +601,15 @@ def resize_crop(im, size, position=(0.5, 0.5)):
 _PAD_MODES = {"zeros": "constant", "border": "edge", "reflection": "reflect"}
 
 
+def _pad_mode(function, pad_mode):
+    """Return NumPy's name of a way to pad."""
+    if pad_mode not in _PAD_MODES:
+        raise ValueError(
+            f"{function}: `pad_mode` must be one of {', '.join(_PAD_MODES)}, got {pad_mode!r}"
+        )
+    return _PAD_MODES[pad_mode]
+
+
 def resize_pad(im, size, pad_mode="reflection", position=(0.5, 0.5)):
     """Pad a photo to `size`'s shape and resize it: the whole photo stays in sight, unsquished.
 
@@ -551,10 +630,7 @@ def resize_pad(im, size, pad_mode="reflection", position=(0.5, 0.5)):
     >>> resize_pad(Image.new("RGB", (300, 200)), 64).size
     (64, 64)
     """
-    if pad_mode not in _PAD_MODES:
-        raise ValueError(
-            f"resize_pad: `pad_mode` must be one of {', '.join(_PAD_MODES)}, got {pad_mode!r}"
-        )
+    mode = _pad_mode("resize_pad", pad_mode)
     w, h = width_height("resize_pad", size)
     scale = max(im.width / w, im.height / h)
     # int() may land one pixel short of the photo, which must not be cut.
@@ -562,5 +638,5 @@ def resize_pad(im, size, pad_mode="reflection", position=(0.5, 0.5)):
     extra_h = max(0, int(scale * h) - im.height)
     left, top = int(position[0] * extra_w), int(position[1] * extra_h)
     padding = ((top, extra_h - top), (left, extra_w - left), (0, 0))
-    padded = np.pad(np.asarray(im), padding, mode=_PAD_MODES[pad_mode])
+    padded = np.pad(np.asarray(im), padding, mode=mode)
     return Image.fromarray(padded).resize((w, h), Image.Resampling.BILINEAR)
