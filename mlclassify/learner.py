@@ -531,7 +531,7 @@ class Learner(Trainer):
         curves = f1_curves(probs, targets, thresholds)
         return plot_f1_curves(thresholds, curves, labels, chosen, ax)
 
-    def fit_novelty(self, lost=0.1, k=5):
+    def fit_novelty(self, lost=0.05, k=5):
         """Learn what the training photos look like, so that `predict` can say that it knows none.
 
         From here on `predict`, `show_results` and the decisions of `get_preds` give no label to a

@@ -129,7 +129,7 @@ class Novelty:
         return f"Novelty({len(self.names)} photos, cut={self.cut:.4f}, k={self.k})"
 
 
-def fit_novelty(features, names, held_out, lost=0.1, k=5):
+def fit_novelty(features, names, held_out, lost=0.05, k=5):
     """Return a `Novelty` that takes the share `lost` of known photos for novel.
 
     Parameters
