@@ -412,8 +412,23 @@ static void wino_s2_back_output(const mlc_wino_out *tile)
 
 /* --- weights: U = G g Gt and dg = Gt dU G ---------------------------------------------------- */
 
-INLINE void weights_body(const float *g, float *u, size_t point,
-                         void (*along_axis)(const vf *, vf *))
+INLINE void to_points(int stride, const vf *g, vf *u)
+{
+    if (stride == 1)
+        wino_g(g, u);
+    else
+        wino_s2_g(g, u);
+}
+
+INLINE void to_taps(int stride, const vf *u, vf *g)
+{
+    if (stride == 1)
+        wino_gt(u, g);
+    else
+        wino_s2_gt(u, g);
+}
+
+INLINE void weights_body(const float *g, float *u, size_t point, int stride)
 {
     for (size_t l = 0; l < MLC_LANES; l += VN) {
         vf half[6][3], line[6];
@@ -422,29 +437,26 @@ INLINE void weights_body(const float *g, float *u, size_t point,
             vf column[3], out[6];
             UNROLL9 for (size_t r = 0; r < 3; r++) column[r] =
                 v_load(g + (3 * r + s) * MLC_LANES + l);
-            along_axis(column, out);
+            to_points(stride, column, out);
             UNROLL9 for (size_t i = 0; i < 6; i++) half[i][s] = out[i];
         }
         UNROLL9 for (size_t i = 0; i < 6; i++)
         {
-            along_axis(half[i], line);
+            to_points(stride, half[i], line);
             UNROLL9 for (size_t j = 0; j < 6; j++) v_store(u + (6 * i + j) * point + l, line[j]);
         }
     }
 }
 
 /* g[tap][MLC_LANES], taps in rows of three; u MLC_LANES floats at each point */
-static void wino_weights(const float *g, float *u, size_t point)
-{
-    weights_body(g, u, point, wino_g);
-}
+static void wino_weights(const float *g, float *u, size_t point) { weights_body(g, u, point, 1); }
 static void wino_s2_weights(const float *g, float *u, size_t point)
 {
-    weights_body(g, u, point, wino_s2_g);
+    weights_body(g, u, point, 2);
 }
 
 INLINE void weights_backward_body(const float *u, size_t point, size_t parts, size_t part, float *g,
-                                  void (*along_axis)(const vf *, vf *))
+                                  int stride)
 {
     for (size_t l = 0; l < MLC_LANES; l += VN) {
         vf half[6][3], line[6], out[3];
@@ -456,12 +468,12 @@ INLINE void weights_backward_body(const float *u, size_t point, size_t parts, si
                 for (size_t k = 1; k < parts; k++)
                     line[j] = v_add(line[j], v_load(u + k * part + (6 * i + j) * point + l));
             }
-            along_axis(line, half[i]);
+            to_taps(stride, line, half[i]);
         }
         UNROLL9 for (size_t s = 0; s < 3; s++)
         {
             UNROLL9 for (size_t i = 0; i < 6; i++) line[i] = half[i][s];
-            along_axis(line, out);
+            to_taps(stride, line, out);
             UNROLL9 for (size_t r = 0; r < 3; r++) v_store(g + (3 * r + s) * MLC_LANES + l, out[r]);
         }
     }
@@ -470,10 +482,10 @@ INLINE void weights_backward_body(const float *u, size_t point, size_t parts, si
 /* The other way: dg[tap][MLC_LANES] from the sum of `parts` gradients of U, `part` floats apart. */
 static void wino_weights_backward(const float *u, size_t point, size_t parts, size_t part, float *g)
 {
-    weights_backward_body(u, point, parts, part, g, wino_gt);
+    weights_backward_body(u, point, parts, part, g, 1);
 }
 static void wino_s2_weights_backward(const float *u, size_t point, size_t parts, size_t part,
                                      float *g)
 {
-    weights_backward_body(u, point, parts, part, g, wino_s2_gt);
+    weights_backward_body(u, point, parts, part, g, 2);
 }
