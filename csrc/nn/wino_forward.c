@@ -78,9 +78,10 @@ void mlc_wino_outputs(const mlc_wino_forward *f, const mlc_wino_block *b, size_t
     const mlc_winograd *job = f->job;
     const mlc_tensor *t = job->out;
     size_t k = first * BLOCK, end = least(last * BLOCK, t->stride);
-    size_t scale = job->turned ? job->stride : 1, lines[MLC_WINO_LINES * MLC_WINO_LINES];
+    size_t scale = job->turned ? job->stride : 1;
+    mlc_wino_lines lines = {0};
     mlc_wino_out out = {.m = m,
-                        .from = lines,
+                        .from = lines.at,
                         .block = f->m.chunk,
                         .channels = end - k,
                         .row = tensor_row(t),
@@ -105,7 +106,7 @@ void mlc_wino_outputs(const mlc_wino_forward *f, const mlc_wino_block *b, size_t
     for (size_t i = 0; i < b->count; i++) {
         const mlc_wino_tile *at = &b->tile[i];
         size_t y = scale * at->y, x = scale * at->x;
-        mlc_wino_lines(&f->m, at, lines);
+        mlc_wino_lines_next(&f->m, at, &lines);
         out.rows = at->rows, out.cols = at->cols;
         out.high = least(scale * at->rows, t->h - y), out.wide = least(scale * at->cols, t->w - x);
         out.y = job->y + tensor_at(t, at->n, y, x) + k;

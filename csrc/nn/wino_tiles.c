@@ -115,7 +115,8 @@ static size_t point_of(size_t stride, size_t n, size_t i, size_t *line)
     return i < single ? i : SPLIT;
 }
 
-void mlc_wino_lines(const mlc_wino_layout *layout, const mlc_wino_tile *tile, size_t *at)
+static void make_lines(const mlc_wino_layout *layout, const mlc_wino_tile *tile,
+                       mlc_wino_lines *lines)
 {
     size_t stride = layout->stride, point[LINES], line[LINES];
     size_t high = stride * tile->rows + 3 - stride, wide = stride * tile->cols + 3 - stride;
@@ -124,10 +125,22 @@ void mlc_wino_lines(const mlc_wino_layout *layout, const mlc_wino_tile *tile, si
         size_t down, p = 6 * point_of(stride, tile->rows, i, &down);
         for (size_t j = 0; j < wide; j++) {
             size_t kind = kind_of(stride, p + point[j]);
-            size_t at_line = tile->line[kind] + down * (kind & 1 ? tile->cols : 1) + line[j];
-            at[LINES * i + j] = layout->point[p + point[j]] + at_line * layout->width;
+            size_t at = tile->line[kind] + down * (kind & 1 ? tile->cols : 1) + line[j];
+            lines->at[LINES * i + j] = layout->point[p + point[j]] + at * layout->width;
+            lines->step[LINES * i + j] = lines_of(kind, tile->rows, tile->cols) * layout->width;
         }
     }
+    lines->rows = tile->rows, lines->cols = tile->cols;
+}
+
+void mlc_wino_lines_next(const mlc_wino_layout *layout, const mlc_wino_tile *tile,
+                         mlc_wino_lines *lines)
+{
+    if (tile->rows != lines->rows || tile->cols != lines->cols) {
+        make_lines(layout, tile, lines);
+        return;
+    }
+    for (size_t i = 0; i < LINES * LINES; i++) lines->at[i] += lines->step[i];
 }
 
 /* --- reading --------------------------------------------------------------------------------- */
@@ -150,14 +163,15 @@ static void pixels_of(const mlc_wino_reader *r, const mlc_tensor *t, const float
                       const float *zero, const mlc_wino_tile *tile, const float **pixel)
 {
     size_t high = r->scale * tile->rows + r->more, wide = r->scale * tile->cols + r->more;
-    for (size_t i = 0; i < high; i++)
+    size_t top = r->scale * tile->y, left = r->scale * tile->x; /* `before` too many */
+    for (size_t i = 0; i < high; i++) {
+        bool inside = top + i >= r->before && top + i < t->h + r->before;
+        const float *row = x + (inside ? tensor_at(t, tile->n, top + i - r->before, 0) : 0);
         for (size_t j = 0; j < wide; j++) {
-            size_t y = r->scale * tile->y + i, u = r->scale * tile->x + j; /* `before` too many */
-            bool inside =
-                y >= r->before && u >= r->before && y < t->h + r->before && u < t->w + r->before;
-            pixel[LINES * i + j] =
-                inside ? x + tensor_at(t, tile->n, y - r->before, u - r->before) : zero;
+            size_t u = left + j - r->before; /* beyond all widths if before the first */
+            pixel[LINES * i + j] = inside && u < t->w ? row + u * t->stride : zero;
         }
+    }
 }
 
 void mlc_wino_read(const mlc_wino_reader *reader, const mlc_tensor *t, const float *x,
@@ -165,13 +179,13 @@ void mlc_wino_read(const mlc_wino_reader *reader, const mlc_tensor *t, const flo
                    const mlc_wino_layout *layout, float *v)
 {
     const float *pixel[LINES * LINES];
-    size_t lines[LINES * LINES];
+    mlc_wino_lines lines = {0};
     for (size_t i = from; i < to; i++) {
         const mlc_wino_tile *tile = &block->tile[i];
         pixels_of(reader, t, x, zero, tile, pixel);
-        mlc_wino_lines(layout, tile, lines);
+        mlc_wino_lines_next(layout, tile, &lines);
         mlc_wino_in in = {.pixel = pixel,
-                          .to = lines,
+                          .to = lines.at,
                           .rows = tile->rows,
                           .cols = tile->cols,
                           .channels = t->stride,
