@@ -23,7 +23,7 @@ C_STOREYS = [
 
 PYTHON_STOREYS = [
     {"_core"},
-    {"arrays", "checks"},
+    {"arrays", "checks", "progress"},
     {"rng", "printing", "promotion"},
     {"ndtensor"},
     {"functional"},
