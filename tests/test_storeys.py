@@ -32,7 +32,7 @@ PYTHON_STOREYS = [
     {"losses", "metrics", "selection", "plot", "weights", "optim"},
     {"calibration", "vision.image"},
     {"data"},
-    {"vision.augment", "vision.models"},
+    {"label", "vision.augment", "vision.models"},
     {"callbacks", "novelty"},
     {"schedule", "tracker", "steps"},
     {"export"},
@@ -60,6 +60,10 @@ INNER_STOREYS = {
         {"bears"},
         {"scenes"},
         {"samples"},
+    ],
+    "label": [
+        {"session"},
+        {"server"},
     ],
     "thresholds": [
         {"decide"},
