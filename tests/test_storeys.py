@@ -40,11 +40,17 @@ PYTHON_STOREYS = [
     {"learner"},
     {"vision.learner"},
     {"vision.all"},
+    {"cli"},
     {"__main__"},
 ]
 
 # Inside the folders that are one storey, in the same way.
 INNER_STOREYS = {
+    "cli": [
+        {"labelled"},
+        {"training", "asking"},
+        {"photos", "machine", "demo"},
+    ],
     "data": [
         {"lists"},
         {"files"},
