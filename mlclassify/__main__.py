@@ -90,6 +90,11 @@ def _json(command):
     command.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
+def _bytes(text):
+    """Return an amount of bytes as the API takes it: a number, or a text such as 2GB."""
+    return int(text) if text.isdecimal() else text
+
+
 def _data(command, seed):
     option = command.add_argument
     option("source", type=Path, help="folder of the photos: with a table of labels (labels.csv), "
@@ -125,7 +130,7 @@ def _train(commands):
            f"{', '.join(METHODS)}")
     option("--novelty", action="store_true", help="give no label to what is like no training photo")
     option("--draft", action="store_true", help="decode large JPEGs at a part of their size")
-    option("--cache", help="memory to keep decoded photos in, such as 2GB")
+    option("--cache", type=_bytes, help="memory to keep decoded photos in, such as 2GB")
     _json(command)
 
 
@@ -188,8 +193,8 @@ def _scrape(commands):
     option("--max-images", type=int, default=20, help="for each label (default: %(default)s)")
     option("--search", choices=["ddgs", "openverse"], default="ddgs", help="search engines, or a "
            "catalogue of photos with open licences (default: %(default)s)")
-    option("--max-bytes", default="20MB", help="of a photo (default: %(default)s)")
-    option("--max-total", default="2GB", help="of all photos (default: %(default)s)")
+    option("--max-bytes", type=_bytes, default="20MB", help="of a photo (default: %(default)s)")
+    option("--max-total", type=_bytes, default="2GB", help="of all photos (default: %(default)s)")
     option("--label-delim", default=" ", help="between two labels in labels.csv (default: a space)")
     option("--erase-dir", action="store_true", help="first delete what an earlier call has left")
     option("--allow-private", action="store_true", help="also ask addresses of this network")

@@ -82,7 +82,7 @@ def test_train_says_what_it_did_as_json(here, capsys):
     assert [row["label"] for row in found["report"]["labels"]] == ["black", "grizzly", "teddy"]
     assert all(row["thresh"] == pytest.approx(0.4) for row in found["report"]["labels"])
     assert "train_loss" in printed.err  # the table, which is no result
-    assert load_learner("t.safetensors").dls.valid.item_tfms[0].size == 32
+    assert load_learner("t.safetensors").dls.valid.item_tfms[0].size == [32, 32]
 
 
 @pytest.mark.parametrize("arguments, says", [
@@ -91,7 +91,7 @@ def test_train_says_what_it_did_as_json(here, capsys):
                                     "'{here}/no/m.safetensors'"),
     (("--arch", "resnet5"), "vision_learner: `arch` must be one of resnet18, resnet34, resnet50, "
                             "resnet101, got 'resnet5'"),
-    (("--epochs", "0"), "fit_one_cycle: `n_epoch` must be an integer of at least 1, got 0"),
+    (("--epochs", "0"), "fit: `n_epoch` must be an integer of at least 1, got 0"),
     (("--csv-fname", "x.csv"), "[Errno 2] No such file or directory: 'b/x.csv'"),
     (("--bs", "90"), "dataloaders: `bs` must be at most the 48 training photos, got 90; pass bs=48 "
                      "or less, or drop_last=False"),
