@@ -63,8 +63,9 @@ def result(capsys, *arguments, status=0):
 def test_train_with_all_that_it_can(here, capsys):
     out = here / "all.safetensors"
     printed = run(capsys, "train", "f", *SIZE, "--epochs", 2, "--tune", "global", "--calibrate",
-                  "temperature", "--novelty", "--pos-weight", "balanced", "--seed", 7, "--valid-pct",
-                  0.4, "--thresh", 0.4, "--draft", "--cache", "5MB", "--out", out)  # fmt: skip
+                  "temperature", "--novelty", "--pos-weight", "balanced", "--seed", 7,
+                  "--valid-pct", 0.4, "--thresh", 0.4, "--draft", "--cache", "5MB",
+                  "--out", out)  # fmt: skip
     assert "18 photos to train on" in printed.out and "12 to validate on" in printed.out
     assert printed.out.splitlines()[-1] == f"Saved {out}"
     learn = load_learner(out)
@@ -120,7 +121,8 @@ def test_predict(here, capsys):
         told = learn.predict(fn)
         name, labels, probs = line.split("\t")
         assert name == fn and labels == (";".join(told.labels) or "(none)")
-        assert probs == " ".join(f"{v} {p:.3f}" for v, p in zip(learn.dls.vocab, told.probs.tolist()))
+        pairs = zip(learn.dls.vocab, told.probs.tolist())
+        assert probs == " ".join(f"{label} {p:.3f}" for label, p in pairs)
 
 
 def test_predict_folders_as_json(here, capsys):
@@ -193,7 +195,8 @@ def test_tune_writes_only_where_it_is_told(here, capsys):
     assert (here / "m.safetensors").read_bytes() == before
     found = result(capsys, *tune, "--method", "pcut", "--out", "n.safetensors")
     thresh = load_learner("n.safetensors").loss_func.thresh
-    assert [row["thresholds"] for row in found["labels"]] == pytest.approx(thresh.tolist(), abs=1e-4)
+    written = [row["thresholds"] for row in found["labels"]]
+    assert written == pytest.approx(thresh.tolist(), abs=1e-4)
     learn = load_learner("m.safetensors")
     chosen = learn.tune_thresholds("pcut", dl=Labelled(here / "b", folder="images").loader(
         learn, "train"))  # fmt: skip
@@ -270,7 +273,8 @@ def test_scrape(web, capsys, tmp_path):
     assert found["path"] == str(out) and found["photos"] == 6
     assert sorted(p.name for p in out.iterdir()) == ["bear", "fox", "labels.csv"]
     table = (out / "labels.csv").read_text()
-    assert table.startswith("fname,labels\nbear/") and found["labels_csv"] == str(out / "labels.csv")
+    assert table.startswith("fname,labels\nbear/")
+    assert found["labels_csv"] == str(out / "labels.csv")
     (out / "labels.csv").write_text("mine")
     printed = run(capsys, *scrape)
     assert (out / "labels.csv").read_text() == "mine" and "is kept as it is" in printed.out
@@ -289,8 +293,8 @@ def test_scrape_that_cannot(web, capsys, tmp_path):
     assert not (tmp_path / "s").exists()
     printed = run(capsys, "scrape", tmp_path / "s", "fox", status=1)
     assert "no photo could be had for 'fox'" in printed.err and "a private address" in printed.err
-    printed = run(capsys, "scrape", tmp_path / "t", "fox", "--max-total", "10KB", "--max-bytes", "5",
-                  "--allow-private", status=1)  # fmt: skip
+    printed = run(capsys, "scrape", tmp_path / "t", "fox", "--max-total", "10KB",
+                  "--max-bytes", "5", "--allow-private", status=1)  # fmt: skip
     assert "more than 5 bytes" in printed.err
 
 
@@ -361,8 +365,9 @@ def test_every_command_explains_itself(command, capsys):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["train"], ["predict", "m"], ["train", "b", "--epochs", "x"], ["tune", "m", "b", "--method", "y"],
-    ["report", "m", "b", "--part", "test"], ["scrape", "s"], ["scrape", "s", "a", "--search", "x"],
+    ["train"], ["predict", "m"], ["train", "b", "--epochs", "x"],
+    ["tune", "m", "b", "--method", "y"], ["report", "m", "b", "--part", "test"],
+    ["scrape", "s"], ["scrape", "s", "a", "--search", "x"],
     ["info", "a", "b"], ["label"], ["train", "b", "--pos-weight", "3"],
 ])  # fmt: skip
 def test_command_lines_that_make_no_sense(arguments, capsys):

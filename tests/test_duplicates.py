@@ -35,8 +35,10 @@ def test_the_hash_is_its_definition(rng):
     assert (bits(difference_hash(big)) == slow_hash(grey.astype(int))).all()
 
 
-@pytest.mark.parametrize("picture", [np.zeros((5, 5), np.uint8), np.full((90, 40, 3), 255, np.uint8),
-                                     np.tile(np.uint8([7, 8]), (20, 10))])
+@pytest.mark.parametrize("picture", [
+    np.zeros((5, 5), np.uint8), np.full((90, 40, 3), 255, np.uint8),
+    np.tile(np.uint8([7, 8]), (20, 10)),
+])  # fmt: skip
 def test_a_picture_of_one_colour_has_no_hash(picture):
     assert difference_hash(picture) is None
 

@@ -53,11 +53,13 @@ def test_what_is_decided_is_written_at_once(folder):
     assert rows(folder / "labels.csv")[1:] == [["sub/d.jpg", ""]]
     assert rows(folder / "labels.dropped.csv") == [["fname"], ["a.jpg"]]
     assert session.counts() == (1, 1)
-    assert [p["decision"] for p in Session(folder).state()["photos"]] == ["drop", None, None, "keep"]
+    again = Session(folder).state()["photos"]
+    assert [photo["decision"] for photo in again] == ["drop", None, None, "keep"]
 
 
 def test_a_table_that_is_there_goes_on(folder):
-    (folder / "x.csv").write_text("fname,labels,is_valid\nb.png,sea;polar bear,True\ngone.jpg,sea,\n")
+    (folder / "x.csv").write_text("fname,labels,is_valid\nb.png,sea;polar bear,True\n"
+                                  "gone.jpg,sea,\n")
     session = Session(folder, "sun", "x.csv", ";")
     assert session.labels == ["sun", "polar bear", "sea"]
     assert session.state()["photos"][1] == {
@@ -156,7 +158,8 @@ def ask(server, part, body=None, path=None, **headers):
     if body is not None:
         headers = {"Content-Type": "application/json", **headers}
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    line.request("GET" if body is None else "POST", path or f"/{server.token}/{part}", data, headers)
+    path = path or f"/{server.token}/{part}"
+    line.request("GET" if body is None else "POST", path, data, headers)
     answer = line.getresponse()
     found = answer.status, answer.headers, answer.read()
     line.close()
@@ -195,8 +198,9 @@ def test_decisions_over_http(server, folder):
 
 
 @pytest.mark.parametrize("part", ["photo/4", "photo/-1", "photo/x", "photo/", "photo/1/2", "etc",
-                                  "photo/../../a.jpg", "photo/%2e%2e/a.jpg", "photo/%C2%B2", "label.py",
-                                  "photo/" + "9" * 400, "../server.py"])
+                                  "photo/../../a.jpg", "photo/%2e%2e/a.jpg", "photo/%C2%B2",
+                                  "label.py", "page/label.js", "photo/" + "9" * 400,
+                                  "../server.py"])
 def test_only_photos_by_number(server, part):
     status, headers, data = ask(server, part)
     assert status == 404 and json.loads(data) == {"error": "there is no such thing"}

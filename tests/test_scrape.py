@@ -145,7 +145,8 @@ def test_an_interrupt_keeps_what_was_had(web, tmp_path, monkeypatch):
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         download_images([web + "ok", web + "silent"], tmp_path, timeout=60, deadline=60, **HERE)
-    assert time.monotonic() - start < 4 and len(read_manifest(tmp_path)) == 1 == len(names(tmp_path))
+    assert time.monotonic() - start < 4
+    assert len(read_manifest(tmp_path)) == 1 == len(names(tmp_path))
 
 
 @pytest.mark.parametrize("argument, value, says", [
@@ -172,8 +173,8 @@ def test_the_manifest_says_where_each_photo_is_from(web, tmp_path):
     saved, _ = download_images([hit, web + "missing"], tmp_path, retries=0, **HERE)
     with open(tmp_path / "manifest.csv", newline="") as file:
         head, row, failed = csv.reader(file)
-    assert tuple(head) == COLUMNS == (
-        "file", "url", "sha256", "bytes", "title", "page", "creator", "licence", "error")  # fmt: skip
+    assert tuple(head) == COLUMNS
+    assert ",".join(head) == "file,url,sha256,bytes,title,page,creator,licence,error"
     assert row == [saved[0].name, hit.url, hashlib.sha256(photo(5)).hexdigest(),
                    str(len(photo(5))), "'=cmd|' /C calc'!A0", "http://page",
                    "''Ann, \"the\" Lee", "by 2.0", ""]  # fmt: skip
@@ -482,7 +483,8 @@ def test_erase_deletes_what_was_downloaded(web, tmp_path):
 
 
 @pytest.mark.parametrize("foreign", ["notes.txt", "a/notes.txt", "a/holiday.jpg", "a/deep/x.jpg",
-                                     "a/" + "0" * 40 + ".txt", ".git/config", "manifest.csv"])  # fmt: skip
+                                     "a/" + "0" * 40 + ".txt", ".git/config",
+                                     "manifest.csv"])  # fmt: skip
 def test_erase_refuses_anything_else(web, tmp_path, foreign):
     download_images([web + "ok"], tmp_path / "b" / "a", **HERE)
     path = tmp_path / "b" / foreign
@@ -498,7 +500,7 @@ def test_erase_refuses_anything_else(web, tmp_path, foreign):
 def test_erase_refuses_a_manifest_of_someone_else(web, tmp_path):
     download_images([web + "ok"], tmp_path / "b" / "a", **HERE)
     (tmp_path / "b" / "a" / "manifest.csv").write_text("name,tasks\n")
-    with pytest.raises(ValueError, match="must hold only earlier downloads to be erased, .*a/manifest.csv;"):
+    with pytest.raises(ValueError, match="earlier downloads to be erased, .*a/manifest.csv;"):
         erase_downloads(tmp_path / "b")
 
 

@@ -35,7 +35,8 @@ class LabelTable:
 
     def columns(self):
         """The columns of the file, in order."""
-        return list(dict.fromkeys([FNAME, LABELS, *(c for row in self.others.values() for c in row)]))
+        others = (column for row in self.others.values() for column in row)
+        return list(dict.fromkeys([FNAME, LABELS, *others]))
 
     def labels(self):
         """All labels, sorted."""

@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _get(self, part):
         if part in _STATIC:
             name, kind = _STATIC[part]
-            text = resources.files("mlclassify.label").joinpath("page", name).read_text("utf-8")
+            text = resources.files("mlclassify.label").joinpath(name).read_text("utf-8")
             folder = html.escape(str(self.server.session.root))
             self._send(text.replace("{{folder}}", folder).encode(), f"{kind}; charset=utf-8")
         elif part == "state":

@@ -114,7 +114,9 @@ class Session:
             Of a photo that is kept.
         """
         check_choice("label_images", "decision", decision, (KEEP, DROP, None))
-        labels = [check_label("label_images", label, self._delim) for label in dict.fromkeys(labels)]
+        labels = list(dict.fromkeys(labels))
+        for label in labels:
+            check_label("label_images", label, self._delim)
         with self._lock:
             name = self._names[i]
             rows = {key: row for key, row in self._table.rows.items() if key != name}
@@ -138,5 +140,6 @@ class Session:
         if not dropped and not self.dropped_csv.exists():
             return
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([["fname"], *([n] for n in sorted(dropped))])
+        rows = [["fname"], *([name] for name in sorted(dropped))]
+        csv.writer(text, lineterminator="\n").writerows(rows)
         write_file(Path(self.dropped_csv), text.getvalue().encode())

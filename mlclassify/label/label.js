@@ -15,7 +15,8 @@ async function ask(part, body) {
 }
 
 function show() {
-  const photo = photos[i], count = (decision) => photos.filter((p) => p.decision === decision).length;
+  const photo = photos[i];
+  const count = (decision) => photos.filter((p) => p.decision === decision).length;
   at("name").textContent = photo.name;
   at("decision").textContent = photo.decision || "";
   at("decision").className = photo.decision || "";
