@@ -6,8 +6,10 @@ import pty
 import subprocess
 import sys
 import termios
+from contextlib import nullcontext
 
 import pytest
+from tiny import tiny_learner
 
 from mlclassify import progress
 from mlclassify.progress import LogLines, progress_bar
@@ -95,3 +97,23 @@ def test_no_bar_is_left_when_the_work_fails(monkeypatch):
     with progress.progress("verify", 3, wanted=False) as step:
         step()
     assert closed == [1]
+
+
+def test_predictions_and_features_have_bars_unless_unwanted(monkeypatch):
+    asked, steps = [], []
+
+    def noted(what, total, wanted=True):
+        asked.append((what, total, wanted))
+        return nullcontext(lambda: steps.append(what))
+
+    monkeypatch.setattr("mlclassify.learner.progress", noted)
+    learn = tiny_learner(40, 8)
+    batches = len(learn.dls.valid)
+    learn.get_preds()
+    learn._features(learn.dls.valid)
+    with learn.no_bar():
+        learn.get_preds()
+        learn.predict(learn.dls.valid.dataset.items[:1])
+    assert asked == [("predict", batches, True), ("features", batches, True),
+                     ("predict", batches, False), ("predict", 1, False)]
+    assert steps == [what for what, total, _ in asked for _ in range(total)]

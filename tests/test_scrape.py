@@ -429,11 +429,33 @@ def test_scrape_again_erases_or_adds(web, tmp_path):
     assert asked[0] == ("a", 3)
 
 
+def test_scrape_deletes_no_file_of_someone_else(web, tmp_path):
+    (tmp_path / "mine.jpg").touch()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / f"{'0' * 40}.jpg").touch()  # as an earlier download that broke since
+    scrape_images(tmp_path, "a", "", False, 1, search=searcher(web, []), **HERE)
+    assert (tmp_path / "mine.jpg").exists() and len(names(tmp_path / "a")) == 1
+
+
 def test_scrape_by_the_name_of_a_provider(ddgs, web, tmp_path):
     ddgs.pages = [hits("ok?1&", url=web)]
     scrape_images(tmp_path / "b", "teddy", "bear", max_images=1, **HERE)
     assert ddgs.calls == [("teddy bear", {"max_results": 1, "page": 1})]
     assert len(get_image_files(tmp_path / "b" / "teddy")) == 1
+
+
+def test_a_search_that_fails_erases_nothing(web, tmp_path):
+    def search(query, max_images):
+        if "b" in query:
+            raise SearchError("gone")
+        return [f"{web}ok?{i}" for i in range(max_images)]
+
+    scrape_images(tmp_path / "s", "a", "", max_images=2, search=search, **HERE)
+    with pytest.raises(SearchError, match="gone"):
+        scrape_images(tmp_path / "s", ["a", "b"], "", search=search, **HERE)
+    with pytest.raises(SearchError, match="gone"):
+        scrape_images(tmp_path / "t", "b", "", search=search, **HERE)
+    assert names(tmp_path) == ["s"] and len(get_image_files(tmp_path / "s")) == 2
 
 
 def test_scrape_has_one_budget_for_all_labels(web, tmp_path):

@@ -15,6 +15,7 @@ import re
 import secrets
 import shutil
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 
 from mlclassify.checks import check_between, check_bytes, check_path, check_whole
 from mlclassify.data.fetch import Fetcher, FetchError, Limits
@@ -88,40 +89,50 @@ def download_images(urls, folder, max_bytes=MAX_BYTES, timeout=TIMEOUT, deadline
     --------
     ``saved, errors = download_images(search_images("teddy bear", 50), "bears/teddy")``
     """
-    options = {"max_bytes": max_bytes, "timeout": timeout, "deadline": deadline,
-               "max_total": max_total, "retries": retries, "allow_private": allow_private}
-    with open_fetcher("download_images", folder, **options) as web:
+    limits = check_limits("download_images", max_bytes, timeout, deadline, max_total, retries,
+                          allow_private)
+    with open_fetcher("download_images", folder, limits) as web:
         return download_into(folder, urls, web, n_workers)
 
 
-def open_fetcher(function, folder, max_bytes=MAX_BYTES, timeout=TIMEOUT, deadline=DEADLINE,
+def check_limits(function, max_bytes=MAX_BYTES, timeout=TIMEOUT, deadline=DEADLINE,
                  max_total=MAX_TOTAL, retries=2, allow_private=False):
-    """Return a `Fetcher` for photos that come into `folder`, or below it.
+    """Return arguments of `download_images` as `Limits`.
+
+    Examples
+    --------
+    >>> check_limits("download_images", max_total="1MB").max_total
+    1000000
+    """
+    return Limits(
+        max_bytes=check_bytes(function, "max_bytes", max_bytes),
+        max_total=check_bytes(function, "max_total", max_total),
+        timeout=check_between(function, "timeout", timeout, 0.001, math.inf),
+        deadline=check_between(function, "deadline", deadline, 0.001, math.inf),
+        retries=check_whole(function, "retries", retries, at_least=0),
+        allow_private=bool(allow_private),
+    )
+
+
+def open_fetcher(function, folder, limits):
+    """Return a `Fetcher` for photos that come into `folder`, or below it, which is made.
 
     Parameters
     ----------
     function : str
         Who asks, for messages.
     folder : path or str
-        Made if it does not exist.
-    max_bytes, timeout, deadline, max_total, retries, allow_private
-        As in `download_images`.
+    limits : Limits
+        Of the bytes in all never more than half of what is free on the disk.
 
     Returns
     -------
     Fetcher
     """
     folder = check_path(function, "folder", folder)
-    limits = {
-        "max_bytes": check_bytes(function, "max_bytes", max_bytes),
-        "max_total": check_bytes(function, "max_total", max_total),
-        "timeout": check_between(function, "timeout", timeout, 0.001, math.inf),
-        "deadline": check_between(function, "deadline", deadline, 0.001, math.inf),
-        "retries": check_whole(function, "retries", retries, at_least=0),
-    }
     folder.mkdir(parents=True, exist_ok=True)
-    limits["max_total"] = min(limits["max_total"], shutil.disk_usage(folder).free // 2)
-    return Fetcher(function, Limits(**limits, allow_private=bool(allow_private)))
+    free = shutil.disk_usage(folder).free
+    return Fetcher(function, replace(limits, max_total=min(limits.max_total, free // 2)))
 
 
 def download_into(folder, urls, web, n_workers=_THREADS):

@@ -11,6 +11,7 @@ from mlclassify.checks import check_path, check_whole
 from mlclassify.data.download import (
     MANIFEST,
     OWN_NAME,
+    check_limits,
     download_images,
     download_into,
     open_fetcher,
@@ -150,19 +151,24 @@ def scrape_images(path, labels, search_suffix, erase_dir=True, max_images=20, se
     check_whole("scrape_images", "max_images", max_images, at_least=1)
     for label in labels:
         _folder_name("scrape_images", "labels", label)
+    n_workers = options.pop("n_workers", 8)
+    limits = check_limits("scrape_images", **options)
+    # Before anything is erased: a search engine may refuse.
+    found = {label: search_images(f"{label} {search_suffix}".strip(), max_images, search)
+             for label in labels}
     if erase_dir:
         erase_downloads(path)
-    failed, n_workers = [], options.pop("n_workers", 8)
-    with open_fetcher("scrape_images", path, **options) as web:
-        for label in labels:
-            hits = search_images(f"{label} {search_suffix}".strip(), max_images, search)
+    failed = []
+    with open_fetcher("scrape_images", path, limits) as web:
+        for label, hits in found.items():
             saved, errors = download_into(path / label, hits, web, n_workers)
             if not saved:
                 failed.append(f"{label!r} ({len(hits)} links{_first(errors)})")
     if failed:
         raise RuntimeError(f"scrape_images: no photo could be had for {'; '.join(failed)}")
     for bad in verify_images(get_image_files(path)):
-        bad.unlink()
+        if OWN_NAME.fullmatch(bad.name):  # what someone else put there is theirs to delete
+            bad.unlink()
     total = len(get_image_files(path))
     print(f"After checking for issues, {total} (total) images remain.")
     return path
