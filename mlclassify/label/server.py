@@ -77,10 +77,10 @@ def label_images(path, labels=None, csv_fname="labels.csv", label_delim=" ", fro
     session = Session(path, labels, csv_fname, label_delim, from_folders)
     check_whole("label_images", "port", port, at_least=0)
     with LabelServer(session, port) as server:
-        print(f"Label {len(session)} photos at {server.url} (Ctrl-C ends it)", flush=True)
-        if open_browser:
-            webbrowser.open(server.url)
         try:
+            print(f"Label {len(session)} photos at {server.url} (Ctrl-C ends it)", flush=True)
+            if open_browser:
+                webbrowser.open(server.url)
             server.serve_forever(poll_interval=0.1)
         finally:
             kept, dropped = session.counts()
