@@ -1,171 +1,227 @@
-"""The command line: ``python -m mlclassify demo`` tells the whole story in a terminal."""
+"""Multi-label image classification from a terminal: ``mlclassify COMMAND --help`` says more.
+
+Results go to stdout, and with --json nothing else does; what else is said goes to stderr. Exit
+status: 0 when a command did what it was asked, 1 when it could not, 2 when the command line makes
+no sense, 130 when it was interrupted.
+"""
 
 import argparse
-import csv
+import json
+import os
 import sys
-import time
-from functools import partial
+import warnings
+from contextlib import nullcontext, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 
-from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
-from mlclassify.data.files import get_image_files, parent_label
-from mlclassify.data.samples import drawn_bears
-from mlclassify.data.split import FuncSplitter, RandomSplitter
-from mlclassify.data.transforms import ColReader, Pipeline
-from mlclassify.learner import load_learner
-from mlclassify.losses import BCEWithLogitsLossFlat
-from mlclassify.metrics import APScoreMulti, accuracy_multi, average_precision_score
-from mlclassify.plot import plot_sweep
-from mlclassify.tensor import linspace
-from mlclassify.thresholds import best_threshold, sweep
-from mlclassify.vision.augment import RandomResizedCrop, aug_transforms
-from mlclassify.vision.learner import vision_learner
-from mlclassify.vision.models import resnet18
-
-N_DRAWN, DRAWN_SIZE, DRAWN_EPOCHS = 600, 96, 12
+METHODS = ("scut", "scutfbr0", "scutfbr1", "svm1", "smoothed", "micromacro", "global", "micro",
+           "cyclic", "cyclic_samples", "pcut", "rcut")
 
 
-def read_rows(folder):
-    """Return the rows of ``labels.csv``, with the path of each picture as `image`."""
-    with open(folder / "labels.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        row["image"] = folder / "images" / row["fname"]
-        row["is_valid"] = row["is_valid"] == "True"
-    return rows
+def main(arguments=None):
+    """Run a command and return its exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _run(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read the output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ArithmeticError, ImportError, KeyError, MemoryError, OSError, RuntimeError,
+            ValueError) as error:
+        print(f"mlclassify: {one_line(error)}", file=sys.stderr)
+        return 1
 
 
-def drawn_data(out, seed):
-    """Draw the bears, unless they are there from an earlier run, and load them."""
-    folder = out / f"bears-{seed}"
-    if not folder.exists():
-        print(f"Drawing {N_DRAWN} pictures into {folder}")
-        drawn_bears(folder, N_DRAWN, seed)
-    block = DataBlock(
-        blocks=(ImageBlock, MultiCategoryBlock),
-        get_items=read_rows,
-        get_x=ColReader("image"),
-        get_y=ColReader("labels", label_delim=" "),
-        splitter=FuncSplitter(lambda row: row["is_valid"]),
-        item_tfms=RandomResizedCrop(DRAWN_SIZE, min_scale=0.7),
-        batch_tfms=aug_transforms(),
-    )
-    return block.dataloaders(folder, bs=32, path=out)
+def _run(options):
+    """Do what a command says: it returns what --json prints, and the status."""
+    module, function = options.run
+    with redirect_stdout(sys.stderr) if options.json else nullcontext():
+        answer, status = getattr(import_module(f"mlclassify.cli.{module}"), function)(options)
+    if options.json:
+        from mlclassify.cli.labelled import as_json
+
+        print(json.dumps(as_json(answer), indent=1, allow_nan=False))
+    sys.stdout.flush()
+    return status
 
 
-def one_label(label):
-    """Return a label as the list that a multi-label target is."""
-    return [label]
+def one_line(error):
+    """Return the message of an error, and the notes that it was given, on one line.
 
-
-def photo_data(out, bears):
-    """Load photos in folders named by their label, as the post does."""
-    block = DataBlock(
-        blocks=(ImageBlock, MultiCategoryBlock),
-        get_items=get_image_files,
-        splitter=RandomSplitter(valid_pct=0.2, seed=0),
-        get_y=Pipeline([parent_label, one_label]),
-        item_tfms=RandomResizedCrop(228, min_scale=0.5),
-        batch_tfms=aug_transforms(),
-    )
-    return block.dataloaders(bears, path=out)
-
-
-def show_examples(learn):
-    """Print what the model says of two pictures each with two labels, with one, with none."""
-    dataset = learn.dls.valid.dataset
-    for count, name in {2: "two labels", 1: "one label", 0: "no label"}.items():
-        found = [i for i in range(len(dataset)) if len(dataset.labels(i)) == count]
-        for i in found[:2]:
-            labels, _, probs = learn.predict(dataset.image(i))
-            says = ", ".join(f"{v} {p:.2f}" for v, p in zip(learn.dls.vocab, probs.tolist()))
-            truth, told = (" ".join(x) or "nothing" for x in (dataset.labels(i), labels))
-            print(f"A picture with {name:<10} there: {truth:<20} predicted: {told:<20} ({says})")
-
-
-def save_figure(axes, path):
-    """Write the figure of some axes."""
-    figure = axes.figure if hasattr(axes, "figure") else axes.flat[0].figure
-    figure.savefig(path, dpi=100, bbox_inches="tight")
-    print(f"Saved {path}")
-
-
-def report(learn, out):
-    """Choose the threshold, look at the answers, save everything, and load the model again."""
-    probs, targets = learn.get_preds()
-    macro = average_precision_score(targets, probs)
-    print(f"\nOn {len(probs)} pictures held out, macro average precision is {macro:.4f}")
-    thresholds = linspace(0.05, 0.995, 100)
-    best = best_threshold(probs, targets, thresholds)
-    accuracies = sweep(probs, targets, thresholds)
-    print(f"The best threshold is {best:.3f}: accuracy {accuracies.max():.4f}\n")
-    learn.loss_func = BCEWithLogitsLossFlat(thresh=best)
-    show_examples(learn)
-    print()
-    save_figure(plot_sweep(thresholds, accuracies, best), out / "sweep.png")
-    save_figure(learn.show_results(max_n=8, nrows=2), out / "results.png")
-    model = learn.export("bears.safetensors")
-    again, _ = load_learner(model).get_preds(dl=learn.dls.valid)
-    if not (again == probs).all():
-        raise RuntimeError(f"demo: {model} must predict what the model that it was saved from does")
-    print(f"Saved {model}; loaded again, it predicts the same")
-
-
-def demo(out, bears=None, weights=None, seed=1):
-    """Train, judge, predict and save: on drawn bears, or on photos in `bears`.
-
-    Parameters
-    ----------
-    out : Path
-        Folder for pictures, plots and the model; made where it is not there.
-    bears : Path, optional
-        A folder of photos in folders named by their label.
-    weights : Path, optional
-        Pretrained weights for the photos, where ``weights=`` of `vision_learner` is meant.
-    seed : int
-        Of the drawings and of the training.
+    Examples
+    --------
+    >>> one_line(KeyError("no such\\n label"))
+    'no such label'
     """
-    start = time.monotonic()
-    dls = drawn_data(out, seed) if bears is None else photo_data(out, bears)
-    print(dls)
-    metrics = [partial(accuracy_multi, thresh=0.95), APScoreMulti()]
-    learn = vision_learner(dls, resnet18, metrics=metrics, pretrained=bears is not None,
-                           weights=weights, seed=seed)
-    out.mkdir(parents=True, exist_ok=True)  # nothing is left behind where data or weights lack
-    save_figure(dls.show_batch(max_n=8, nrows=2), out / "batch.png")
-    if bears is None:
-        learn.fit_one_cycle(DRAWN_EPOCHS, 3e-3)
-    else:
-        learn.fine_tune(4)
-    report(learn, out)
-    print(f"All in {time.monotonic() - start:.0f} s")
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    parts = [str(text) or type(error).__name__, *getattr(error, "__notes__", ())]
+    return " ".join("; ".join(parts).split())
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+    print(f"mlclassify: warning: {one_line(message)}", file=sys.stderr)
+
+
+# --- what can be said ---
 
 
 def parser():
     """Return the parser of the command line."""
-    top = argparse.ArgumentParser(prog="mlclassify", description=__doc__)
-    commands = top.add_subparsers(dest="command", required=True)
-    story = commands.add_parser("demo", help="train, judge, predict and save, on drawn bears")
-    story.add_argument("--out", type=Path, default=Path("demo"), help="folder for what it makes")
-    story.add_argument("--bears", type=Path, help="photos in folders named by label, instead")
-    story.add_argument("--weights", type=Path, help="pretrained weights for the photos")
-    story.add_argument("--seed", type=int, default=1)
+    top = argparse.ArgumentParser(
+        prog="mlclassify", description=__doc__.replace("``", ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_train, _predict, _report, _tune, _info, _verify, _scrape, _label, _demo):
+        add(commands)
     return top
 
 
-def main(arguments=None):
-    """Run a command; 0 when it did what it was asked, 1 when it could not."""
-    options = parser().parse_args(arguments)
-    if options.weights and not options.bears:
-        parser().error("--weights is for photos: give --bears too")
-    try:
-        demo(options.out, options.bears, options.weights, options.seed)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        print(f"mlclassify: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+def _command(commands, name, module, does, function=None):
+    command = commands.add_parser(name, help=does, description=does)
+    command.set_defaults(run=(module, function or name), json=False, parser=command)
+    return command
+
+
+def _json(command):
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _bytes(text):
+    """Return an amount of bytes as the API takes it: a number, or a text such as 2GB."""
+    return int(text) if text.isdecimal() else text
+
+
+def _data(command, seed):
+    option = command.add_argument
+    option("source", type=Path, help="folder of the photos: with a table of labels (labels.csv), "
+           "or of folders named by label")
+    option("--csv-fname", type=Path, help="the table, relative to SOURCE, if not labels.csv")
+    option("--label-delim", default=" ", help="between two labels in the table (default: a space)")
+    option("--folder", default="", help="of the photos in the table, relative to SOURCE")
+    option("--valid-pct", type=float, default=0.2, help="share of photos to validate on "
+           "(default: %(default)s); a column is_valid in the table goes before")
+    option("--seed", type=int, default=0, help=f"{seed} (default: %(default)s)")
+
+
+def _train(commands):
+    command = _command(commands, "train", "training", "train a model on labelled photos")
+    option = command.add_argument
+    _data(command, "of the split and of the training")
+    option("--out", default="export.safetensors", help="the model (default: %(default)s)")
+    option("--arch", default="resnet18", help="resnet18, 34, 50 or 101 (default: %(default)s)")
+    option("--weights", type=Path, help="pretrained weights, a file or a folder of them")
+    option("--no-pretrained", dest="pretrained", action="store_false", help="train from scratch")
+    option("--size", type=int, default=224, help="of the crops, in pixels (default: %(default)s)")
+    option("--bs", type=int, default=64, help="photos in a batch (default: %(default)s)")
+    option("--epochs", type=int, default=4, help="(default: %(default)s)")
+    option("--freeze-epochs", type=int, default=1, help="of the head alone, before "
+           "(default: %(default)s)")
+    option("--base-lr", type=float, default=2e-3, help="learning rate (default: %(default)s)")
+    option("--thresh", type=float, default=0.5, help="threshold to decide by, unless --tune "
+           "(default: %(default)s)")
+    option("--pos-weight", choices=["balanced"], help="weigh rare labels up")
+    option("--calibrate", choices=["temperature", "platt"], help="make probabilities mean what "
+           "they say")
+    option("--tune", choices=METHODS, metavar="METHOD", help="choose a threshold for every label: "
+           f"{', '.join(METHODS)}")
+    option("--novelty", action="store_true", help="give no label to what is like no training photo")
+    option("--draft", action="store_true", help="decode large JPEGs at a part of their size")
+    option("--cache", type=_bytes, help="memory to keep decoded photos in, such as 2GB")
+    _json(command)
+
+
+def _predict(commands):
+    command = _command(commands, "predict", "asking", "say which labels photos have")
+    command.add_argument("model", type=Path)
+    command.add_argument("photos", type=Path, nargs="+", help="files, or folders of them")
+    command.add_argument("--thresh", type=float, help="instead of the model's own")
+    _json(command)
+
+
+def _judging(commands, name, does):
+    command = _command(commands, name, "asking", does)
+    command.add_argument("model", type=Path)
+    _data(command, "of the split, as train had it")
+    command.add_argument("--part", choices=["valid", "train", "all"], default="valid",
+                         help="of the split (default: %(default)s)")
+    return command
+
+
+def _report(commands):
+    _json(_judging(commands, "report", "judge a model on labelled photos"))
+
+
+def _tune(commands):
+    command = _judging(commands, "tune", "choose a threshold for every label")
+    command.add_argument("--method", choices=METHODS, default="scut", metavar="METHOD",
+                         help=f"{', '.join(METHODS)} (default: %(default)s)")
+    command.add_argument("--out", help="file to save the model with them in; may be MODEL")
+    _json(command)
+
+
+def _info(commands):
+    command = _command(commands, "info", "machine", "versions, instruction set, threads; a model")
+    command.add_argument("model", type=Path, nargs="?")
+    _json(command)
+
+
+def _distance(command):
+    command.add_argument("--max-distance", type=int, default=8, help="in how many of 128 bits the "
+                         "hashes of photos that look alike may differ (default: %(default)s)")
+
+
+def _verify(commands):
+    command = _command(commands, "verify", "photos", "find files that are no readable photos; the "
+                       "status is 1 if there are any left")
+    command.add_argument("photos", type=Path, nargs="+", help="files, or folders of them")
+    command.add_argument("--delete", action="store_true", help="delete them")
+    command.add_argument("--duplicates", action="store_true", help="find photos that look alike")
+    _distance(command)
+    _json(command)
+
+
+def _scrape(commands):
+    command = _command(commands, "scrape", "photos", "collect photos of labels from the web")
+    option = command.add_argument
+    option("path", type=Path, help="folder for folders named by label, and labels.csv")
+    option("labels", nargs="+", metavar="label")
+    option("--search-suffix", default="", help="put after the label in what is searched for")
+    option("--max-images", type=int, default=20, help="for each label (default: %(default)s)")
+    option("--search", choices=["ddgs", "openverse"], default="ddgs", help="search engines, or a "
+           "catalogue of photos with open licences (default: %(default)s)")
+    option("--max-bytes", type=_bytes, default="20MB", help="of a photo (default: %(default)s)")
+    option("--max-total", type=_bytes, default="2GB", help="of all photos (default: %(default)s)")
+    option("--label-delim", default=" ", help="between two labels in labels.csv (default: a space)")
+    option("--erase-dir", action="store_true", help="first delete what an earlier call has left")
+    option("--allow-private", action="store_true", help="also ask addresses of this network")
+    _distance(command)
+    _json(command)
+
+
+def _label(commands):
+    command = _command(commands, "label", "photos", "label photos on a page in the browser")
+    option = command.add_argument
+    option("path", type=Path, help="folder of the photos")
+    option("--labels", nargs="+", help="labels to offer; more can be added on the page")
+    option("--csv-fname", type=Path, default=Path("labels.csv"), help="the table to write, "
+           "relative to PATH (default: %(default)s)")
+    option("--label-delim", default=" ", help="between two labels in it (default: a space)")
+    option("--from-folders", action="store_true", help="offer a photo's folder as its label")
+    option("--port", type=int, default=0, help="(default: one that is free)")
+    option("--open-browser", action="store_true", help="open the page")
+
+
+def _demo(commands):
+    command = _command(commands, "demo", "demo", "train, judge, predict and save, on drawn bears",
+                       "main")
+    command.add_argument("--out", type=Path, default=Path("demo"), help="folder for what it makes")
+    command.add_argument("--bears", type=Path, help="photos in folders named by label, instead")
+    command.add_argument("--weights", type=Path, help="pretrained weights for the photos")
+    command.add_argument("--seed", type=int, default=1)
 
 
 if __name__ == "__main__":

@@ -26,16 +26,14 @@ however a fit ends; ``learn.completed`` then tells whether an error ended it.
 """
 
 import html
-import os
-import sys
 import time
-import warnings
 import weakref
 from importlib import import_module
 
 from mlclassify.checks import check_whole
 from mlclassify.metrics import unique_names
 from mlclassify.plot import new_axes
+from mlclassify.progress import format_time, in_notebook, progress_bar
 
 EVENTS = (
     "before_fit", "before_epoch", "before_train", "before_batch", "after_pred", "after_loss",
@@ -462,20 +460,6 @@ class ProgressCallback(Callback):
             self._open = None
 
 
-def progress_bar(what, total, wanted=True):
-    """Return a tqdm bar over batches, or None where none is wanted.
-
-    In a terminal it goes to stderr and is left out where that is no terminal.
-    """
-    if not wanted or os.environ.get("MLCLASSIFY_PROGRESS") == "0":
-        return None
-    with warnings.catch_warnings():
-        # Without ipywidgets tqdm warns, and then falls back to text as it should.
-        warnings.filterwarnings("ignore", message=".*IProgress not found.*")
-        from tqdm.auto import tqdm
-    return tqdm(total=total, desc=what, leave=False, disable=None)
-
-
 def import_extra(name):
     """Import a package of the extra ``[notebook]``, or say how to install it."""
     try:
@@ -483,19 +467,6 @@ def import_extra(name):
     except ModuleNotFoundError as error:
         error.add_note("pip install 'mlclassify[notebook]' brings it")
         raise
-
-
-def format_time(seconds):
-    """Return whole seconds as MM:SS, or H:MM:SS from an hour on.
-
-    Examples
-    --------
-    >>> format_time(7.9), format_time(3661)
-    ('00:07', '1:01:01')
-    """
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
 
 
 def format_cell(value):
@@ -560,10 +531,3 @@ class EpochTable:
         )
         return (f'<table border="1" class="dataframe"><thead><tr style="text-align: left;">{head}'
                 f"</tr></thead><tbody>{rows}</tbody></table>")
-
-
-def in_notebook():
-    """Return whether a notebook's kernel runs this, so that HTML is shown."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return hasattr(shell, "kernel")

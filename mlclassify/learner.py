@@ -9,11 +9,7 @@ from contextlib import closing
 import numpy as np
 
 from mlclassify.calibration import fit_platt, fit_temperature, plot_reliability
-from mlclassify.callbacks import (
-    ProgressCallback,
-    Recorder,
-    progress_bar,
-)
+from mlclassify.callbacks import ProgressCallback, Recorder
 from mlclassify.checkpoint import read_checkpoint, write_checkpoint
 from mlclassify.checks import (
     MLClassifyWarning,
@@ -32,6 +28,7 @@ from mlclassify.metrics.columns import other_thresholds
 from mlclassify.novelty import fit_novelty, photo_names
 from mlclassify.optim import Adam, check_hyper
 from mlclassify.plot import label_title, plot_f1_curves, show_images
+from mlclassify.progress import progress
 from mlclassify.rng import check_seed, default_seed, fresh_seed
 from mlclassify.selection import as_thresh, f1_curves, find_thresholds
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
@@ -249,25 +246,22 @@ class Learner(Trainer):
         Returns inputs, logits, targets, and body features if there is a novelty to judge by them.
         """
         inputs, logits, targets, features = [], [], [], []
-        bar = progress_bar("predict", len(dl), show)
-        try:
-            with closing(dl.stream(self.seed, epoch)) as batches:
-                for batch in batches:
-                    if self.novelty is None:
-                        logits.append(self.model.forward(batch.x))
-                    else:
-                        for kept, new in zip((logits, features),
-                                             self.model.forward_with_features(batch.x)):
-                            kept.append(new)
-                    # Copies: the loader writes its next batch over this one.
-                    targets.append(None if batch.y is None else np.array(batch.y))
-                    if with_input:
-                        inputs.append(np.array(batch.x))
-                    if bar is not None:
-                        bar.update()
-        finally:
-            if bar is not None:
-                bar.close()
+        with (
+            progress("predict", len(dl), show) as step,
+            closing(dl.stream(self.seed, epoch)) as batches,
+        ):
+            for batch in batches:
+                if self.novelty is None:
+                    logits.append(self.model.forward(batch.x))
+                else:
+                    for kept, new in zip((logits, features),
+                                         self.model.forward_with_features(batch.x)):
+                        kept.append(new)
+                # Copies: the loader writes its next batch over this one.
+                targets.append(None if batch.y is None else np.array(batch.y))
+                if with_input:
+                    inputs.append(np.array(batch.x))
+                step()
         if not logits:
             raise ValueError("get_preds: `dl` must hold at least one photo, got none")
         return (
@@ -571,8 +565,14 @@ class Learner(Trainer):
 
     def _features(self, dl):
         """Return the body features of the photos of a loader, in its order and plain."""
-        with closing(dl.stream(self.seed, 0)) as batches:
-            found = [self.model.forward_with_features(batch.x)[1] for batch in batches]
+        found = []
+        with (
+            progress("features", len(dl), self._progress.bar) as step,
+            closing(dl.stream(self.seed, 0)) as batches,
+        ):
+            for batch in batches:
+                found.append(self.model.forward_with_features(batch.x)[1])
+                step()
         return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
     def _names(self, row):

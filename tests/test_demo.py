@@ -54,8 +54,8 @@ def test_defaults():
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        ([], "the following arguments are required: command"),
-        (["train"], "invalid choice: 'train'"),
+        ([], "the following arguments are required: COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
         (["demo", "--seed", "one"], "argument --seed: invalid int value: 'one'"),
         (["demo", "--weights", "w.safetensors"], "--weights is for photos: give --bears too"),
     ],
@@ -116,7 +116,7 @@ def test_status_of_an_interrupt(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mlclassify.__main__.demo", interrupted)
+    monkeypatch.setattr("mlclassify.cli.demo.demo", interrupted)
     assert main(["demo"]) == 130
 
 

@@ -23,7 +23,7 @@ C_STOREYS = [
 
 PYTHON_STOREYS = [
     {"_core"},
-    {"arrays", "checks"},
+    {"arrays", "checks", "progress"},
     {"rng", "printing", "promotion"},
     {"ndtensor"},
     {"functional"},
@@ -32,7 +32,7 @@ PYTHON_STOREYS = [
     {"losses", "metrics", "selection", "plot", "weights", "optim"},
     {"calibration", "vision.image"},
     {"data"},
-    {"vision.augment", "vision.models"},
+    {"label", "vision.augment", "vision.models"},
     {"callbacks", "novelty"},
     {"schedule", "tracker", "steps"},
     {"export"},
@@ -40,11 +40,17 @@ PYTHON_STOREYS = [
     {"learner"},
     {"vision.learner"},
     {"vision.all"},
+    {"cli"},
     {"__main__"},
 ]
 
 # Inside the folders that are one storey, in the same way.
 INNER_STOREYS = {
+    "cli": [
+        {"labelled"},
+        {"training", "asking"},
+        {"photos", "machine", "demo"},
+    ],
     "data": [
         {"lists"},
         {"files"},
@@ -55,10 +61,17 @@ INNER_STOREYS = {
         {"summary"},
         {"block"},
         {"sources"},
-        {"scrape", "pen"},
+        {"fetch", "duplicates", "pen"},
+        {"search", "table"},
+        {"download"},
+        {"scrape"},
         {"bears"},
         {"scenes"},
         {"samples"},
+    ],
+    "label": [
+        {"session"},
+        {"server"},
     ],
     "thresholds": [
         {"decide"},

@@ -1,35 +1,34 @@
-"""Photos from the web, and the files among them that are none.
+"""Photos of each label from the web, and the files among them that are none.
 
-Nothing that comes over the network is trusted: a download has limits of time and size, is decoded
-in full before it gets its name, and the name comes from its content alone. What erases a folder
-deletes only files that this module can have made.
+What erases a folder deletes only files that this module can have made.
 """
 
-import hashlib
-import logging
 import os
-import re
-import secrets
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from mlclassify.checks import check_path, check_whole
+from mlclassify.data.download import (
+    MANIFEST,
+    OWN_NAME,
+    check_limits,
+    download_images,
+    download_into,
+    open_fetcher,
+    read_manifest,
+)
 from mlclassify.data.files import get_image_files
 from mlclassify.data.lists import L
-from mlclassify.vision.image import UnreadableImageError, photo_extension, verify_image
+from mlclassify.data.search import ImageHit, search_images
+from mlclassify.progress import progress
+from mlclassify.vision.image import verify_image
 
-MAX_BYTES = 20_000_000  # of one photo
-TIMEOUT = 10  # seconds for one answer of a server
-DEADLINE = 30  # seconds for a whole photo, however steadily its bytes drip in
-_REDIRECTS = 5
+__all__ = [
+    "ImageHit", "download_images", "duckduckgo_search", "erase_downloads", "scrape_images",
+    "search_images", "verify_images",
+]  # fmt: skip
+
 _THREADS = 8
-
-# What `_save` calls a photo, and what it leaves behind if the process is killed while it writes.
-_OWN_NAME = re.compile(r"[0-9a-f]{40}\.(jpg|png|webp|gif|bmp)|\.part-[0-9a-f]{16}")
-
-_log = logging.getLogger(__name__)
 
 
 def verify_images(fns):
@@ -49,16 +48,67 @@ def verify_images(fns):
     >>> verify_images(["no_such_file.jpg"])
     ['no_such_file.jpg']
     """
-    fns = L(fns)
+    fns, bad = L(fns), []
     pool = ThreadPoolExecutor(_THREADS, "mlclassify-verify")
     try:
-        good = list(pool.map(verify_image, fns))
+        with progress("verify", len(fns)) as step:
+            for fn, good in zip(fns, pool.map(verify_image, fns)):
+                if not good:
+                    bad.append(fn)
+                step()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    return L([fn for fn, ok in zip(fns, good) if not ok])
+    return L(bad)
 
 
-def scrape_images(path, labels, search_suffix, erase_dir=True, max_images=20, search=None):
+def duckduckgo_search(path, label, keywords, max_results=100, **options):
+    """Collect photos of one label: what the function of that name in jmd_imagescraper did.
+
+    Parameters
+    ----------
+    path : path or str
+        The photos come into the folder ``path/label``.
+    label : str
+    keywords : str
+        What to search for.
+    max_results : int
+    **options
+        Of ddgs, such as ``type_image`` and ``layout``; by default photographs that are square, as
+        there.
+
+    Returns
+    -------
+    L of Path
+        The files; why others are missing stands in ``path/label/manifest.csv``.
+
+    Raises
+    ------
+    ValueError
+        `label` is no name of a folder, or `max_results` not positive.
+    ImportError
+        The extra ``[scrape]`` is not installed.
+    SearchError
+        No search engine answers.
+
+    Examples
+    --------
+    ``duckduckgo_search(Path("bears"), "grizzly", "grizzly bear", max_results=100)``
+    """
+    fn = "duckduckgo_search"
+    folder = check_path(fn, "path", path) / _folder_name(fn, "label", label)
+    max_results = check_whole(fn, "max_results", max_results, at_least=1)
+    print(f"Duckduckgo search: {keywords}")
+    options = {"type_image": "photo", "layout": "Square", **options}
+    hits = search_images(keywords, max_results, **options)
+    print(f"Downloading results into {folder}")
+    saved, errors = download_images(hits, folder)
+    if errors:
+        print(f"{len(errors)} of {len(hits)} failed{_first(errors)}")
+    return saved
+
+
+def scrape_images(path, labels, search_suffix, erase_dir=True, max_images=20, search="ddgs",
+                  **options):
     """Collect photos of each label from the web into folders ``path/label``.
 
     Parameters
@@ -73,8 +123,10 @@ def scrape_images(path, labels, search_suffix, erase_dir=True, max_images=20, se
         First delete what an earlier call has left in `path`.
     max_images : int
         Links to follow for each label.
-    search : function (query, max_images) -> collection of str
-        Gives the addresses of photos.
+    search : str, or function (query, max_images) -> collection of str or ImageHit
+        As `provider` of `search_images`.
+    **options
+        As in `download_images`; `max_total` is for all labels together.
 
     Returns
     -------
@@ -84,147 +136,57 @@ def scrape_images(path, labels, search_suffix, erase_dir=True, max_images=20, se
     Raises
     ------
     ValueError
-        If `search` is missing, a label is no name of a folder, or `path` holds other things than
-        earlier downloads and `erase_dir` is true.
+        If there is no such `search`, a label is no name of a folder, or `path` holds other things
+        than earlier downloads and `erase_dir` is true.
+    SearchError
+        If the search engine does not answer.
     RuntimeError
         If no photo of some label could be had; what was had is kept.
+
+    Examples
+    --------
+    ``scrape_images("bears", ["grizzly", "black", "teddy"], "bear", max_images=100)``
     """
     path, labels = check_path("scrape_images", "path", path), L(labels)
-    _check_scrape(labels, max_images, search)
+    check_whole("scrape_images", "max_images", max_images, at_least=1)
+    for label in labels:
+        _folder_name("scrape_images", "labels", label)
+    n_workers = options.pop("n_workers", 8)
+    limits = check_limits("scrape_images", **options)
+    # Before anything is erased: a search engine may refuse.
+    found = {label: search_images(f"{label} {search_suffix}".strip(), max_images, search)
+             for label in labels}
     if erase_dir:
         erase_downloads(path)
     failed = []
-    for label in labels:
-        urls = list(search(f"{label} {search_suffix}".strip(), max_images))[:max_images]
-        saved, errors = download_images(urls, path / label)
-        if not saved:
-            failed.append(f"{label!r} ({len(urls)} links{_first(errors)})")
+    with open_fetcher("scrape_images", path, limits) as web:
+        for label, hits in found.items():
+            saved, errors = download_into(path / label, hits, web, n_workers)
+            if not saved:
+                failed.append(f"{label!r} ({len(hits)} links{_first(errors)})")
     if failed:
         raise RuntimeError(f"scrape_images: no photo could be had for {'; '.join(failed)}")
     for bad in verify_images(get_image_files(path)):
-        bad.unlink()
+        if OWN_NAME.fullmatch(bad.name):  # what someone else put there is theirs to delete
+            bad.unlink()
     total = len(get_image_files(path))
     print(f"After checking for issues, {total} (total) images remain.")
     return path
 
 
-def _check_scrape(labels, max_images, search):
-    if not callable(search):
+def _folder_name(function, name, label):
+    """Return `label`, which a folder can be called."""
+    good = isinstance(label, str) and label and not label.startswith(".")
+    if not good or label != os.path.basename(label) or not label.isprintable() or "\\" in label:
         raise ValueError(
-            "scrape_images: `search` must be a function (query, max_images) -> addresses of "
-            f"photos, got {search!r}; pass one that asks the search engine of your choice"
+            f"{function}: `{name}` must be {'a name' if name == 'label' else 'names'} that a "
+            f"folder can have, got {label!r}"
         )
-    check_whole("scrape_images", "max_images", max_images, at_least=1)
-    for label in labels:
-        if not _is_folder_name(label):
-            raise ValueError(
-                f"scrape_images: `labels` must be names that a folder can have, got {label!r}"
-            )
-
-
-def _is_folder_name(label):
-    if not isinstance(label, str) or not label or label.startswith("."):
-        return False
-    return label == os.path.basename(label) and "\\" not in label
+    return label
 
 
 def _first(errors):
     return f"; first error: {errors[0][1]} ({errors[0][0]})" if errors else ""
-
-
-def download_images(urls, folder, max_bytes=MAX_BYTES, timeout=TIMEOUT, deadline=DEADLINE):
-    """Download photos into a folder, several at a time.
-
-    A file is named by its content, with the extension of the format that it really has; so the same
-    photo from two places is one file. It appears in the folder whole or not at all.
-
-    Parameters
-    ----------
-    urls : collection of str
-        Only http and https.
-    folder : path or str
-        Made if it does not exist.
-    max_bytes : int
-        A longer answer is cut off and counts as an error.
-    timeout : float
-        Seconds to wait for a server to connect or to send something.
-    deadline : float
-        Seconds for one photo in all.
-
-    Returns
-    -------
-    (L of Path, L of (str, str))
-        The files, and for each address that failed the reason.
-    """
-    httpx = _import_httpx()
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    limits = max_bytes, deadline
-    saved, errors = L(), L()
-    pool = ThreadPoolExecutor(_THREADS, "mlclassify-download")
-    # Compressed answers could grow without bound when unpacked; photos gain nothing from it.
-    headers = {"accept-encoding": "identity", "accept": "image/*"}
-    with httpx.Client(
-        timeout=timeout, headers=headers, follow_redirects=True, max_redirects=_REDIRECTS
-    ) as client:
-        try:
-            jobs = [(url, pool.submit(_download, client, url, folder, *limits)) for url in urls]
-            for url, job in jobs:
-                _collect(url, job, httpx, saved, errors)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    return saved.unique(), errors
-
-
-def _import_httpx():
-    try:
-        import httpx
-    except ImportError as error:
-        raise ImportError(
-            "download_images: needs httpx, which is not installed; pip install 'mlclassify[scrape]'"
-        ) from error
-    return httpx
-
-
-def _collect(url, job, httpx, saved, errors):
-    """Put the outcome of one download where it belongs."""
-    try:
-        saved.append(job.result())
-    except UnreadableImageError:
-        errors.append((url, "not a readable photo"))
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        errors.append((url, str(error) or type(error).__name__))
-    else:
-        return
-    _log.info("not downloaded: %s: %s", *errors[-1])
-
-
-def _download(client, url, folder, max_bytes, deadline):
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise ValueError("neither http nor https")
-    end, data = time.monotonic() + deadline, bytearray()
-    with client.stream("GET", url) as response:
-        if response.status_code != 200:
-            raise ValueError(f"status {response.status_code}")
-        for chunk in response.iter_raw():
-            data += chunk
-            if len(data) > max_bytes:
-                raise ValueError(f"more than {max_bytes} bytes")
-            if time.monotonic() > end:
-                raise ValueError(f"more than {deadline} seconds")
-    return _save(bytes(data), folder)
-
-
-def _save(data, folder):
-    """Write a photo under the name that its content gives it, in one step."""
-    target = folder / (hashlib.sha256(data).hexdigest()[:40] + photo_extension(data))
-    part = folder / f".part-{secrets.token_hex(8)}"
-    try:
-        part.write_bytes(data)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
-    return target
 
 
 def erase_downloads(path):
@@ -272,6 +234,16 @@ def _foreign(path):
         if folder.is_symlink() or not folder.is_dir():
             return folder
         for file in sorted(folder.iterdir()):
-            if file.is_symlink() or not file.is_file() or not _OWN_NAME.fullmatch(file.name):
+            if file.is_symlink() or not file.is_file() or not _is_own(file):
                 return file
     return None
+
+
+def _is_own(file):
+    if file.name != MANIFEST:
+        return OWN_NAME.fullmatch(file.name)
+    try:
+        read_manifest(file.parent)
+    except ValueError:
+        return False
+    return True

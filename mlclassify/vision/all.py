@@ -26,11 +26,18 @@ from mlclassify.callbacks import (
     Recorder,
 )
 from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
+from mlclassify.data.duplicates import find_duplicates
 from mlclassify.data.files import RegexLabeller, get_files, get_image_files, parent_label
 from mlclassify.data.lists import L
 from mlclassify.data.loader import DataLoader, DataLoaders
 from mlclassify.data.samples import drawn_bears
-from mlclassify.data.scrape import download_images, scrape_images, verify_images
+from mlclassify.data.scrape import (
+    download_images,
+    duckduckgo_search,
+    scrape_images,
+    search_images,
+    verify_images,
+)
 from mlclassify.data.sources import ImageDataLoaders
 from mlclassify.data.split import (
     ColSplitter,
@@ -44,6 +51,7 @@ from mlclassify.data.split import (
     RandomSubsetSplitter,
 )
 from mlclassify.data.stratify import StratifiedSplitter, TrainTestSplitter
+from mlclassify.data.table import table_of_folders
 from mlclassify.data.transforms import ColReader, Pipeline, Transform
 from mlclassify.learner import Learner, Prediction, load_learner
 from mlclassify.losses import (
@@ -161,12 +169,13 @@ __all__ = [
     "StratifiedSplitter", "SuggestionMethod", "Tensor", "TensorBase", "TensorImage",
     "TensorMultiCategory", "TerminateOnNaNCallback", "TrackerCallback", "TrainTestSplitter",
     "Transform", "Warp", "Zoom", "accuracy_multi", "aug_transforms", "average_precision_score",
-    "best_threshold", "cnn_learner", "download_images", "drawn_bears", "find_thresholds",
-    "flatten_check", "get_files", "get_image_files", "get_num_threads", "imagenet_stats",
-    "load_learner", "minimum", "nn", "np", "parent_label", "partial", "pd", "plot_sweep", "plt",
-    "resnet101", "resnet18", "resnet34", "resnet50", "scrape_images", "set_num_threads", "set_seed",
-    "show_images", "slide", "steep", "stratified_folds", "sweep", "tensor", "threshold_curve",
-    "torch", "use_kwargs_dict", "valley", "verify_images", "vision_learner",
+    "best_threshold", "cnn_learner", "download_images", "drawn_bears", "duckduckgo_search",
+    "find_duplicates", "find_thresholds", "flatten_check", "get_files", "get_image_files",
+    "get_num_threads", "imagenet_stats", "load_learner", "minimum", "nn", "np", "parent_label",
+    "partial", "pd", "plot_sweep", "plt", "resnet101", "resnet18", "resnet34", "resnet50",
+    "scrape_images", "search_images", "set_num_threads", "set_seed", "show_images", "slide",
+    "steep", "stratified_folds", "sweep", "table_of_folders", "tensor", "threshold_curve", "torch",
+    "use_kwargs_dict", "valley", "verify_images", "vision_learner",
 ]
 
 

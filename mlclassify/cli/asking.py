@@ -1,0 +1,98 @@
+"""``mlclassify predict``, ``report`` and ``tune``: what a saved model says."""
+
+import sys
+from pathlib import Path
+
+from mlclassify.cli.labelled import Labelled, columns, report_json
+from mlclassify.data.files import get_image_files
+from mlclassify.learner import load_learner
+from mlclassify.plot import label_title
+from mlclassify.vision.image import open_image
+
+_AT_A_TIME = 256
+
+
+def predict(options):
+    """Say which labels photos have; a photo that cannot be read is named, and the rest goes on."""
+    learn = load_learner(options.model)
+    if options.thresh is not None:
+        learn.loss_func.thresh = options.thresh
+    files = expand(options.photos)
+    answer, failed = [], False
+    for start in range(0, len(files), _AT_A_TIME):
+        for fn, told in _told(learn, files[start : start + _AT_A_TIME]):
+            if isinstance(told, Exception):
+                failed = True
+                print(f"mlclassify: {told}", file=sys.stderr)
+            else:
+                answer.append(_one(fn, told, learn.dls.vocab))
+                if not options.json:
+                    print(_line(answer[-1]))
+    return answer, int(failed)
+
+
+def expand(paths):
+    """Return files as they are, and instead of folders the photos below them."""
+    found = []
+    for path in paths:
+        found += get_image_files(path) if Path(path).is_dir() else [Path(path)]
+    return found
+
+
+def _told(learn, files):
+    """Return (file, its prediction or why there is none) for each."""
+    try:
+        return list(zip(files, learn.predict(files)))
+    except OSError:
+        why = {fn: _why_unreadable(fn) for fn in files}  # seldom: only now each is read twice
+    good = [fn for fn in files if why[fn] is None]
+    told = dict(zip(good, learn.predict(good)))
+    return [(fn, told.get(fn, why[fn])) for fn in files]
+
+
+def _why_unreadable(fn):
+    try:
+        open_image(fn)
+    except OSError as error:
+        return error
+    return None
+
+
+def _one(fn, told, vocab):
+    probs = dict(zip(map(str, vocab), told.probs.tolist()))
+    one = {"file": str(fn), "labels": list(map(str, told.labels)), "probs": probs}
+    return one if told.novelty is None else {**one, "novelty": told.novelty}
+
+
+def _line(one):
+    probs = " ".join(f"{label} {p:.3f}" for label, p in one["probs"].items())
+    return f"{one['file']}\t{label_title(one['labels'])}\t{probs}"
+
+
+def report(options):
+    """Judge a model on labelled photos."""
+    learn = load_learner(options.model)
+    found = learn.report(dl=_loader(learn, options))
+    if not options.json:
+        print(found)
+    return report_json(found), 0
+
+
+def tune(options):
+    """Choose a threshold for every label, and write a model that decides by them."""
+    learn = load_learner(options.model)
+    found = learn.tune_thresholds(options.method, dl=_loader(learn, options))
+    if not options.json:
+        print(found)
+    if options.out:
+        learn.export(Path(options.out).absolute())
+    print(f"Saved {options.out}" if options.out else "Not saved: --out names a file to save it in",
+          file=sys.stderr)
+    names = ("thresholds", "support", "before", "after", "spread")
+    return {"model": options.out, "labels": columns(found, *names)}, 0
+
+
+def _loader(learn, options):
+    data = Labelled(options.source, options.csv_fname, options.label_delim, options.folder,
+                    options.valid_pct, options.seed)
+    return data.loader(learn, options.part)

@@ -1,0 +1,181 @@
+"""Tables of photos and their labels, as ``from_csv`` reads them: columns ``fname`` and ``labels``.
+
+Other columns, such as ``is_valid``, are kept as they are.
+"""
+
+import csv
+import io
+from dataclasses import dataclass, field
+
+from mlclassify.checks import check_path
+from mlclassify.data.duplicates import MAX_DISTANCE, find_duplicates, group_labels
+from mlclassify.data.files import get_image_files, parent_label
+from mlclassify.weights import write_file
+
+FNAME, LABELS = "fname", "labels"
+
+
+@dataclass
+class LabelTable:
+    """Photos and their labels.
+
+    Attributes
+    ----------
+    rows : dict of str to list of str
+        From a file name, relative to the folder of the photos, to its labels.
+    label_delim : str
+        What stands between two labels in the file.
+    others : dict of str to dict
+        From a file name to its cells in other columns.
+    """
+
+    rows: dict = field(default_factory=dict)
+    label_delim: str = " "
+    others: dict = field(default_factory=dict)
+
+    def columns(self):
+        """The columns of the file, in order."""
+        others = (column for row in self.others.values() for column in row)
+        return list(dict.fromkeys([FNAME, LABELS, *others]))
+
+    def labels(self):
+        """All labels, sorted."""
+        return sorted({label for row in self.rows.values() for label in row})
+
+    def write(self, path):
+        """Write the table so that at no moment a part of it stands there.
+
+        Parameters
+        ----------
+        path : path or str
+
+        Raises
+        ------
+        ValueError
+            A label holds the delimiter.
+        """
+        text = io.StringIO()
+        table = csv.DictWriter(text, self.columns(), lineterminator="\n")
+        table.writeheader()
+        for fname, labels in self.rows.items():
+            for label in labels:
+                check_label("LabelTable.write", label, self.label_delim)
+            cells = self.others.get(fname, {})
+            table.writerow({**cells, FNAME: fname, LABELS: self.label_delim.join(labels)})
+        write_file(check_path("LabelTable.write", "path", path), text.getvalue().encode())
+
+
+def check_label(function, label, label_delim):
+    """Return a label that can stand in a table.
+
+    Examples
+    --------
+    >>> check_label("label", "polar bear", " ")
+    Traceback (most recent call last):
+    ...
+    ValueError: label: `label` must be a text on one line without the delimiter ' ', got \
+'polar bear'; choose another label_delim
+    """
+    good = isinstance(label, str) and label == label.strip() and label and label.isprintable()
+    if not good or label_delim in label:
+        raise ValueError(
+            f"{function}: `label` must be a text on one line without the delimiter "
+            f"{label_delim!r}, got {label!r}; choose another label_delim"
+        )
+    return label
+
+
+def check_delim(function, label_delim):
+    """Return a delimiter of labels.
+
+    Examples
+    --------
+    >>> check_delim("label", "")
+    Traceback (most recent call last):
+    ...
+    ValueError: label: `label_delim` must be a text that is not empty, got ''
+    """
+    if not isinstance(label_delim, str) or not label_delim or not label_delim.isprintable():
+        raise ValueError(
+            f"{function}: `label_delim` must be a text that is not empty, got {label_delim!r}"
+        )
+    return label_delim
+
+
+def read_table(path, label_delim=" "):
+    """Read a table of labels.
+
+    Parameters
+    ----------
+    path : path or str
+    label_delim : str
+
+    Returns
+    -------
+    LabelTable
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        There are no columns ``fname`` and ``labels``, or it is no table in UTF-8.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> LabelTable({"1.jpg": ["sea", "sky"], "2.jpg": []}).write(file)
+    >>> read_table(file).rows
+    {'1.jpg': ['sea', 'sky'], '2.jpg': []}
+    """
+    path = check_path("read_table", "path", path)
+    table = LabelTable(label_delim=check_delim("read_table", label_delim))
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            lines = csv.DictReader(file)
+            columns = lines.fieldnames or []
+            if FNAME not in columns or LABELS not in columns:
+                raise ValueError(f"columns {', '.join(columns) or 'that are missing'}")
+            for cells in lines:
+                cells = {key: value or "" for key, value in cells.items() if key is not None}
+                fname, labels = cells.pop(FNAME), cells.pop(LABELS)
+                table.rows[fname] = [o for o in map(str.strip, labels.split(label_delim)) if o]
+                table.others[fname] = cells
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise ValueError(
+            f"read_table: `path` must be a table with columns {FNAME} and {LABELS}, got "
+            f"{str(path)!r} ({error})"
+        ) from None
+    return table
+
+
+def table_of_folders(path, label_delim=" ", max_distance=MAX_DISTANCE):
+    """Make the table of photos in folders named by their label.
+
+    What looks alike is one row, with the labels of all folders that it is in: that is how a photo
+    that a search found for two labels gets both.
+
+    Parameters
+    ----------
+    path : path or str
+    label_delim : str
+    max_distance : int
+        As in `find_duplicates`.
+
+    Returns
+    -------
+    LabelTable
+
+    Examples
+    --------
+    ``table_of_folders("bears").write("bears/labels.csv")``
+    """
+    path = check_path("table_of_folders", "path", path)
+    table = LabelTable(label_delim=check_delim("table_of_folders", label_delim))
+    files = get_image_files(path)
+    found = find_duplicates(files, max_distance)
+    labels, extras = {group[0]: group_labels(group) for group in found.groups}, set(found.extras())
+    for fn in files:
+        if fn not in extras:
+            table.rows[fn.relative_to(path).as_posix()] = labels.get(fn, [parent_label(fn)])
+    return table
