@@ -41,7 +41,9 @@ from mlclassify.data.split import (
     RandomSplitter,
 )
 from mlclassify.data.transforms import ColReader, Pipeline, Transform
+from mlclassify.interpret import ClassificationInterpretation, Interpretation, plot_grad_cam
 from mlclassify.learner import Learner, Prediction, load_learner
+from mlclassify.loggers import TensorBoardCallback, WandbCallback
 from mlclassify.losses import (
     AsymmetricLossFlat,
     BaseLoss,
@@ -137,22 +139,27 @@ __all__ = [
     "APScoreMulti", "AccumMetric", "Adam", "AffineWarp", "AsymmetricLossFlat", "AvgMetric",
     "BCEWithLogitsLossFlat", "BaseLoss", "BrierScoreMulti", "Brightness", "CSVLogger", "Callback",
     "CancelBackwardException", "CancelBatchException", "CancelEpochException", "CancelFitException",
-    "CancelStepException", "CancelTrainException", "CancelValidException", "ColReader",
+    "CancelStepException", "CancelTrainException", "CancelValidException",
+    "ClassificationInterpretation", "ColReader",
     "ColSplitter", "Contrast", "CutMix", "DataBlock", "DataLoader", "DataLoaders", "Dihedral",
     "EarlyStoppingCallback", "EndSplitter", "F", "F1ScoreMulti", "FBetaMulti", "Flip",
     "FocalLossFlat", "FuncSplitter", "GradientAccumulation", "GradientClip", "GrandparentSplitter",
-    "HammingLossMulti", "Image", "ImageBlock", "IndexSplitter", "JaccardMulti", "L", "Learner",
+    "HammingLossMulti", "Image", "ImageBlock", "IndexSplitter",
+    "Interpretation", "JaccardMulti", "L", "Learner",
     "Lighting", "Lion", "MLClassifyWarning", "MaskSplitter", "MatthewsCorrCoefMulti", "Metric",
     "MixUp", "ModelFileError", "MultiCategoryBlock", "Normalize", "PILImage", "PadMode",
     "ParamScheduler", "Path", "Pipeline", "PrecisionMulti", "Prediction", "ProgressCallback",
     "RAdam", "RandomResizedCrop", "RandomSplitter", "RecallMulti", "Recorder", "ReduceLROnPlateau",
     "Resize", "ResizeMethod", "RocAucMulti", "Rotate", "SGD", "SaveModelCallback",
-    "ShowGraphCallback", "SuggestionMethod", "Tensor", "TensorBase", "TensorImage",
-    "TensorMultiCategory", "TerminateOnNaNCallback", "TrackerCallback", "Transform", "Warp", "Zoom",
+    "ShowGraphCallback", "SuggestionMethod", "Tensor", "TensorBase",
+    "TensorBoardCallback", "TensorImage",
+    "TensorMultiCategory", "TerminateOnNaNCallback", "TrackerCallback", "Transform",
+    "WandbCallback", "Warp", "Zoom",
     "accuracy_multi", "aug_transforms", "average_precision_score", "best_threshold", "cnn_learner",
     "download_images", "drawn_bears", "find_thresholds", "flatten_check", "get_files",
     "get_image_files", "get_num_threads", "imagenet_stats", "load_learner", "minimum", "nn", "np",
-    "parent_label", "partial", "pd", "plot_sweep", "plt", "resnet101", "resnet18", "resnet34",
+    "parent_label", "partial", "pd", "plot_grad_cam",
+    "plot_sweep", "plt", "resnet101", "resnet18", "resnet34",
     "resnet50", "scrape_images", "set_num_threads", "set_seed", "show_images", "slide", "steep",
     "stratified_folds", "sweep", "tensor", "threshold_curve", "torch", "use_kwargs_dict", "valley",
     "verify_images", "vision_learner",
