@@ -1,8 +1,8 @@
 """Grad-CAM: where in a photo the evidence for a label lies (Selvaraju et al., ICCV 2017).
 
-The map is ``relu(sum over channels k of a_k A_k)`` with A the last feature map and a_k the mean over
-its places of d logit / dA_k. Everything between A and a logit is the head, a chain of a few small
-layers, so its gradient is written out here: in evaluation mode, in float64, from the weights.
+The map is ``relu(sum over channels k of a_k A_k)``, with A the last feature map and a_k the mean
+over its places of d logit / dA_k. Everything between A and a logit is the head, a chain of a few
+small layers, so its gradient is written out here: in evaluation mode, in float64, from the weights.
 """
 
 import numpy as np
@@ -25,6 +25,10 @@ def grad_cam(model, x, label):
     -------
     float64 ndarray (N, h, w)
         Not negative; all 0 where nothing speaks for it.
+
+    Examples
+    --------
+    ``grad_cam(learn.model, dls.one_batch()[0], label=2)``
     """
     feature_map = model.forward_with_map(images_to_c(x))[1].astype(np.float64)
     weights = head_gradient(model, feature_map, label).mean(axis=(2, 3))

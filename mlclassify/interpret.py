@@ -228,7 +228,8 @@ class Interpretation:
             (_, wrongly), (missed, found) = self.confusion_matrix()[i]
             dots.append((found / (found + missed), found / (found + wrongly))
                         if found + wrongly else None)
-        ax = plot_label_curves(curves, told, dots, ax, figsize or (6, 5), "steps-post")
+        ax = plot_label_curves(curves, told, dots, ax, figsize or (6, 5), "steps-post",
+                               loc="lower left")
         ax.set(xlabel="recall", ylabel="precision", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         return ax
 
@@ -252,7 +253,8 @@ class Interpretation:
             told.append(f"{name} (AUC {roc_auc_score(targets, scores):.3f})")
             (right, wrongly), (missed, found) = self.confusion_matrix()[i]
             dots.append((wrongly / (wrongly + right), found / (found + missed)))
-        ax = plot_label_curves(curves, told, dots, ax, figsize or (6, 5))
+        ax = plot_label_curves(curves, told, dots, ax, figsize or (6, 5),
+                               loc="lower right")
         ax.plot([0, 1], [0, 1], linestyle=":", color="0.5", zorder=0)
         ax.set(xlabel="false positive rate", ylabel="true positive rate (recall)",
                xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))

@@ -505,7 +505,7 @@ class Learner(Trainer):
         ds_idx, dl
             Of what photos, as in `get_preds`.
         **options
-            `n_bins`, `strategy` and `ax` of `calibration.plot_reliability`.
+            `n_bins`, `strategy`, `ax` and `figsize` of `calibration.plot_reliability`.
 
         Returns
         -------

@@ -186,7 +186,8 @@ def plot_f1_curves(thresholds, curves, labels, chosen, ax=None, figsize=None):
     return ax
 
 
-def plot_label_curves(curves, labels, dots, ax=None, figsize=None, drawstyle="default"):
+def plot_label_curves(curves, labels, dots, ax=None, figsize=None, drawstyle="default",
+                      loc="best"):
     """Draw a curve for every label, with a dot where its threshold stands.
 
     Parameters
@@ -198,8 +199,8 @@ def plot_label_curves(curves, labels, dots, ax=None, figsize=None, drawstyle="de
     ax : matplotlib Axes, optional
     figsize : tuple of 2 floats, optional
         Inches of a new figure.
-    drawstyle : str
-        matplotlib's, for steps.
+    drawstyle, loc : str
+        matplotlib's, of the steps and of the legend.
 
     Returns
     -------
@@ -211,7 +212,7 @@ def plot_label_curves(curves, labels, dots, ax=None, figsize=None, drawstyle="de
                 **line_style(i))
         if dot is not None:
             ax.plot(*dot, "o", color=line_style(i)["color"])
-    ax.legend()
+    ax.legend(loc=loc)
     return ax
 
 
@@ -364,7 +365,7 @@ def plot_heat(image, heat, title="", ax=None, figsize=None):
     ax.axis("off")
     return ax
 
-def plot_sweep(thresholds, accuracies, best=None, ax=None):
+def plot_sweep(thresholds, accuracies, best=None, ax=None, figsize=None):
     """Draw how a score depends on the threshold.
 
     Parameters
@@ -373,6 +374,8 @@ def plot_sweep(thresholds, accuracies, best=None, ax=None):
     best : float, optional
         A threshold to mark.
     ax : matplotlib Axes, optional
+    figsize : tuple of 2 floats, optional
+        Inches of a new figure.
 
     Returns
     -------
@@ -384,7 +387,7 @@ def plot_sweep(thresholds, accuracies, best=None, ax=None):
             f"plot_sweep: `accuracies` must be as long as `thresholds`, got {ys.shape} "
             f"for {xs.shape}"
         )
-    ax = new_axes(ax, figsize=(6, 4))
+    ax = new_axes(ax, figsize or (6, 4))
     ax.plot(xs, ys)
     if best is not None:
         ax.axvline(float(best), linestyle="--", color="0.5", label=f"best: {float(best):.3f}")

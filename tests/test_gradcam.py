@@ -79,7 +79,8 @@ def test_the_map_is_where_the_evidence_is(rng):
     for name in own:
         if name.endswith(("running_var", "bn1.weight", "bn.weight")):
             own[name][:] = 1
-    own["conv1.weight"][0, :, 1, 1] = own["layer1.conv.weight"][0, 0, 1, 1] = own["fc.weight"][0, 0] = 1
+    own["conv1.weight"][0, :, 1, 1] = own["layer1.conv.weight"][0, 0, 1, 1] = 1
+    own["fc.weight"][0, 0] = 1
     model.load_state_dict(own)
     image = np.zeros((1, 3, 32, 32), np.float32)
     image[:, :, 8:16, 20:28] = 1

@@ -75,6 +75,8 @@ def test_plot_sweep():
     assert set(ax.lines[1].get_xdata()) == {0.5}
     assert plot_sweep([0, 1], [0, 1], ax=ax) is ax
     assert len(plot_sweep([0, 1], [0, 1]).lines) == 1
+    small = plot_sweep([0, 1], [0, 1], figsize=(2, 1))
+    assert small.figure.get_size_inches().tolist() == [2, 1]
 
 
 def test_drawing_changes_no_setting():
