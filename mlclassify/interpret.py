@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mlclassify.checks import check_between, check_whole
+from mlclassify.checks import check_has, check_whole
 from mlclassify.data.batch import pictures
 from mlclassify.data.lists import L, listify
 from mlclassify.gradcam import grad_cam
@@ -27,6 +27,7 @@ from mlclassify.tensor import Tensor
 from mlclassify.verdict import verdict
 
 _NOTHING = "(nothing)"
+_LOSS = "say which labels are there (decodes), as BCEWithLogitsLossFlat does"
 _LETTERS = 30  # of a file's name in a title
 
 
@@ -76,6 +77,8 @@ class Interpretation:
 
         Raises
         ------
+        TypeError
+            The loss does not say which labels are there.
         ValueError
             The photos have no labels.
 
@@ -83,6 +86,7 @@ class Interpretation:
         --------
         ``interp = Interpretation.from_learner(learn); interp.plot_top_losses(9)``
         """
+        check_has("Interpretation", "learn.loss_func", learn.loss_func, _LOSS, "decodes")
         dl = learn.loader(ds_idx, dl)
         dl = plain_loader(dl, dl.dataset)
         if not dl.has_labels:

@@ -98,8 +98,7 @@ def show_images(images, titles=None, colors=None, nrows=None, ncols=None, figsiz
     titles = _sequence("titles", titles, [""] * len(images))
     colors = _sequence("colors", colors, ["black"] * len(images))
     axes = new_grid(len(images), nrows, ncols, figsize)
-    width = axes[0, 0].figure.get_figwidth() / axes.shape[1]
-    size = _font_size(titles, width)
+    size = _title_size(axes, titles)
     for ax, image, title, color in zip(axes.flat, images, titles, colors):
         ax.imshow(_pixels(image))
         ax.set_title(_plain(title), color=color, fontsize=size)
@@ -107,8 +106,9 @@ def show_images(images, titles=None, colors=None, nrows=None, ncols=None, figsiz
     return axes
 
 
-def _font_size(titles, width):
-    """Return the points at which the longest line of all titles is `width` inches, 6 to 12."""
+def _title_size(axes, titles):
+    """Return the points, 6 to 12, at which the longest line of all titles is as wide as a cell."""
+    width = axes[0, 0].figure.get_figwidth() / axes.shape[1]
     longest = max((len(line) for title in titles for line in str(title).splitlines()), default=0)
     return min(max(72 * width / (0.54 * max(longest, 1)), 6), 12)
 
@@ -208,12 +208,17 @@ def plot_label_curves(curves, labels, dots, ax=None, figsize=None, drawstyle="de
     """
     ax = new_axes(ax, figsize or (7, 4))
     for i, ((x, y), label, dot) in enumerate(zip(curves, labels, dots)):
-        ax.plot(x, y, label=_plain(label) if i < _NAMED else None, drawstyle=drawstyle,
+        ax.plot(x, y, label=_entry(label) if i < _NAMED else None, drawstyle=drawstyle,
                 **line_style(i))
         if dot is not None:
             ax.plot(*dot, "o", color=line_style(i)["color"])
     ax.legend(loc=loc)
     return ax
+
+
+def _entry(label):
+    """Return a label for a legend, which leaves out what begins with an underscore."""
+    return f" {_plain(label)}" if str(label).startswith("_") else _plain(label)
 
 
 def plot_tables(tables, labels, normalize=False, nrows=None, ncols=None, figsize=None):
@@ -236,10 +241,11 @@ def plot_tables(tables, labels, normalize=False, nrows=None, ncols=None, figsize
     Grid of Axes
     """
     axes = new_grid(len(labels), nrows, ncols, figsize, each=(2.2, 2.2))
+    size = _title_size(axes, labels)
     for i, (ax, table, label) in enumerate(zip(axes.flat, np.asarray(tables), labels)):
         _draw_table(ax, table, normalize)
         row, column = divmod(i, axes.shape[1])
-        ax.set_title(_plain(label))
+        ax.set_title(_plain(label), fontsize=size)
         ax.set_xticks([0, 1], ["not named", "named"] if i + axes.shape[1] >= len(labels) else [])
         ax.set_yticks([0, 1], ["absent", "there"] if column == 0 else [], rotation=90, va="center")
         ax.tick_params(length=0)
@@ -287,6 +293,7 @@ def plot_histograms(present, absent, thresh, labels, bins=20, nrows=None, ncols=
     """
     check_whole("plot_histograms", "bins", bins, at_least=1)
     axes, edges = new_grid(len(labels), nrows, ncols, figsize), np.linspace(0, 1, bins + 1)
+    size = _title_size(axes, labels)
     for ax, there, not_there, cut, label in zip(axes.flat, present, absent, thresh, labels):
         for probs, sign, color, what in ((there, 1, COLORS[0], "there"),
                                          (not_there, -1, COLORS[4], "absent")):
@@ -295,16 +302,17 @@ def plot_histograms(present, absent, thresh, labels, bins=20, nrows=None, ncols=
                       label=f"{what} ({len(probs)})")
         if 0 <= cut <= 1:
             ax.axvline(cut, color="black", linestyle="--")
-        _finish_histogram(ax, _plain(label))
+        _finish_histogram(ax)
+        ax.set_title(_plain(label), fontsize=size)
     for ax in axes[:, 0]:
         ax.set_ylabel("share of their kind")
     return axes
 
 
-def _finish_histogram(ax, title):
+def _finish_histogram(ax):
     ax.axhline(0, color="black", linewidth=0.8)
     tallest = max(map(abs, ax.get_ylim()))
-    ax.set(title=title, xlim=(0, 1), ylim=(-tallest, tallest), xlabel="probability")
+    ax.set(xlim=(0, 1), ylim=(-tallest, tallest), xlabel="probability")
     ax.yaxis.set_major_formatter(lambda share, _: f"{abs(share):g}")
     ax.legend(fontsize="small")
 

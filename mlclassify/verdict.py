@@ -80,7 +80,8 @@ def decisions(labels, target, named, probs, thresh=None):
     labels : sequence of L str
     target : array_like (L,) or None
         1 where the label is there and 0 where it is not; anything else is not known.
-    named : array_like bool (L,)
+    named : array_like (L,)
+        1 or True where the photo got it.
     probs : array_like (L,)
     thresh : float or array_like (L,), optional
 
@@ -97,7 +98,7 @@ def decisions(labels, target, named, probs, thresh=None):
     target = [None] * n if target is None else np.asarray(target).tolist()
     cuts = [None] * n if thresh is None else np.broadcast_to(thresh, n).tolist()
     there = [{0: False, 1: True}.get(t) for t in target]
-    return [Decision(str(label), known, bool(got), float(prob), cut)
+    return [Decision(str(label), known, bool(got == 1), float(prob), cut)
             for label, known, got, prob, cut in zip(labels, there, named, probs, cuts)]
 
 

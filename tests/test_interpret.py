@@ -7,6 +7,7 @@ from tiny import LABELS, first, photos, second, tiny, tiny_learner, tiny_loaders
 
 from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
 from mlclassify.data.split import EndSplitter
+from mlclassify.functional import nn
 from mlclassify.gradcam import grad_cam
 from mlclassify.interpret import (
     ClassificationInterpretation,
@@ -78,6 +79,25 @@ def test_photos_without_labels_are_refused(learn):
         Interpretation.from_learner(learn, dl=learn.dls.test_dl([photos(1)[0][0]]))
     assert str(caught.value) == ("Interpretation: `dl` must have labels, got photos without; see "
                                  "with_labels of dls.test_dl")
+
+
+def test_a_loss_that_decides_nothing_is_refused():
+    learn = tiny_learner(loss_func=nn.BCEWithLogitsLoss())
+    with pytest.raises(TypeError) as caught:
+        Interpretation.from_learner(learn)
+    assert str(caught.value) == (
+        "Interpretation: `learn.loss_func` must say which labels are there (decodes), as "
+        "BCEWithLogitsLossFlat does, got BCEWithLogitsLoss")
+    titles = [ax.get_title() for ax in learn.show_results(shuffle=False).flat[:8]]
+    assert all("✓ (none)" == t or "missed" in t for t in titles)
+
+
+def test_a_loss_that_masks_what_is_not_known():
+    learn = of_decisions([[1, np.nan, 0], [np.nan] * 3, [0, 0, 1], [1, 1, 1]], [[1] * 3] * 4).learn
+    learn.loss_func = BCEWithLogitsLossFlat(missing="mask")
+    interp = Interpretation.from_learner(learn, ds_idx=0)
+    assert interp.confusion_matrix().sum() == 8 and len(interp.top_losses()[1]) == 4
+    interp.plot_top_losses(4)
 
 
 def test_top_losses(interp):

@@ -190,6 +190,8 @@ def test_plot_label_curves():
                            [None] * 11 + [(0.5, 11)])
     assert len(ax.lines) == 13 and len(ax.get_legend().texts) == 10
     assert ax.lines[-1].get_xydata().tolist() == [[0.5, 11]]
+    hidden = plot_label_curves([([0, 1], [0, 1])], ["_all"], [None])
+    assert [text.get_text() for text in hidden.get_legend().texts] == [" _all"]
 
 
 def test_plot_tables_of_nothing():
