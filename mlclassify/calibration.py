@@ -231,7 +231,8 @@ def reliability_curve(probs, targs, *, n_bins=10, strategy="uniform"):
     return prob[full] / count[full], present[full] / count[full], count[full]
 
 
-def plot_reliability(probs, targs, *, n_bins=10, strategy="uniform", ax=None):
+def plot_reliability(probs, targs, *, n_bins=10, strategy="uniform", ax=None,
+                     figsize=None):
     """Draw `reliability_curve`: calibrated probabilities lie on the diagonal.
 
     The area of a point is the share of probabilities in its bin.
@@ -241,13 +242,15 @@ def plot_reliability(probs, targs, *, n_bins=10, strategy="uniform", ax=None):
     probs, targs, n_bins, strategy
         As in `reliability_curve`.
     ax : matplotlib Axes, optional
+    figsize : tuple of 2 floats, optional
+        Inches of a new figure.
 
     Returns
     -------
     Axes
     """
     prob, present, count = reliability_curve(probs, targs, n_bins=n_bins, strategy=strategy)
-    ax = new_axes(ax, figsize=(5, 5))
+    ax = new_axes(ax, figsize or (5, 5))
     ax.plot([0, 1], [0, 1], linestyle="--", color="0.5")
     ax.plot(prob, present)
     ax.scatter(prob, present, s=400 * count / count.sum())

@@ -25,14 +25,16 @@ between backward and step are kept, and those of the next batch are added. ``aft
 however a fit ends; ``learn.completed`` then tells whether an error ended it.
 """
 
-import html
 import time
 import weakref
 from importlib import import_module
 
+import numpy as np
+
+from mlclassify import markup
 from mlclassify.checks import check_whole
 from mlclassify.metrics import unique_names
-from mlclassify.plot import new_axes
+from mlclassify.plot import new_axes, new_grid
 from mlclassify.progress import format_time, in_notebook, progress_bar
 
 EVENTS = (
@@ -309,7 +311,14 @@ class Recorder(Callback):
         pandas = import_extra("pandas")
         return pandas.DataFrame(self.rows, columns=getattr(self, "metric_names", None))
 
-    def plot_loss(self, skip_start=5, with_valid=True, log=False, show_epochs=False, ax=None):
+    def _repr_html_(self):
+        """The table of the last fit; without one, the text stands."""
+        if not self.rows:
+            return None
+        return markup.table(self.metric_names, [map(format_cell, row) for row in self.rows])
+
+    def plot_loss(self, skip_start=5, with_valid=True, log=False, show_epochs=False, ax=None,
+                  figsize=None):
         """Draw the training loss of every step and the validation loss of every epoch.
 
         Parameters
@@ -322,13 +331,15 @@ class Recorder(Callback):
         show_epochs : bool
             Whether to mark where an epoch ends.
         ax : matplotlib Axes, optional
+        figsize : tuple of 2 floats, optional
+            Inches of a new figure.
 
         Returns
         -------
         Axes
         """
         check_whole("plot_loss", "skip_start", skip_start, at_least=0)
-        ax = new_axes(ax)
+        ax = new_axes(ax, figsize)
         ax.plot(range(skip_start, len(self.losses)), self.losses[skip_start:], label="train")
         if with_valid:
             shown = [(i, v[1]) for i, v in zip(self.iters, self.values)
@@ -371,14 +382,47 @@ class Recorder(Callback):
             from matplotlib import pyplot
 
             figsize = figsize or (5 * len(keys), 4)
-            axes = pyplot.subplots(1, len(keys), figsize=figsize, squeeze=False)[1][0]
+            axes = pyplot.subplots(1, len(keys), figsize=figsize, squeeze=False,
+                                   layout="constrained")[1][0]
         for ax, key in zip(axes, keys):
             ax.plot(self.hps[key])
             ax.set_xlabel("step")
             ax.set_ylabel(key)
         return axes
 
-    def plot_lr_find(self, skip_end=5, suggestions=(), ax=None):
+    def plot_metrics(self, nrows=None, ncols=None, figsize=None):
+        """Draw the losses of every epoch, and each metric that is a number.
+
+        Parameters
+        ----------
+        nrows, ncols, figsize
+            As in ``plot.show_images``.
+
+        Returns
+        -------
+        ndarray of Axes
+
+        Raises
+        ------
+        ValueError
+            There was no whole epoch in the last fit.
+        """
+        if not self.rows:
+            raise ValueError("plot_metrics: the last fit must have a whole epoch, got none")
+        columns = dict(zip(self.metric_names, zip(*self.rows)))
+        shown = [name for name in self.metric_names[3:-1] if np.ndim(columns[name][-1]) == 0]
+        axes = new_grid(1 + len(shown), nrows, ncols, figsize, each=(4, 3))
+        for name in self.metric_names[1:3]:
+            axes.flat[0].plot(*_numbers(columns["epoch"], columns[name]), "o-", label=name)
+        axes.flat[0].legend()
+        for ax, name in zip(axes.flat[1:], shown):
+            ax.plot(*_numbers(columns["epoch"], columns[name]), "o-")
+        for ax, name in zip(axes.flat, ["loss", *shown]):
+            ax.set(xlabel="epoch", title=name)
+            ax.xaxis.get_major_locator().set_params(integer=True)
+        return axes
+
+    def plot_lr_find(self, skip_end=5, suggestions=(), ax=None, figsize=None):
         """Draw the loss over the learning rate of `Learner.lr_find`.
 
         Parameters
@@ -388,13 +432,15 @@ class Recorder(Callback):
         suggestions : sequence of (name, learning rate, loss)
             Points to mark.
         ax : matplotlib Axes, optional
+        figsize : tuple of 2 floats, optional
+            Inches of a new figure.
 
         Returns
         -------
         Axes
         """
         shown = len(self.lrs) - check_whole("plot_lr_find", "skip_end", skip_end, at_least=0)
-        ax = new_axes(ax)
+        ax = new_axes(ax, figsize)
         ax.plot(self.lrs[: max(shown, 0)], self.losses[: max(shown, 0)])
         for name, lr, loss in suggestions:
             ax.plot([lr], [loss], "o", label=name)
@@ -404,6 +450,12 @@ class Recorder(Callback):
         if len(suggestions):
             ax.legend()
         return ax
+
+
+def _numbers(epochs, values):
+    """Return epochs and values where there is one: an epoch may be cancelled before it has."""
+    there = [(e, v) for e, v in zip(epochs, values) if v is not None]
+    return [e for e, _ in there], [v for _, v in there]
 
 
 class ProgressCallback(Callback):
@@ -460,12 +512,12 @@ class ProgressCallback(Callback):
             self._open = None
 
 
-def import_extra(name):
-    """Import a package of the extra ``[notebook]``, or say how to install it."""
+def import_extra(name, brought_by="'mlclassify[notebook]'"):
+    """Import a package that only some need, or say how to install it."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        error.add_note("pip install 'mlclassify[notebook]' brings it")
+        error.add_note(f"pip install {brought_by} brings it")
         raise
 
 
@@ -524,10 +576,4 @@ class EpochTable:
 
     def to_html(self):
         """Return the table as HTML; names are escaped, for they may come from anywhere."""
-        head = "".join(f"<th>{html.escape(str(n))}</th>" for n in self.names)
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(format_cell(c))}</td>" for c in row) + "</tr>"
-            for row in self.rows
-        )
-        return (f'<table border="1" class="dataframe"><thead><tr style="text-align: left;">{head}'
-                f"</tr></thead><tbody>{rows}</tbody></table>")
+        return markup.table(self.names, [map(format_cell, row) for row in self.rows])

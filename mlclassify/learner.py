@@ -3,11 +3,13 @@
 How it trains stands in ``trainer.py``.
 """
 
+import sys
 import warnings
 from contextlib import closing
 
 import numpy as np
 
+from mlclassify import markup
 from mlclassify.calibration import fit_platt, fit_temperature, plot_reliability
 from mlclassify.callbacks import ProgressCallback, Recorder
 from mlclassify.checkpoint import read_checkpoint, write_checkpoint
@@ -19,6 +21,7 @@ from mlclassify.checks import (
     check_path,
     check_whole,
 )
+from mlclassify.data.batch import pictures
 from mlclassify.data.lists import L
 from mlclassify.data.loader import DataLoader
 from mlclassify.export import read_learner, write_learner
@@ -27,15 +30,17 @@ from mlclassify.metrics import make_metric, make_report
 from mlclassify.metrics.columns import other_thresholds
 from mlclassify.novelty import fit_novelty, photo_names
 from mlclassify.optim import Adam, check_hyper
-from mlclassify.plot import label_title, plot_f1_curves, show_images
+from mlclassify.plot import plot_f1_curves, show_images, verdict_color
 from mlclassify.progress import progress
 from mlclassify.rng import check_seed, default_seed, fresh_seed
 from mlclassify.selection import as_thresh, f1_curves, find_thresholds
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
 from mlclassify.trainer import Trainer, as_list, view_as
+from mlclassify.verdict import decisions, verdict
 from mlclassify.vision.augment import Normalize
 from mlclassify.weights import ModelFileError
 
+_LISTED = 20  # labels in a table
 _DATA = "be DataLoaders, as DataBlock(...).dataloaders(source) gives"
 _MODEL = "be a Model, as create_model(arch, n_out) gives; vision_learner(dls, arch) makes both"
 _LOADER = "be a DataLoader, as dls.test_dl(files) gives"
@@ -56,16 +61,40 @@ class Prediction(tuple):
         ``learn.novelty.cut`` it gets no label, whatever its probabilities.
     neighbours : L of str
         The training photos that it is most like, the nearest first.
+    vocab : L of str
+        All labels, in the order of `probs`.
     """
 
-    def __new__(cls, labels, mask, probs, thresh, novelty=None, neighbours=()):
+    def __new__(cls, labels, mask, probs, thresh, novelty=None, neighbours=(), vocab=()):
         self = super().__new__(cls, (labels, mask, probs))
         self.labels, self.mask, self.probs, self.thresh = labels, mask, probs, thresh
-        self.novelty, self.neighbours = novelty, L(neighbours)
+        self.novelty, self.neighbours, self.vocab = novelty, L(neighbours), L(vocab)
         return self
 
     def __getnewargs__(self):
-        return (*self, self.thresh, self.novelty, list(self.neighbours))
+        return (*self, self.thresh, self.novelty, list(self.neighbours), list(self.vocab))
+
+    def _repr_html_(self):
+        """What a notebook prints of it as text, and under it the most probable labels."""
+        decided = decisions(self.vocab, None, self.mask, self.probs, self.thresh)
+        decided.sort(key=lambda d: -d.prob)
+        rows = [(d.label, f"{d.prob:.4f}", "" if d.thresh is None else f"{d.thresh:.4f}",
+                 "✓" if d.named else "") for d in decided[:_LISTED]]
+        head = ["label", "probability", "threshold", "named"]
+        return markup.preformatted(_pretty(tuple(self))) + markup.table(head, rows) + "".join(
+            map(markup.paragraph, self._remarks(len(decided))))
+
+    def _remarks(self, labels):
+        if labels > _LISTED:
+            yield f"and {labels - _LISTED} less probable labels"
+        if self.novelty is not None:
+            yield f"novelty {self.novelty:.4f}, most like {', '.join(self.neighbours[:3])}"
+
+
+def _pretty(answer):
+    """Return how a notebook prints something: an `L` with its length, where IPython prints it."""
+    pretty = getattr(sys.modules.get("IPython.lib.pretty"), "pretty", repr)
+    return pretty(answer)
 
 
 class Summary(str):
@@ -191,7 +220,7 @@ class Learner(Trainer):
         L of float
         """
         try:
-            self._validate(self._loader(ds_idx, dl))
+            self._validate(self.loader(ds_idx, dl))
         finally:
             self._progress.close()
         return L(self.recorder.validation_values())
@@ -218,7 +247,7 @@ class Learner(Trainer):
             the default loss; targets (N, L), None where there are no labels; decisions bool
             (N, L) if asked for; losses float32 (N,) if asked for.
         """
-        dl = self._loader(ds_idx, dl)
+        dl = self.loader(ds_idx, dl)
         if act is not None:
             check_function("get_preds", "act", act)
         inputs, logits, targets, features = self._collect(dl, with_input, self._progress.bar)
@@ -231,14 +260,15 @@ class Learner(Trainer):
             answer.append(self._losses(logits, targets))
         return tuple(answer)
 
-    def _loader(self, ds_idx, dl):
+    def loader(self, ds_idx=1, dl=None):
+        """Return the loader that arguments such as those of `get_preds` mean."""
         if dl is not None:
             return check_has("Learner", "dl", dl, _LOADER, "stream", "dataset")
         if not isinstance(ds_idx, (int, np.integer)) or ds_idx not in (0, 1):
             raise ValueError(f"Learner: `ds_idx` must be 0 or 1, got {ds_idx!r}")
         if ds_idx == 1:
             return self.dls.valid
-        return _plain(self.dls.train, self.dls.train.dataset)
+        return plain_loader(self.dls.train, self.dls.train.dataset)
 
     def _collect(self, dl, with_input, show, epoch=0):
         """Run the model over a loader; nothing on the learner changes, so threads may share it.
@@ -318,7 +348,8 @@ class Learner(Trainer):
             why = [{"novelty": float(score), "neighbours": near} for score, near in
                    zip(self.novelty.scores(features), self.novelty.neighbours(features))]
         thresh = getattr(loss, "thresh", None)
-        told = [Prediction(self._names(mask[i]), mask[i], probs[i], thresh, **why[i])
+        told = [Prediction(self._names(mask[i]), mask[i], probs[i], thresh, vocab=self.dls.vocab,
+                           **why[i])
                 for i in range(len(probs))]
         return L(told) if several else told[0]
 
@@ -351,7 +382,7 @@ class Learner(Trainer):
         check_whole("tta", "n", n, at_least=1)
         if beta is not None and check_hyper(beta, "beta", "tta") > 1:
             raise ValueError(f"tta: `beta` must lie in [0, 1], or be None, got {beta!r}")
-        dl = self._loader(ds_idx, dl)
+        dl = self.loader(ds_idx, dl)
         random = DataLoader(
             dl.dataset, dl.bs, train=True, num_workers=dl.num_workers,
             item_tfms=dl.item_tfms if item_tfms is None else item_tfms,
@@ -468,7 +499,7 @@ class Learner(Trainer):
         ds_idx, dl
             Of what photos, as in `get_preds`.
         **options
-            `n_bins`, `strategy` and `ax` of `calibration.plot_reliability`.
+            `n_bins`, `strategy`, `ax` and `figsize` of `calibration.plot_reliability`.
 
         Returns
         -------
@@ -505,7 +536,7 @@ class Learner(Trainer):
         return make_report(probs, targets, masks, thresh, list(self.dls.vocab),
                            other_thresholds(self.metrics, thresh))
 
-    def plot_thresholds(self, ds_idx=1, dl=None, ax=None):
+    def plot_thresholds(self, ds_idx=1, dl=None, ax=None, figsize=None):
         """Draw F1 of every label over the threshold, and where the label's own threshold is.
 
         Parameters
@@ -513,6 +544,8 @@ class Learner(Trainer):
         ds_idx, dl
             On what photos, as in `get_preds`.
         ax : matplotlib Axes, optional
+        figsize : tuple of 2 floats, optional
+            Inches of a new figure.
 
         Returns
         -------
@@ -523,7 +556,7 @@ class Learner(Trainer):
         labels = list(self.dls.vocab)
         chosen = np.broadcast_to(getattr(self.loss_func, "thresh", np.nan), len(labels))
         curves = f1_curves(probs, targets, thresholds)
-        return plot_f1_curves(thresholds, curves, labels, chosen, ax)
+        return plot_f1_curves(thresholds, curves, labels, chosen, ax, figsize)
 
     def fit_novelty(self, lost=0.05, k=5):
         """Learn what the training photos look like, so that `predict` can say that it knows none.
@@ -558,7 +591,7 @@ class Learner(Trainer):
         ``learn.fit_novelty(); learn.predict("cat.jpg").novelty > learn.novelty.cut``
         """
         dataset = self.dls.train.dataset
-        known, held_out = (self._features(self._loader(i, None)) for i in (0, 1))
+        known, held_out = (self._features(self.loader(i, None)) for i in (0, 1))
         names = photo_names(dataset.items, self.path)
         self.novelty = fit_novelty(known, names, held_out, lost, k)
         return self.novelty
@@ -581,7 +614,8 @@ class Learner(Trainer):
 
     def show_results(self, ds_idx=1, dl=None, max_n=9, shuffle=True, nrows=None, ncols=None,
                      figsize=None):
-        """Draw photos with their labels above what the model says: green where they agree.
+        """Draw photos under what was decided: a tick or a cross for each label that is there or
+        was named, with its probability and the threshold.
 
         Parameters
         ----------
@@ -598,32 +632,24 @@ class Learner(Trainer):
         -------
         ndarray of Axes
         """
-        dl, max_n = self._loader(ds_idx, dl), check_whole("show_results", "max_n", max_n, 1)
+        dl, max_n = self.loader(ds_idx, dl), check_whole("show_results", "max_n", max_n, 1)
         order = np.arange(dl.n)
         if shuffle:
             order = np.random.default_rng(fresh_seed()).permutation(order)
         items = [dl.dataset.items[int(i)] for i in order[:max_n]]
-        few = _plain(dl, dl.dataset.new(items, dl.has_labels))
+        few = plain_loader(dl, dl.dataset.new(items, dl.has_labels))
         with self.no_bar():
-            x, _, targets, masks = self.get_preds(dl=few, with_input=True, with_decoded=True)
-        titles, colors = self._titles(targets, masks)
-        return show_images(self._pictures(x), titles, colors, nrows, ncols, figsize)
+            x, probs, targets, masks = self.get_preds(dl=few, with_input=True, with_decoded=True)
+        targets = [None] * len(x) if targets is None else targets
+        decided = [self.decisions(*row) for row in zip(targets, masks, probs)]
+        colors = [verdict_color(row, dl.has_labels) for row in decided]
+        titles = [verdict(row) for row in decided]
+        return show_images(pictures(few.batch_tfms, x), titles, colors, nrows, ncols, figsize)
 
-    def _titles(self, targets, masks):
-        """Return two lines for each photo, and whether they agree as a color."""
-        told = [label_title(self._names(row)) for row in masks]
-        if targets is None:
-            return told, ["black"] * len(told)
-        true = [label_title(self._names(row)) for row in targets]
-        titles = [f"{a}\n{b}" for a, b in zip(true, told)]
-        return titles, ["green" if a == b else "red" for a, b in zip(true, told)]
-
-    def _pictures(self, x):
-        """Take the normalization off images again; (N, H, W, 3) in [0, 1]."""
-        pictures = np.asarray(x).transpose(0, 2, 3, 1)
-        for norm in normalizations(self.dls):
-            pictures = pictures * np.asarray(norm.std) + np.asarray(norm.mean)
-        return np.clip(pictures, 0, 1)
+    def decisions(self, target, mask, probs):
+        """Return what was decided about each label of one photo, as `verdict.decisions`."""
+        return decisions(self.dls.vocab, target, mask, probs,
+                         getattr(self.loss_func, "thresh", None))
 
     def summary(self):
         """Describe the model: every layer with the shape of its output and what it learns.
@@ -633,8 +659,9 @@ class Learner(Trainer):
         Summary
             A str that prints as the table it is.
         """
-        dl = self._loader(1 if self.dls.valid.n else 0, None)
-        with closing(_plain(dl, dl.dataset.new(dl.dataset.items[:1], False)).stream(0, 0)) as one:
+        dl = self.loader(1 if self.dls.valid.n else 0, None)
+        one_photo = plain_loader(dl, dl.dataset.new(dl.dataset.items[:1], False))
+        with closing(one_photo.stream(0, 0)) as one:
             h, w = next(one).x.shape[2:]
         model, trained = self.model, set(self.model.trainable)
         lines = [f"{model.arch.name} (input {self.dls.train.bs} x 3 x {h} x {w})",
@@ -780,6 +807,20 @@ class Learner(Trainer):
                 f"thresh={_brief(getattr(self.loss_func, 'thresh', None))}\n"
                 f"  metrics=[{metrics}]\n  seed={self.seed}, epochs_begun={self.epochs_begun})")
 
+    def _repr_html_(self):
+        loss = self.loss_func
+        fitted = {"threshold": getattr(loss, "thresh", None), "novelty": self.novelty,
+                  "calibration": getattr(loss, "calibration", None)}
+        if np.ndim(fitted["threshold"]):
+            fitted["threshold"] = ", ".join(f"{label} {t:.4f}" for label, t in zip(
+                self._labels()[:_LISTED], fitted["threshold"]))
+        rows = [("model", self.model), ("loss", loss), *fitted.items(),
+                ("metrics", ", ".join(map(repr, self.metrics))),
+                ("optimizer", self.opt), ("seed", self.seed), ("epochs begun", self.epochs_begun),
+                ("photos", f"{self.dls.train.n} to train on, {self.dls.valid.n} to validate on")]
+        shown = [(what, value) for what, value in rows if value is not None and str(value)]
+        return markup.table(["Learner", ""], shown)
+
 
 def load_learner(fname):
     """Load what `Learner.export` saved.
@@ -816,7 +857,7 @@ def add_normalization(dls, transform):
         dls.add_batch_tfm(transform)
 
 
-def _plain(dl, dataset):
+def plain_loader(dl, dataset):
     """Return a loader of `dataset` as `dl` would load it, in order and without augmentation."""
     return DataLoader(dataset, dl.bs, item_tfms=dl.item_tfms, batch_tfms=dl.batch_tfms,
                       num_workers=dl.num_workers)

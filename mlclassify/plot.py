@@ -1,4 +1,4 @@
-"""Pictures: a grid of photos and the curve of a threshold sweep.
+"""Pictures: grids of photos, what was decided about them, and curves, tables and bars of labels.
 
 matplotlib is imported when something is drawn. Every function returns its Axes; none shows a
 figure, chooses a backend or changes a setting.
@@ -11,6 +11,11 @@ import numpy as np
 from mlclassify.checks import check_whole
 
 _NAMED = 10  # labels in a legend
+# Okabe and Ito, "Color universal design", 2008: told apart with every kind of colour vision.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+RIGHT, WRONG = "#007A5A", "#D55E00"
+_HEAT = "#FF9000"
+_STYLES = ("-", "--", ":", "-.")
 
 
 def new_axes(ax=None, figsize=None):
@@ -19,7 +24,31 @@ def new_axes(ax=None, figsize=None):
         return ax
     from matplotlib import pyplot
 
-    return pyplot.subplots(figsize=figsize)[1]
+    return pyplot.subplots(figsize=figsize, layout="constrained")[1]
+
+
+def new_grid(n, nrows=None, ncols=None, figsize=None, each=(3, 3)):
+    """Return a `Grid` of Axes for `n` pictures of `each` inches; those left over are off."""
+    from matplotlib import pyplot
+
+    rows, columns = grid_shape(n, nrows, ncols)
+    figsize = figsize or (columns * each[0], rows * each[1])
+    axes = pyplot.subplots(rows, columns, figsize=figsize, squeeze=False, layout="constrained")[1]
+    for ax in axes.flat[n:]:
+        ax.axis("off")
+    return axes.view(Grid)
+
+
+def line_style(i):
+    """Return the colour and the dashes of line `i`: 28 that differ.
+
+    Examples
+    --------
+    >>> line_style(0), line_style(7)
+    ({'color': '#0072B2', 'linestyle': '-'}, {'color': '#0072B2', 'linestyle': '--'})
+    """
+    dashes = _STYLES[i // len(COLORS) % len(_STYLES)]
+    return {"color": COLORS[i % len(COLORS)], "linestyle": dashes}
 
 
 def grid_shape(n, nrows=None, ncols=None):
@@ -68,19 +97,20 @@ def show_images(images, titles=None, colors=None, nrows=None, ncols=None, figsiz
     images = _sequence("images", images)
     titles = _sequence("titles", titles, [""] * len(images))
     colors = _sequence("colors", colors, ["black"] * len(images))
-    from matplotlib import pyplot
-
-    rows, columns = grid_shape(len(images), nrows, ncols)
-    figure, axes = pyplot.subplots(
-        rows, columns, figsize=figsize or (columns * 3, rows * 3), squeeze=False
-    )
+    axes = new_grid(len(images), nrows, ncols, figsize)
+    size = _title_size(axes, titles)
     for ax, image, title, color in zip(axes.flat, images, titles, colors):
         ax.imshow(_pixels(image))
-        ax.set_title(_plain(title), color=color)
-    for ax in axes.flat:
+        ax.set_title(_plain(title), color=color, fontsize=size)
         ax.axis("off")
-    figure.tight_layout()
-    return axes.view(Grid)
+    return axes
+
+
+def _title_size(axes, titles):
+    """Return the points, 6 to 12, at which the longest line of all titles is as wide as a cell."""
+    width = axes[0, 0].figure.get_figwidth() / axes.shape[1]
+    longest = max((len(line) for title in titles for line in str(title).splitlines()), default=0)
+    return min(max(72 * width / (0.54 * max(longest, 1)), 6), 12)
 
 
 def _sequence(name, values, default=None):
@@ -121,7 +151,14 @@ def _plain(title):
     return str(title).replace("$", r"\$")
 
 
-def plot_f1_curves(thresholds, curves, labels, chosen, ax=None):
+def verdict_color(decided, judged=True):
+    """Return the colour of a title about decisions: whether all that is known is right."""
+    if not judged:
+        return "black"
+    return WRONG if any(d.wrong for d in decided) else RIGHT
+
+
+def plot_f1_curves(thresholds, curves, labels, chosen, ax=None, figsize=None):
     """Draw F1 of every label over the threshold, with a dot where the label's threshold is.
 
     Parameters
@@ -133,25 +170,210 @@ def plot_f1_curves(thresholds, curves, labels, chosen, ax=None):
     chosen : array_like (L,)
         Thresholds that decide; those beyond the picture get no dot.
     ax : matplotlib Axes, optional
+    figsize : tuple of 2 floats, optional
+        Inches of a new figure.
 
     Returns
     -------
     Axes
     """
     xs, curves = np.asarray(thresholds, float), np.asarray(curves, float)
-    ax = new_axes(ax, figsize=(7, 4))
-    for i, (label, thresh) in enumerate(zip(labels, chosen)):
-        line = ax.plot(xs, curves[:, i], label=_plain(label) if i < _NAMED else None)[0]
-        if xs[0] <= thresh <= xs[-1]:
-            f1 = np.interp(thresh, xs, curves[:, i])
-            ax.plot([thresh], [f1], "o", color=line.get_color())
+    dots = [(thresh, np.interp(thresh, xs, curve)) if xs[0] <= thresh <= xs[-1] else None
+            for thresh, curve in zip(chosen, curves.T)]
+    ax = plot_label_curves([(xs, curve) for curve in curves.T], labels, dots, ax, figsize)
     ax.set_xlabel("threshold")
     ax.set_ylabel("F1")
-    ax.legend()
     return ax
 
 
-def plot_sweep(thresholds, accuracies, best=None, ax=None):
+def plot_label_curves(curves, labels, dots, ax=None, figsize=None, drawstyle="default",
+                      loc="best"):
+    """Draw a curve for every label, with a dot where its threshold stands.
+
+    Parameters
+    ----------
+    curves : list of (x, y)
+    labels : list of str
+        The first ten are named in the picture.
+    dots : list of (x, y) or None
+    ax : matplotlib Axes, optional
+    figsize : tuple of 2 floats, optional
+        Inches of a new figure.
+    drawstyle, loc : str
+        matplotlib's, of the steps and of the legend.
+
+    Returns
+    -------
+    Axes
+    """
+    ax = new_axes(ax, figsize or (7, 4))
+    for i, ((x, y), label, dot) in enumerate(zip(curves, labels, dots)):
+        ax.plot(x, y, label=_entry(label) if i < _NAMED else None, drawstyle=drawstyle,
+                **line_style(i))
+        if dot is not None:
+            ax.plot(*dot, "o", color=line_style(i)["color"])
+    ax.legend(loc=loc)
+    return ax
+
+
+def _entry(label):
+    """Return a label for a legend, which leaves out what begins with an underscore."""
+    return f" {_plain(label)}" if str(label).startswith("_") else _plain(label)
+
+
+def plot_tables(tables, labels, normalize=False, nrows=None, ncols=None, figsize=None):
+    """Draw a 2x2 table for every label: what is there, and what was named.
+
+    Right cells are blue and wrong ones orange, the deeper the larger their share of a row.
+
+    Parameters
+    ----------
+    tables : array_like (L, 2, 2)
+        [[true negatives, false positives], [false negatives, true positives]].
+    labels : list of L str
+    normalize : bool
+        Whether to write shares of the rows instead of counts.
+    nrows, ncols, figsize
+        As in `show_images`.
+
+    Returns
+    -------
+    Grid of Axes
+    """
+    axes = new_grid(len(labels), nrows, ncols, figsize, each=(2.2, 2.2))
+    size = _title_size(axes, labels)
+    for i, (ax, table, label) in enumerate(zip(axes.flat, np.asarray(tables), labels)):
+        _draw_table(ax, table, normalize)
+        row, column = divmod(i, axes.shape[1])
+        ax.set_title(_plain(label), fontsize=size)
+        ax.set_xticks([0, 1], ["not named", "named"] if i + axes.shape[1] >= len(labels) else [])
+        ax.set_yticks([0, 1], ["absent", "there"] if column == 0 else [], rotation=90, va="center")
+        ax.tick_params(length=0)
+    return axes
+
+
+def _draw_table(ax, table, normalize):
+    total = table.sum(axis=1, keepdims=True)
+    shares = np.divide(table, total, out=np.zeros((2, 2)), where=total > 0)
+    full = _rgb([[COLORS[0], COLORS[1]], [COLORS[1], COLORS[0]]])
+    ax.imshow(1 - shares[:, :, None] * (1 - full))
+    for (i, j), share in np.ndenumerate(shares):
+        shown = f"{share:.2f}" if normalize else f"{table[i, j]}"
+        ax.text(j, i, shown, ha="center", va="center", color="white" if share > 0.7 else "black")
+
+
+def _rgb(colors):
+    """Return colours such as "#0072B2" as floats (..., 3)."""
+    from matplotlib.colors import to_rgb
+
+    return np.array([[to_rgb(c) for c in row] for row in colors])
+
+
+def plot_histograms(present, absent, thresh, labels, bins=20, nrows=None, ncols=None,
+                    figsize=None):
+    """Draw for every label how probable it was called where it is there, and where it is not.
+
+    Bars are shares of the photos of their kind, so that a rare label shows beside all the rest;
+    those of absent labels hang down.
+
+    Parameters
+    ----------
+    present, absent : lists of L arrays
+        Probabilities of the photos that have the label, and of those that have it not.
+    thresh : array_like (L,)
+        A line; none beyond the picture.
+    labels : list of L str
+    bins : int
+    nrows, ncols, figsize
+        As in `show_images`.
+
+    Returns
+    -------
+    Grid of Axes
+    """
+    check_whole("plot_histograms", "bins", bins, at_least=1)
+    axes, edges = new_grid(len(labels), nrows, ncols, figsize), np.linspace(0, 1, bins + 1)
+    size = _title_size(axes, labels)
+    for ax, there, not_there, cut, label in zip(axes.flat, present, absent, thresh, labels):
+        for probs, sign, color, what in ((there, 1, COLORS[0], "there"),
+                                         (not_there, -1, COLORS[4], "absent")):
+            shares = np.histogram(probs, edges)[0] / max(len(probs), 1)
+            ax.stairs(sign * shares, edges, fill=True, color=color,
+                      label=f"{what} ({len(probs)})")
+        if 0 <= cut <= 1:
+            ax.axvline(cut, color="black", linestyle="--")
+        _finish_histogram(ax)
+        ax.set_title(_plain(label), fontsize=size)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("share of their kind")
+    return axes
+
+
+def _finish_histogram(ax):
+    ax.axhline(0, color="black", linewidth=0.8)
+    tallest = max(map(abs, ax.get_ylim()))
+    ax.set(xlim=(0, 1), ylim=(-tallest, tallest), xlabel="probability")
+    ax.yaxis.set_major_formatter(lambda share, _: f"{abs(share):g}")
+    ax.legend(fontsize="small")
+
+
+def plot_counts(counts, rows, columns, ax=None, figsize=None):
+    """Draw a table of counts, the larger the darker.
+
+    Parameters
+    ----------
+    counts : array_like (R, C)
+    rows, columns : lists of str
+    ax : matplotlib Axes, optional
+    figsize : tuple of 2 floats, optional
+        Inches of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
+    counts = np.asarray(counts)
+    ax = new_axes(ax, figsize or (2 + 0.5 * len(columns), 1.5 + 0.5 * len(rows)))
+    ax.imshow(counts, cmap="Blues", vmin=0, vmax=max(counts.max(initial=0), 1))
+    for (i, j), count in np.ndenumerate(counts):
+        color = "white" if 2 * count > counts.max() else "black"
+        ax.text(j, i, count or "", ha="center", va="center", color=color)
+    ax.set_xticks(range(len(columns)), [_plain(c) for c in columns], rotation=45, ha="right",
+                  rotation_mode="anchor")
+    ax.set_yticks(range(len(rows)), [_plain(r) for r in rows])
+    ax.tick_params(length=0)
+    return ax
+
+
+def plot_heat(image, heat, title="", ax=None, figsize=None):
+    """Draw a photo in grey, and in orange how high a coarse map of it is.
+
+    Parameters
+    ----------
+    image : PIL image or array, as in `show_images`
+    heat : array_like (h, w)
+        Not negative, of any size; smoothed to that of the photo.
+    title : str
+    ax : matplotlib Axes, optional
+    figsize : tuple of 2 floats, optional
+        Inches of a new figure.
+
+    Returns
+    -------
+    Axes
+    """
+    grey, heat = _pixels(image).mean(axis=2), np.asarray(heat, float)
+    ax = new_axes(ax, figsize or (4, 4))
+    ax.imshow(grey, cmap="gray")
+    veil = np.empty((*heat.shape, 4))
+    veil[..., :3], veil[..., 3] = _rgb([[_HEAT]]), 0.7 * heat / max(heat.max(initial=0), 1e-30)
+    h, w = grey.shape
+    ax.imshow(veil, interpolation="bilinear", extent=(-0.5, w - 0.5, h - 0.5, -0.5))
+    ax.set_title(_plain(title))
+    ax.axis("off")
+    return ax
+
+def plot_sweep(thresholds, accuracies, best=None, ax=None, figsize=None):
     """Draw how a score depends on the threshold.
 
     Parameters
@@ -160,6 +382,8 @@ def plot_sweep(thresholds, accuracies, best=None, ax=None):
     best : float, optional
         A threshold to mark.
     ax : matplotlib Axes, optional
+    figsize : tuple of 2 floats, optional
+        Inches of a new figure.
 
     Returns
     -------
@@ -171,7 +395,7 @@ def plot_sweep(thresholds, accuracies, best=None, ax=None):
             f"plot_sweep: `accuracies` must be as long as `thresholds`, got {ys.shape} "
             f"for {xs.shape}"
         )
-    ax = new_axes(ax, figsize=(6, 4))
+    ax = new_axes(ax, figsize or (6, 4))
     ax.plot(xs, ys)
     if best is not None:
         ax.axvline(float(best), linestyle="--", color="0.5", label=f"best: {float(best):.3f}")

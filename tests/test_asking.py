@@ -9,6 +9,7 @@ from tiny import photos, tiny, tiny_learner, tiny_loaders
 
 from mlclassify.data.lists import L
 from mlclassify.learner import Prediction
+from mlclassify.metrics import F1ScoreMulti, accuracy_multi
 from mlclassify.vision.augment import Brightness, Flip, Resize, aug_transforms
 from mlclassify.vision.learner import vision_learner
 
@@ -163,3 +164,24 @@ def test_the_folder_of_saved_models_is_the_factorys(tmp_path):
     make = partial(vision_learner, tiny_loaders(), tiny, pretrained=False, path=tmp_path)
     assert make().save("a").parent == tmp_path / "models"
     assert make(model_dir="x/y").save("a").parent == tmp_path / "x" / "y"
+
+
+def test_pictures_of_the_metrics():
+    learn = tiny_learner(40, 8, metrics=[accuracy_multi, F1ScoreMulti(average=None)])
+    with pytest.raises(ValueError) as caught:
+        learn.recorder.plot_metrics()
+    assert str(caught.value) == "plot_metrics: the last fit must have a whole epoch, got none"
+    with learn.no_logging():
+        learn.fit(2, 1e-2)
+    axes = learn.recorder.plot_metrics(nrows=1, figsize=(6, 2))
+    assert axes.shape == (1, 2) and axes[0, 0].figure.get_size_inches().tolist() == [6, 2]
+    assert [ax.get_title() for ax in axes.flat] == ["loss", "accuracy_multi"]
+    values = learn.recorder.values
+    for line, column in zip([*axes[0, 0].lines, *axes[0, 1].lines], range(3)):
+        assert line.get_xydata().tolist() == [[i, float(values[i][column])] for i in (0, 1)]
+    learn.recorder.rows[0][2] = None  # an epoch whose validation was cancelled
+    assert len(learn.recorder.plot_metrics()[0, 0].lines[1].get_xdata()) == 1
+    small = learn.recorder.plot_loss(figsize=(3, 2))
+    assert small.figure.get_size_inches().tolist() == [3, 2]
+    assert learn.recorder.plot_lr_find(figsize=(3, 2)).figure.get_size_inches().tolist() == [3, 2]
+    assert learn.plot_thresholds(figsize=(3, 1)).figure.get_size_inches().tolist() == [3, 1]

@@ -208,6 +208,8 @@ def test_reliability_curve(rng):
     assert ax.collections[0].get_sizes().tolist() == pytest.approx([800 / 3, 400 / 3])
     assert ax.get_xlabel() == "probability"
     assert plot_reliability([0.5], [1], ax=ax) is ax
+    small = plot_reliability([0.5], [1], figsize=(2, 1))
+    assert small.figure.get_size_inches().tolist() == [2, 1]
 
 
 def test_matplotlib_is_imported_when_something_is_drawn():

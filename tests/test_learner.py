@@ -20,6 +20,7 @@ from mlclassify.learner import Learner, Prediction
 from mlclassify.losses import AsymmetricLossFlat, BCEWithLogitsLossFlat, FocalLossFlat
 from mlclassify.metrics import APScoreMulti, accuracy_multi
 from mlclassify.optim import Adam
+from mlclassify.plot import RIGHT, WRONG
 from mlclassify.rng import set_seed
 from mlclassify.tensor import Tensor, TensorMultiCategory
 from mlclassify.vision.augment import Normalize, Resize, aug_transforms
@@ -462,13 +463,26 @@ def test_show_results():
     learn = tiny_learner(loss_func=BCEWithLogitsLossFlat(thresh=np.inf))
     axes = learn.show_results(max_n=4, shuffle=False, ncols=4)
     assert axes.shape == (1, 4)
-    want = [";".join(LABELS[i] for i in np.flatnonzero(learn.dls.valid_ds.target(k))) or "(none)"
-            for k in range(4)]
-    assert [ax.get_title() for ax in axes.flat] == [f"{t}\n(none)" for t in want]
-    colors = [ax.title.get_color() for ax in axes.flat]
-    assert colors == ["green" if t == "(none)" else "red" for t in want]
+    probs = np.asarray(learn.get_preds()[0])
+    for k, ax in enumerate(axes.flat):
+        there = np.flatnonzero(learn.dls.valid_ds.target(k))
+        lines = {f"✗ {LABELS[i]} {probs[k, i]:.2f} ≤ inf, missed" for i in there}
+        assert set(ax.get_title().split("\n")) == (lines or {"✓ (none)"})
+        assert ax.title.get_color() == (WRONG if lines else RIGHT)
     shown = np.asarray(axes[0, 0].images[0].get_array())
-    np.testing.assert_allclose(shown, learn.dls.valid_ds.items[0][0] / 255, atol=0.02)
+    np.testing.assert_allclose(shown / 255, learn.dls.valid_ds.items[0][0] / 255, atol=0.02)
+
+
+def test_show_results_of_photos_without_labels():
+    learn = tiny_learner()
+    images = [image for image, _ in photos(3, seed=3)]
+    axes = learn.show_results(dl=learn.dls.test_dl(images), shuffle=False, nrows=1, figsize=(6, 2))
+    for image, ax in zip(images, axes.flat):
+        told = learn.predict(image)
+        lines = [f"{label} {told.probs[LABELS.index(label)]:.2f} > 0.50" for label in told.labels]
+        assert ax.get_title() == ("\n".join(lines) or "(none)")
+        assert ax.title.get_color() == "black"
+    assert axes[0, 0].figure.get_size_inches().tolist() == [6, 2]
 
 
 def test_other_data_of_the_same_labels():

@@ -221,3 +221,19 @@ def undo_normalize(plan, x):
     """
     colors = np.asarray(x).transpose(0, 2, 3, 1) * plan.std + plan.mean
     return np.rint(colors.clip(0, 1) * 255).astype(np.uint8)
+
+
+def pictures(batch_tfms, x):
+    """Return the pixels of a batch that these transforms made, for showing.
+
+    Parameters
+    ----------
+    batch_tfms : iterable of batch transforms
+    x : float32 (n, 3, h, w)
+
+    Returns
+    -------
+    uint8 (n, h, w, 3)
+    """
+    n, _, h, w = np.shape(x)
+    return undo_normalize(make_plan(batch_tfms, n=n, h=h, w=w), x)

@@ -5,7 +5,6 @@ number of threads nor what was loaded before changes a pixel. `stream` is the tr
 batches live in two buffers, written in turn. Iterating gives a user copies.
 """
 
-import html
 import math
 import operator
 import threading
@@ -17,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlclassify import _core
+from mlclassify import _core, markup
 from mlclassify.checks import check_choice, check_has, check_path, check_whole
-from mlclassify.data.batch import make_plan, run_plan, undo_normalize
+from mlclassify.data.batch import make_plan, pictures, run_plan
 from mlclassify.data.counts import NO_LABEL, co_occurrence, label_counts
 from mlclassify.data.lists import listify
 from mlclassify.losses import BCEWithLogitsLossFlat
@@ -319,8 +318,7 @@ class DataLoader:
         _check_batch(b)
         x, y = np.asarray(b[0])[:max_n], np.asarray(b[1])[:max_n] if len(b) > 1 else None
         titles = None if y is None else [self._title(row) for row in y]
-        images = list(undo_normalize(self._plan(x.shape[2], x.shape[3], range(len(x)), 0, 0), x))
-        return show_images(images, titles, nrows=nrows, ncols=ncols, figsize=figsize)
+        return show_images(pictures(self.batch_tfms, x), titles, nrows=nrows, ncols=ncols, figsize=figsize)
 
     def _no_batch(self, function):
         return ValueError(
@@ -712,14 +710,9 @@ class DataLoaders:
         return "\n".join([*lines, *self._unlisted()])
 
     def _repr_html_(self):
-        # Labels are names of folders that someone else may have chosen: text, not HTML.
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
-            for row in self._counts()
-        )
-        head = "<tr><th>label</th><th>train</th><th>valid</th></tr>"
-        rest = html.escape("".join(self._unlisted()))
-        return f"<p>{html.escape(self._headline())}</p><table>{head}{rows}</table><p>{rest}</p>"
+        return (markup.paragraph(self._headline())
+                + markup.table(["label", "train", "valid"], self._counts())
+                + markup.paragraph("".join(self._unlisted())))
 
     def _headline(self):
         return (

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mlclassify import markup
 from mlclassify.arrays import as_matrix, as_uint8_mask
 from mlclassify.metrics.decisions import f1_score, precision_score, recall_score
 from mlclassify.metrics.ranking import average_precision_score
@@ -43,17 +44,29 @@ class Report:
     def __repr__(self):
         width = max(len(label) for label in [*self.labels, "label", "mean"])
         lines = [f"{'label':<{width}} support thresh precision recall    f1    AP"]
+        for label, support, thresh, scores in self._rows():
+            lines.append(f"{label:<{width}} {support:>7} {thresh:>6} {_line(scores)}")
+        return "\n".join([*lines, *self._remarks()])
+
+    def _repr_html_(self):
+        head = ["label", "support", "thresh", "precision", "recall", "f1", "AP"]
+        rows = [(*start, *(f"{score:.3f}" for score in scores)) for *start, scores in self._rows()]
+        return markup.table(head, rows) + "".join(map(markup.paragraph, self._remarks()))
+
+    def _rows(self):
+        """Yield label, support, threshold as text and scores; at last their means."""
         columns = (self.precision, self.recall, self.f1, self.average_precision)
-        rows = zip(self.labels, self.support, self.thresh, *columns)
-        for label, support, thresh, *scores in rows:
-            lines.append(f"{label:<{width}} {support:>7} {thresh:>6.3f} {_line(scores)}")
+        for label, support, thresh, *scores in zip(self.labels, self.support, self.thresh,
+                                                   *columns):
+            yield label, support, f"{thresh:.3f}", scores
         means = [np.nanmean(c) if not np.isnan(c).all() else np.nan for c in columns]
-        lines.append(f"{'mean':<{width}} {self.support.sum():>7} {'':>6} {_line(means)}")
-        lines.append(f"accuracy {self.accuracy:.4f}; predicting nothing: "
-                     f"{self.accuracy_of_nothing:.4f}")
-        lines += [f"{name} decides by {_brief(thresh)} instead"
-                  for name, thresh in self.others.items()]
-        return "\n".join(lines)
+        yield "mean", self.support.sum(), "", means
+
+    def _remarks(self):
+        return [f"accuracy {self.accuracy:.4f}; predicting nothing: "
+                f"{self.accuracy_of_nothing:.4f}",
+                *(f"{name} decides by {_brief(thresh)} instead"
+                  for name, thresh in self.others.items())]
 
 
 def _brief(thresh):

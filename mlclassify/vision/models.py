@@ -235,11 +235,17 @@ class Model:
         Whether weights were loaded; fine-tuning freezes only what has learned something.
     trainable : list of str
         The parameters that training moves now.
+    last_map : str
+        The layer that writes the last feature map.
+    head : list of layers
+        What comes after it, as in `layers`.
     """
 
     def __init__(self, arch, n_out, layers, ps, exact=False):
         self.arch, self.n_out, self.ps, self.exact = arch, n_out, ps, bool(exact)
         self.pretrained = False
+        first = next(i for i, (kind, *_) in enumerate(layers) if kind in _POOLS)
+        self.last_map, self.head = layers[first - 1][1], list(layers[first:])
         self.net = _core.Net(list(layers), 3, exact)
         self._kinds = {name: kind for kind, name, _, _ in layers}
         self.groups = _split(self.net.parameters(), arch.groups)
@@ -280,11 +286,26 @@ class Model:
             The maximum of each channel, where the head reads those too, and the mean of each; as
             two vectors of length 1, so a cosine of features is the mean of their two.
         """
-        pool = next(name for name, kind in self._kinds.items() if kind in _POOLS)
+        kind, pool = self.head[0][:2]
         logits, pooled = self.net.forward(x, also=pool)
-        parts = pooled.reshape(len(pooled), 2 if self._kinds[pool] == "concatpool" else 1, -1)
+        parts = pooled.reshape(len(pooled), 2 if kind == "concatpool" else 1, -1)
         lengths = np.linalg.norm(parts, axis=2, keepdims=True)
         return logits, (parts / np.where(lengths, lengths, 1)).reshape(len(pooled), -1)
+
+    def forward_with_map(self, x):
+        """Run the network; also return its last feature map.
+
+        Parameters
+        ----------
+        x : float32 (N, 3, H, W)
+            As batches come.
+
+        Returns
+        -------
+        logits : float32 (N, n_out)
+        feature_map : float32 (N, F, h, w)
+        """
+        return self.net.forward(x, also=self.last_map)
 
     def backward(self, gradient, accumulate=False):
         """Carry d loss / d logits, float32 (N, n_out), to the gradients of the parameters."""

@@ -1,0 +1,140 @@
+"""Grad-CAM: where in a photo the evidence for a label lies (Selvaraju et al., ICCV 2017).
+
+The map is ``relu(sum over channels k of a_k A_k)``, with A the last feature map and a_k the mean
+over its places of d logit / dA_k. Everything between A and a logit is the head, a chain of a few
+small layers, so its gradient is written out here: in evaluation mode, in float64, from the weights.
+"""
+
+import numpy as np
+
+from mlclassify.arrays import images_to_c
+
+
+def grad_cam(model, x, label):
+    """Return how much each place of the last feature map speaks for a label.
+
+    Parameters
+    ----------
+    model : Model
+    x : array_like (N, 3, H, W)
+        Normalised images.
+    label : int
+        Its column.
+
+    Returns
+    -------
+    float64 ndarray (N, h, w)
+        Not negative; all 0 where nothing speaks for it.
+
+    Examples
+    --------
+    ``grad_cam(learn.model, dls.one_batch()[0], label=2)``
+    """
+    feature_map = model.forward_with_map(images_to_c(x))[1].astype(np.float64)
+    weights = head_gradient(model, feature_map, label).mean(axis=(2, 3))
+    return np.maximum(np.einsum("nk,nkhw->nhw", weights, feature_map), 0)
+
+
+def head_gradient(model, feature_map, label):
+    """Return d logit / d feature map of one label.
+
+    Parameters
+    ----------
+    model : Model
+    feature_map : float64 (N, F, h, w)
+    label : int
+
+    Returns
+    -------
+    float64 ndarray (N, F, h, w)
+    """
+    logits, backward = head_logits(model, feature_map)
+    gradient = np.zeros_like(logits)
+    gradient[:, label] = 1
+    return backward(gradient)
+
+
+def head_logits(model, feature_map):
+    """Run the head in evaluation mode.
+
+    Parameters
+    ----------
+    model : Model
+    feature_map : float64 (N, F, h, w)
+
+    Returns
+    -------
+    logits : float64 (N, L)
+    backward : function
+        From d something / d logits to d something / d feature map.
+    """
+    state = {**model.net.parameters(), **model.net.buffers()}
+    x, backwards = feature_map, []
+    for kind, name, _, options in model.head:
+        own = {key.removeprefix(f"{name}."): value.astype(np.float64)
+               for key, value in state.items() if key.startswith(f"{name}.")}
+        x, backward = _LAYERS[kind](x, own, options)
+        backwards.append(backward)
+
+    def through_all(gradient):
+        for backward in reversed(backwards):
+            gradient = backward(gradient)
+        return gradient
+
+    return x, through_all
+
+
+# Each layer: (input, its parameters, its options) to (output, function from dy to dx).
+
+
+def _average(x, own, options):
+    n, channels, h, w = x.shape
+
+    def backward(dy):
+        return np.broadcast_to((dy / (h * w))[:, :, None, None], x.shape)
+
+    return x.mean(axis=(2, 3)), backward
+
+
+def _maximum(x, own, options):
+    flat = x.reshape(*x.shape[:2], -1)
+    at = flat.argmax(axis=2)[:, :, None]
+
+    def backward(dy):
+        dx = np.zeros_like(flat)
+        np.put_along_axis(dx, at, dy[:, :, None], axis=2)
+        return dx.reshape(x.shape)
+
+    return np.take_along_axis(flat, at, axis=2)[:, :, 0], backward
+
+
+def _maximum_and_average(x, own, options):
+    (largest, of_largest), (mean, of_mean) = _maximum(x, own, options), _average(x, own, options)
+
+    def backward(dy):
+        return of_largest(dy[:, : x.shape[1]]) + of_mean(dy[:, x.shape[1] :])
+
+    return np.concatenate([largest, mean], axis=1), backward
+
+
+def _batchnorm(x, own, options):
+    scale = own["weight"] / np.sqrt(own["running_var"] + options["eps"])
+    return (x - own["running_mean"]) * scale + own["bias"], lambda dy: dy * scale
+
+
+def _dropout(x, own, options):
+    return x, lambda dy: dy
+
+
+def _linear(x, own, options):
+    return x @ own["weight"].T + own.get("bias", 0.0), lambda dy: dy @ own["weight"]
+
+
+def _relu(x, own, options):
+    return np.maximum(x, 0), lambda dy: dy * (x > 0)
+
+
+_LAYERS = {
+    "avgpool": _average, "concatpool": _maximum_and_average, "batchnorm": _batchnorm,
+    "dropout": _dropout, "linear": _linear, "relu": _relu,
+}
