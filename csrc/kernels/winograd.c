@@ -284,7 +284,8 @@ INLINE void input_vector(const mlc_wino_in *t, size_t rows, size_t cols, int wha
 {
     vf half[MLC_WINO_LINES][MLC_WINO_LINES], line[MLC_WINO_LINES], out[MLC_WINO_LINES];
     size_t high = pixels_of(what, rows), wide = pixels_of(what, cols);
-    for (size_t i = 0; i < high; i++) {
+    UNROLL9 for (size_t i = 0; i < high; i++)
+    {
         const float *const *pixel = t->pixel + MLC_WINO_LINES * i;
         UNROLL9 for (size_t j = 0; j < wide; j++)
         {
@@ -293,7 +294,8 @@ INLINE void input_vector(const mlc_wino_in *t, size_t rows, size_t cols, int wha
         }
         along(what, cols, line, half[i]);
     }
-    for (size_t j = 0; j < lines_of(what, cols); j++) {
+    UNROLL9 for (size_t j = 0; j < lines_of(what, cols); j++)
+    {
         const size_t *to = t->to + j;
         UNROLL9 for (size_t i = 0; i < high; i++) line[i] = half[i][j];
         along(what, rows, line, out);
@@ -364,13 +366,15 @@ INLINE void output_vector(const mlc_wino_out *t, size_t rows, size_t cols, int w
     vf half[MLC_WINO_LINES][MLC_WINO_LINES], line[MLC_WINO_LINES], out[MLC_WINO_LINES];
     vf sum[2] = {v_set(0.0f), v_set(0.0f)};
     const float *m = t->m + c / MLC_WINO_BLOCK * t->block + c % MLC_WINO_BLOCK;
-    for (size_t j = 0; j < lines_of(what, cols); j++) {
+    UNROLL9 for (size_t j = 0; j < lines_of(what, cols); j++)
+    {
         const size_t *from = t->from + j;
         UNROLL9 for (size_t i = 0; i < lines_of(what, rows); i++) line[i] =
             v_load(m + from[MLC_WINO_LINES * i]);
         along(what, rows, line, half[j]);
     }
-    for (size_t i = 0; i < pixels_of(what, rows); i++) {
+    UNROLL9 for (size_t i = 0; i < pixels_of(what, rows); i++)
+    {
         if (what == S2_BACK_OUTPUT && i >= t->high) break;
         UNROLL9 for (size_t j = 0; j < lines_of(what, cols); j++) line[j] = half[j][i];
         along(what, cols, line, out);

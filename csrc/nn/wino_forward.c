@@ -80,8 +80,7 @@ void mlc_wino_outputs(const mlc_wino_forward *f, const mlc_wino_block *b, size_t
     size_t k = first * BLOCK, end = least(last * BLOCK, t->stride);
     size_t scale = job->turned ? job->stride : 1;
     mlc_wino_lines lines = {0};
-    mlc_wino_out out = {.m = m,
-                        .from = lines.at,
+    mlc_wino_out out = {.from = lines.at,
                         .block = f->m.chunk,
                         .channels = end - k,
                         .row = tensor_row(t),
@@ -107,6 +106,7 @@ void mlc_wino_outputs(const mlc_wino_forward *f, const mlc_wino_block *b, size_t
         const mlc_wino_tile *at = &b->tile[i];
         size_t y = scale * at->y, x = scale * at->x;
         mlc_wino_lines_next(&f->m, at, &lines);
+        out.m = m + lines.shift;
         out.rows = at->rows, out.cols = at->cols;
         out.high = least(scale * at->rows, t->h - y), out.wide = least(scale * at->cols, t->w - x);
         out.y = job->y + tensor_at(t, at->n, y, x) + k;

@@ -130,7 +130,7 @@ static void make_lines(const mlc_wino_layout *layout, const mlc_wino_tile *tile,
             lines->step[LINES * i + j] = lines_of(kind, tile->rows, tile->cols) * layout->width;
         }
     }
-    lines->rows = tile->rows, lines->cols = tile->cols;
+    lines->rows = tile->rows, lines->cols = tile->cols, lines->shift = 0;
 }
 
 void mlc_wino_lines_next(const mlc_wino_layout *layout, const mlc_wino_tile *tile,
@@ -140,7 +140,10 @@ void mlc_wino_lines_next(const mlc_wino_layout *layout, const mlc_wino_tile *til
         make_lines(layout, tile, lines);
         return;
     }
-    for (size_t i = 0; i < LINES * LINES; i++) lines->at[i] += lines->step[i];
+    if (layout->stride == 1)
+        lines->shift += layout->width; /* all have one line a tile */
+    else
+        for (size_t i = 0; i < LINES * LINES; i++) lines->at[i] += lines->step[i];
 }
 
 /* --- reading --------------------------------------------------------------------------------- */
@@ -190,7 +193,7 @@ void mlc_wino_read(const mlc_wino_reader *reader, const mlc_tensor *t, const flo
                           .cols = tile->cols,
                           .channels = t->stride,
                           .width = layout->width,
-                          .v = v,
+                          .v = v + lines.shift,
                           .block = layout->chunk,
                           .ahead = reader->scale * tile->cols * t->stride};
         reader->kernel(&in);

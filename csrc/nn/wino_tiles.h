@@ -48,10 +48,12 @@ void mlc_wino_make_block(const mlc_tensor *grid, size_t stride, size_t first, si
 /* Of blocks of up to `tiles` tiles. */
 mlc_wino_layout mlc_wino_layout_of(size_t stride, size_t tiles, size_t width);
 
-/* Floats from a block's beginning to each line of a tile, MLC_WINO_LINES a row; and to the same of
- * the next tile, if that has as many rows and columns. */
+/* Floats to each line of a tile, MLC_WINO_LINES a row, from `shift` floats after the block's
+ * beginning; and how much farther those of the next tile are, if it has as many rows and columns.
+ */
 typedef struct {
-    size_t rows, cols, at[MLC_WINO_LINES * MLC_WINO_LINES], step[MLC_WINO_LINES * MLC_WINO_LINES];
+    size_t rows, cols, shift;
+    size_t at[MLC_WINO_LINES * MLC_WINO_LINES], step[MLC_WINO_LINES * MLC_WINO_LINES];
 } mlc_wino_lines;
 
 /* Those of a tile, from those of the tile before it in the block or from zeros. */
