@@ -90,7 +90,7 @@ def test_a_learner():
     assert "novelty" not in rows and "optimizer" not in rows
     with learn.no_logging():
         learn.fit(1)
-    learn.fit_novelty(k=2)
+    learn.fit_novelty(lost=0.2, k=2)
     learn.loss_func.thresh = 0.5
     rows = dict(shown(learn).rows[1:])
     assert rows["novelty"] == repr(learn.novelty) and rows["optimizer"] == repr(learn.opt)
@@ -116,7 +116,7 @@ def test_a_prediction():
     vocab = list(learn.dls.vocab)
     assert page.rows[1:] == [[vocab[i], f"{told.probs[i]:.4f}", "0.0000", "✓"] for i in order]
     assert EVIL in page.text[:40]
-    learn.fit_novelty(k=2)
+    learn.fit_novelty(lost=0.2, k=2)
     novel = learn.predict(photos(1)[0][0])
     assert f"novelty {novel.novelty:.4f}, most like item" in shown(novel).text
 
