@@ -41,3 +41,15 @@ def shared():
 def rng():
     """A NumPy generator with a fixed seed."""
     return np.random.default_rng(12345)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder to run in; temporary files go beside it, and no photos are given."""
+    for name in ("here", "temporary"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
+    for name in ("MLCLASSIFY_BEARS", "MLCLASSIFY_WEIGHTS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "here"

@@ -3,19 +3,25 @@
 ``python tests/test_notebook.py`` runs it and saves it with its outputs.
 """
 
-import base64
-import io
 import os
 import re
-import tempfile
-from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
-from PIL import Image
+from notebook_runs import (
+    FOLDER,
+    as_html,
+    check_executed_in_order,
+    check_nothing_of_the_machine,
+    code_cells,
+    figures,
+    outputs_after,
+    read,
+    run,
+    run_and_save,
+    texts,
+)
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "multi_label_classification.ipynb"
+NOTEBOOK = FOLDER / "multi_label_classification.ipynb"
 FIRST_OF_THE_DATA = "photos = os.environ"
 COLUMNS = ["epoch", "train_loss", "valid_loss", "accuracy_multi", "average_precision_score", "time"]
 
@@ -40,65 +46,6 @@ activations  0.725968 -3.348915 -2.349130
 sigmoid      0.673920  0.033931  0.087135
 target       1.000000  0.000000  1.000000
 loss         0.394644  0.034520  2.440297"""
-
-
-def read():
-    """The notebook as it is saved."""
-    return nbformat.read(NOTEBOOK, as_version=4)
-
-
-def run(notebook, folder):
-    """Execute a notebook in a folder, without progress bars and without times in its metadata."""
-    NotebookClient(
-        notebook, timeout=900, kernel_name="python3", record_timing=False,
-        resources={"metadata": {"path": str(folder)}},
-    ).execute()  # fmt: skip
-    return notebook
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder to run in; temporary files go beside it, and no photos are given."""
-    for name in ("here", "temporary"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
-    for name in ("MLCLASSIFY_BEARS", "MLCLASSIFY_WEIGHTS"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path / "here"
-
-
-def code_cells(notebook):
-    """The cells that are run."""
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def text_of(cell):
-    """All that a cell shows as text."""
-    return "".join(o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs)
-
-
-def texts(notebook):
-    """The texts of all cells, without the names of objects that stand for a picture."""
-    return [text_of(cell) for cell in code_cells(notebook)]
-
-
-def outputs_after(notebook, ending):
-    """What the cells whose code ends in `ending` show as text."""
-    return [text_of(c) for c in code_cells(notebook) if c.source.splitlines()[-1].endswith(ending)]
-
-
-def as_html(notebook):
-    """Everything that is shown as HTML."""
-    shown = (o.get("data", {}) for cell in code_cells(notebook) for o in cell.outputs)
-    return [data["text/html"] for data in shown if "text/html" in data]
-
-
-def figures(notebook):
-    """The pictures, decoded."""
-    shown = (o.get("data", {}) for cell in code_cells(notebook) for o in cell.outputs)
-    pngs = [base64.b64decode(data["image/png"]) for data in shown if "image/png" in data]
-    return [Image.open(io.BytesIO(png)) for png in pngs]
 
 
 def check_story(notebook, epochs):
@@ -127,31 +74,18 @@ def check_printed(notebook):
 
 
 def test_saved_notebook_is_executed_in_order():
-    notebook = read()
-    nbformat.validate(notebook)
-    counts = [cell.execution_count for cell in code_cells(notebook)]
-    assert counts == list(range(1, len(counts) + 1))
+    notebook = read(NOTEBOOK)
+    check_executed_in_order(notebook)
     check_story(notebook, epochs=[12])
     check_trained(notebook)
 
 
 def test_saved_notebook_holds_nothing_of_the_machine_it_ran_on():
-    notebook = read()
-    assert NOTEBOOK.stat().st_size < 1_000_000
-    assert set(notebook.metadata) == {"kernelspec", "language_info"}
-    assert all(not cell.metadata for cell in notebook.cells)
-    for cell in code_cells(notebook):
-        for output in cell.outputs:
-            assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
-            output.get("data", {}).pop("image/png", None)
-            output.get("data", {}).pop("image/jpeg", None)
-    text = nbformat.writes(notebook)
-    assert not re.search(r"/(home|root|tmp|work|Users|usr|opt|var)/|[A-Z]:\\\\", text)
-    assert not re.search(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", text)
+    check_nothing_of_the_machine(NOTEBOOK)
 
 
 def test_first_part_runs(place):
-    notebook = read()
+    notebook = read(NOTEBOOK)
     sources = [cell.source for cell in notebook.cells]
     data = next(i for i, s in enumerate(sources) if s.startswith(FIRST_OF_THE_DATA))
     notebook.cells = notebook.cells[:data]
@@ -162,7 +96,7 @@ def test_first_part_runs(place):
 
 @pytest.mark.slow
 def test_whole_notebook_on_drawn_bears(place):
-    notebook = run(read(), place)
+    notebook = run(read(NOTEBOOK), place)
     check_story(notebook, epochs=[12])
     assert not list(place.iterdir())
     check_trained(notebook)
@@ -187,20 +121,15 @@ def test_whole_notebook_on_photos(place, shared, monkeypatch):
             (photos / folder.name / file.name).symlink_to(file)
     monkeypatch.setenv("MLCLASSIFY_BEARS", str(photos))
     monkeypatch.setenv("MLCLASSIFY_WEIGHTS", str(shared("weights/resnet18-imagenet.safetensors")))
-    check_story(run(read(), place), epochs=[1, 4])
+    check_story(run(read(NOTEBOOK), place), epochs=[1, 4])
     assert not list(place.iterdir())
 
 
 def main():
     """Run the notebook on drawn bears and save it with its outputs."""
-    os.environ["MLCLASSIFY_PROGRESS"] = "0"
     for name in ("MLCLASSIFY_BEARS", "MLCLASSIFY_WEIGHTS"):
         os.environ.pop(name, None)
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["TMPDIR"] = folder
-        notebook = run(read(), folder)
-    notebook.metadata["language_info"] = {"name": "python"}
-    nbformat.write(notebook, NOTEBOOK)
+    run_and_save(NOTEBOOK)
 
 
 if __name__ == "__main__":

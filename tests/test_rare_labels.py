@@ -3,22 +3,22 @@
 ``python tests/test_rare_labels.py`` runs it and saves it with its outputs.
 """
 
-import os
-import re
-import tempfile
-from pathlib import Path
-
-import nbformat
 import pytest
-from test_notebook import as_html, code_cells, figures, outputs_after, place, run, texts
+from notebook_runs import (
+    FOLDER,
+    as_html,
+    check_executed_in_order,
+    check_nothing_of_the_machine,
+    code_cells,
+    figures,
+    outputs_after,
+    read,
+    run,
+    run_and_save,
+    texts,
+)
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "rare_labels.ipynb"
-__all__ = ["place"]  # a fixture
-
-
-def read():
-    """The notebook as it is saved."""
-    return nbformat.read(NOTEBOOK, as_version=4)
+NOTEBOOK = FOLDER / "rare_labels.ipynb"
 
 
 def scores_of_the_teddy(notebook, row):
@@ -48,42 +48,21 @@ def check_story(notebook):
 
 
 def test_saved_notebook_tells_its_story():
-    notebook = read()
-    nbformat.validate(notebook)
-    counts = [cell.execution_count for cell in code_cells(notebook)]
-    assert counts == list(range(1, len(counts) + 1))
+    notebook = read(NOTEBOOK)
+    check_executed_in_order(notebook)
     check_story(notebook)
 
 
 def test_saved_notebook_holds_nothing_of_the_machine_it_ran_on():
-    notebook = read()
-    assert NOTEBOOK.stat().st_size < 1_000_000
-    assert set(notebook.metadata) == {"kernelspec", "language_info"}
-    assert all(not cell.metadata for cell in notebook.cells)
-    for cell in code_cells(notebook):
-        for output in cell.outputs:
-            output.get("data", {}).pop("image/png", None)
-    text = nbformat.writes(notebook)
-    assert not re.search(r"/(home|root|tmp|work|Users|usr|opt|var)/|[A-Z]:\\\\", text)
-    assert not re.search(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", text)
+    check_nothing_of_the_machine(NOTEBOOK)
 
 
 @pytest.mark.slow
 def test_whole_notebook(place):
-    notebook = run(read(), place)
+    notebook = run(read(NOTEBOOK), place)
     check_story(notebook)
     assert not list(place.iterdir())
 
 
-def main():
-    """Run the notebook and save it with its outputs."""
-    os.environ["MLCLASSIFY_PROGRESS"] = "0"
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["TMPDIR"] = folder
-        notebook = run(read(), folder)
-    notebook.metadata["language_info"] = {"name": "python"}
-    nbformat.write(notebook, NOTEBOOK)
-
-
 if __name__ == "__main__":
-    main()
+    run_and_save(NOTEBOOK)
