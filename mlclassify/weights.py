@@ -14,6 +14,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mlclassify.checks import check_path
 
 _LARGEST_FILE = 4 << 30
@@ -121,7 +123,9 @@ def write_tensors(path, tensors, metadata=None):
     """
     from safetensors.numpy import save
 
-    write_file(path, save(tensors, metadata))
+    # safetensors takes the memory as it lies, whatever its strides say.
+    whole = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    write_file(path, save(whole, metadata))
 
 
 def write_file(path, data):

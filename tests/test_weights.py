@@ -61,6 +61,15 @@ def test_written_is_read(tmp_path):
     np.testing.assert_array_equal(tensors["conv1.weight"], TENSORS["conv1.weight"])
 
 
+def test_a_part_of_an_array_is_written_as_it_reads(tmp_path):
+    whole = np.arange(12, dtype=np.float32).reshape(3, 4)
+    parts = {"columns": whole[:, 1:3], "turned": whole.T, "number": np.float32(7)}
+    write_tensors(tmp_path / "a.safetensors", parts)
+    tensors, _ = read_tensors(tmp_path / "a.safetensors", "test")
+    for name, part in parts.items():
+        np.testing.assert_array_equal(tensors[name], part)
+
+
 def test_a_file_may_be_saved_over_after_loading(tmp_path):
     path = tmp_path / "a.safetensors"
     write_tensors(path, TENSORS)
