@@ -86,9 +86,11 @@ def write_learner(learn, path):
     try:
         write_tensors(path, tensors, metadata)
     except OSError as error:
-        raise type(error)(
+        told = type(error)(
             f"export: `fname` must be a place to write to, got {str(path)!r} ({error.strerror})"
-        ) from error
+        )
+        told.errno = error.errno  # a caller tells a full disk from a missing permission by it
+        raise told from error
 
 
 def _described(learn):

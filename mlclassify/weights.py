@@ -132,7 +132,8 @@ def write_file(path, data):
     """Write `data` to `path` so that at no moment a part of it stands there.
 
     A temporary file in the same folder is written, flushed to the disk and renamed. When that
-    fails, the temporary file is removed and the error goes on.
+    fails, the temporary file is removed and the error goes on; it names `path`, which those of a
+    full disk do not by themselves.
     """
     path = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
@@ -143,8 +144,10 @@ def write_file(path, data):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
     _flush_folder(path.parent)
 
