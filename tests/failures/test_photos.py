@@ -133,7 +133,8 @@ def test_a_split_does_not_depend_on_the_file_system(folder, monkeypatch, order):
 SPLIT = """
     import sys
     from mlclassify.vision.all import ImageDataLoaders, Resize
-    dls = ImageDataLoaders.from_folder(sys.argv[1], valid_pct=0.25, seed=3, item_tfms=Resize(16), bs=6)
+    dls = ImageDataLoaders.from_folder(sys.argv[1], valid_pct=0.25, seed=3, item_tfms=Resize(16),
+                                       bs=6)
     print(list(dls.vocab), [file.name for file in dls.valid_ds.items])
 """
 

@@ -1,4 +1,4 @@
-"""Failures while something runs: workers that hang, sizes that wrap around, a threshold forgotten."""
+"""Failures while something runs: workers that hang, sizes that wrap, a threshold forgotten."""
 
 import os
 import re
@@ -95,7 +95,7 @@ SIZES = """
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS")
 def test_sizes_past_32_bits_are_counted_right():
-    """From 2^30 values (2^32 bytes) to 2^46: each is refused with its size, not with a rest of it."""
+    """From 2^30 values (2^32 bytes) to 2^46 each is refused with its size, not a rest of it."""
     *refused, weights = run(SIZES)
     assert len(refused) == 24 and weights == "Net: no memory for `b.weight`"
     for line in refused:

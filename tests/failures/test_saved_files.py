@@ -70,7 +70,7 @@ def in_a_header(data):
 
 
 READERS = {
-    "load_learner": lambda path: load_learner(path),
+    "load_learner": load_learner,
     "load": lambda path: tiny_learner(path=path.parent, model_dir=".").load(path.stem),
     "weights": lambda path: vision_learner(tiny_loaders(), tiny, weights=path),
 }
