@@ -147,7 +147,7 @@ def test_conv_3x3_of_odd_sizes(side, channels, batch, rng):
 @pytest.mark.parametrize("side", [1, 2, 3, 5, 7, 13, 17, 31])
 @pytest.mark.parametrize("channels", [15, 33, 100])
 @pytest.mark.parametrize("batch", [1, 2, 7])
-def test_conv_3x3_of_stride_2_and_odd_sizes(side, channels, batch, rng):
+def test_conv_3x3_of_odd_sizes_and_stride_2(side, channels, batch, rng):
     spec = after_conv(("conv", "c", (1,), {"out": channels + 8, "kernel": 3, "stride": 2,
                                            "padding": 1}), out=channels)
     compare(spec, (batch, 2, side, side + batch), rng)
