@@ -8,12 +8,9 @@
 #include "../base/arena.h"
 #include "../base/threads.h"
 #include "../isa/select.h"
+#include "label_blocks.h"
 
-enum {
-    BLOCK = 16,       /* labels */
-    LINE = 8,         /* items in a cache line */
-    LARGE = 64 << 20, /* bytes: a thread's workspace is kept below by narrower blocks */
-};
+enum { LINE = 8 }; /* items in a cache line */
 
 typedef struct {
     const float *scores;
@@ -41,44 +38,31 @@ static void sort_block(void *context, size_t index)
     }
 }
 
-/* Columns lie an odd number of cache lines apart, so that they do not compete for the same sets. */
-static size_t column_step(size_t rows)
-{
-    return (rows / LINE | 1) * LINE + (rows % LINE ? 2 * LINE : 0);
-}
-
 mlc_status mlc_columns_visit(const char *function, const float *scores, const uint8_t *targets,
                              size_t rows, size_t labels, mlc_column_visit *visit, void *context,
                              mlc_error *error)
 {
-    if (rows >> 31)
-        return mlc_fail(error, MLC_VALUE, "%s: `scores` must have fewer than 2^31 rows, got %zu",
-                        function, rows);
+    mlc_status status = mlc_check_rows(function, rows, error);
+    if (status) return status;
     columns_job job = {.scores = scores,
                        .targets = targets,
                        .rows = rows,
                        .labels = labels,
-                       .block = BLOCK,
-                       .column = column_step(rows),
+                       .column = mlc_apart(rows, LINE),
                        .visit = visit,
                        .context = context};
     size_t workers = (size_t)mlc_threads_get();
-    while (job.block > 1 && (job.block * rows > LARGE / sizeof *job.work ||
-                             (workers > 1 && job.block * workers * 4 > labels)))
-        job.block /= 2;
+    job.block = mlc_label_block(rows, labels, sizeof *job.work, workers);
     size_t blocks = (labels + job.block - 1) / job.block;
     if (workers > blocks) workers = blocks;
     job.work = malloc(workers * (job.block + 1) * job.column * sizeof *job.work + 1);
     job.nan = calloc(blocks + 1, sizeof *job.nan);
-    mlc_status status = MLC_OK;
     if (!job.work || !job.nan) {
         status = mlc_fail(error, MLC_MEMORY, "%s: no memory to sort %zu scores", function, rows);
         goto done;
     }
     mlc_parallel_limit(blocks, workers, sort_block, &job);
-    for (size_t b = 0; b < blocks; b++)
-        if (job.nan[b]) status = MLC_VALUE;
-    if (status) mlc_fail(error, status, "%s: `scores` must not hold NaN, got NaN", function);
+    status = mlc_check_nan(function, job.nan, blocks, error);
 done:
     free(job.work);
     free(job.nan);

@@ -55,7 +55,7 @@ static mlc_status refuse_target(const char *function, const mlc_loss *job, size_
 {
     size_t i = 0;
     while (i + 1 < cells && ((job->targets[i] >= 0 && job->targets[i] <= 1) ||
-                         (job->missing && job->targets[i] != job->targets[i])))
+                             (job->missing && job->targets[i] != job->targets[i])))
         i++;
     return mlc_fail(error, MLC_VALUE,
                     "%s: `targets` must lie in [0, 1], got %g at row %zu, label %zu", function,

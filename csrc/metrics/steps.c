@@ -12,12 +12,11 @@
 #include "../base/threads.h"
 #include "../isa/select.h"
 #include "counts.h"
+#include "label_blocks.h"
 
 enum {
-    BLOCK = 16,       /* labels */
-    LINE = 16,        /* scores in a cache line */
-    LARGE = 64 << 20, /* bytes: a thread's columns are kept below by narrower blocks */
-    CELLS = 1 << 16,  /* at most; fewer for few positives */
+    LINE = 16,       /* scores in a cache line */
+    CELLS = 1 << 16, /* at most; fewer for few positives */
 };
 
 typedef struct {
@@ -74,10 +73,7 @@ static size_t distinct(const uint64_t *sorted, size_t positives, mlc_step *steps
     return count;
 }
 
-static float clamped(float score)
-{
-    return fminf(fmaxf(score, -FLT_MAX), FLT_MAX);
-}
+static float clamped(float score) { return fminf(fmaxf(score, -FLT_MAX), FLT_MAX); }
 
 /* Even cells from the lowest mark to the highest, as far as they are finite, and one below. */
 static void scale_cells(mlc_marks *marks, size_t cells)
@@ -135,7 +131,7 @@ static void steps_block(void *context, size_t index)
     const steps_job *j = context;
     const size_t from = index * j->block;
     const size_t width = j->labels - from < j->block ? j->labels - from : j->block;
-    size_t found[BLOCK];
+    size_t found[MLC_LABEL_BLOCK];
     workspace w;
     workspace_at(j, j->work + mlc_worker() * j->bytes, &w);
     mlc_kernel->column_scores(j->scores + from, j->targets + from, j->rows, j->labels, width,
@@ -148,13 +144,6 @@ static void steps_block(void *context, size_t index)
         if (steps.count) count_label(&w, steps.scores, j->rows, steps.count);
         j->visit(j->context, from + l, &steps);
     }
-}
-
-/* Room for n, a multiple of a line, and an odd number of lines apart: columns that do not compete
- * for the same sets of a cache. */
-static size_t apart(size_t n, size_t line)
-{
-    return ((n + line - 1) / line | 1) * line;
 }
 
 /* The positives of the label that has most. */
@@ -173,16 +162,6 @@ static mlc_status most_positives(const char *function, const steps_job *j, size_
     return status;
 }
 
-/* Narrow blocks where there are more threads than labels for them, or rows for the memory. */
-static size_t block_for(const steps_job *j, size_t workers)
-{
-    size_t block = BLOCK;
-    while (block > 1 && (block * j->rows > LARGE / sizeof(float) ||
-                         (workers > 1 && block * workers * 4 > j->labels)))
-        block /= 2;
-    return block;
-}
-
 static mlc_status run(const char *function, steps_job *j, size_t workers, size_t blocks,
                       mlc_error *error)
 {
@@ -193,10 +172,7 @@ static mlc_status run(const char *function, steps_job *j, size_t workers, size_t
         status = mlc_fail(error, MLC_MEMORY, "%s: no memory to rank %zu scores", function, j->rows);
     j->work = work.base;
     if (!status) mlc_parallel_limit(blocks, workers, steps_block, j);
-    for (size_t b = 0; b < blocks && !status; b++)
-        if (j->nan[b])
-            status = mlc_fail(error, MLC_VALUE, "%s: `scores` must not hold NaN, got NaN",
-                              function);
+    if (!status) status = mlc_check_nan(function, j->nan, blocks, error);
     free(j->nan);
     mlc_arena_free(&work);
     return status;
@@ -206,21 +182,20 @@ mlc_status mlc_steps_of(const char *function, const float *scores, const uint8_t
                         size_t rows, size_t labels, mlc_steps_visit *visit, void *context,
                         mlc_error *error)
 {
-    if (rows >> 31)
-        return mlc_fail(error, MLC_VALUE, "%s: `scores` must have fewer than 2^31 rows, got %zu",
-                        function, rows);
+    mlc_status status = mlc_check_rows(function, rows, error);
+    if (status) return status;
     steps_job job = {.scores = scores,
                      .targets = targets,
                      .rows = rows,
                      .labels = labels,
-                     .column = apart(rows, LINE),
+                     .column = mlc_apart(rows, LINE),
                      .visit = visit,
                      .context = context};
     size_t most, workers = (size_t)mlc_threads_get();
-    mlc_status status = most_positives(function, &job, &most, error);
+    status = most_positives(function, &job, &most, error);
     if (status) return status;
-    job.block = block_for(&job, workers);
-    job.list = apart(most + 1, LINE / 2);
+    job.block = mlc_label_block(rows, labels, sizeof *scores, workers);
+    job.list = mlc_apart(most + 1, LINE / 2);
     const size_t blocks = (labels + job.block - 1) / job.block;
     if (workers > blocks) workers = blocks;
     workspace none;

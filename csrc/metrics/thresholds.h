@@ -30,8 +30,8 @@ enum {
 /* Of every label, the cut between two different scores (or above or below all) that has the
  * greatest (smooth + 2 tp) / (smooth + predicted + positives), F1 where smooth is 0; of equal ones
  * that which predicts least; 0 / 0 is 0. edges (labels, 2): the scores next below and above the
- * cut, both the same where nothing or everything is predicted; NaN without rows. counts (labels, MLC_CUT_COUNTS), with start (labels).
- * smooth is 0 or 1. MLC_VALUE on a NaN score, MLC_MEMORY. */
+ * cut, both the same where nothing or everything is predicted; NaN without rows. counts (labels,
+ * MLC_CUT_COUNTS), with start (labels). smooth is 0 or 1. MLC_VALUE on a NaN score, MLC_MEMORY. */
 mlc_status mlc_threshold_search(const float *scores, const uint8_t *targets, size_t rows,
                                 size_t labels, const float *start, unsigned smooth, float *edges,
                                 int64_t *counts, mlc_error *error);

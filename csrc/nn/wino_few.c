@@ -10,7 +10,6 @@ enum {
     SEGMENT = MLC_WINO_SEGMENT,
     GROUP_TILES = 32,
     MAX_GROUPS = MLC_WINO_FEW / GROUP_TILES,
-    MAX_ROWS = 8, /* of a register tile */
 };
 
 typedef struct {
@@ -59,31 +58,23 @@ static void multiply(const few_job *w, size_t group, size_t p, size_t c, const f
 {
     const mlc_wino_layout *vl = &w->f.v;
     const mlc_wino_block *b = &w->group[group];
-    size_t width = vl->width, rows = mlc_kernel->tile_rows;
-    const float *in[MAX_ROWS],
-        *v = w->v + group * w->v_floats + c / width * vl->chunk + vl->point[p] + c % width;
-    float *out[MAX_ROWS];
+    size_t width = vl->width, at = c / width * vl->chunk + vl->point[p] + c % width;
     ptrdiff_t offset = 0;
-    size_t r = b->from[p], end = b->to[p];
-    for (size_t left = (end - r + rows - 1) / rows; left; left--, later = NULL) {
-        size_t count = (end - r) / left;
-        for (size_t i = 0; i < count; i++)
-            in[i] = v + (r + i) * width, out[i] = m + (r + i) * BLOCK;
-        mlc_tile tile = {.in = in,
-                         .out = out,
-                         .rows = count,
-                         .columns = columns,
-                         .offset = &offset,
-                         .taps = 1,
-                         .run = w->step,
-                         .weights = u,
-                         .segment = SEGMENT,
-                         .accumulate = c > 0,
-                         .ahead = count * width,
-                         .later = later};
-        mlc_kernel->gemm_tile(&tile);
-        r += count;
-    }
+    mlc_wino_later none = {0};
+    mlc_wino_product product = {.v = w->v + group * w->v_floats + at + b->from[p] * width,
+                                .m = m + b->from[p] * BLOCK,
+                                .lines = b->to[p] - b->from[p],
+                                .width = width,
+                                .columns = columns,
+                                .offset = &offset,
+                                .taps = 1,
+                                .run = w->step,
+                                .weights = u,
+                                .accumulate = c > 0,
+                                .next = later,
+                                .stop = later ? later + 1 : NULL, /* one product fetches it all */
+                                .rest = &none};
+    mlc_wino_multiply(&product);
 }
 
 /* Of the packed weights that U is made from after input channel c, the part that the products of

@@ -1,6 +1,6 @@
 #include "wino_forward.h"
 
-enum { POINTS = MLC_WINO_POINTS, BLOCK = MLC_WINO_BLOCK };
+enum { POINTS = MLC_WINO_POINTS, BLOCK = MLC_WINO_BLOCK, MAX_ROWS = 8 /* of a register tile */ };
 
 const mlc_tensor *mlc_wino_grid(const mlc_winograd *job)
 {
@@ -52,6 +52,41 @@ void mlc_wino_put_weights(size_t stride, const float *taps, size_t d, size_t k, 
     for (size_t l = 0; !whole && l < MLC_LANES; l += panel, to += depth * panel)
         for (size_t p = 0; p < POINTS; p++)
             memcpy(to + p * point, at[p] + l, panel * sizeof(float));
+}
+
+/* --- products -------------------------------------------------------------------------------- */
+
+size_t mlc_wino_groups(size_t lines)
+{
+    return (lines + mlc_kernel->tile_rows - 1) / mlc_kernel->tile_rows;
+}
+
+/* Lines go to register tiles as evenly as they can. */
+void mlc_wino_multiply(const mlc_wino_product *p)
+{
+    size_t groups = mlc_wino_groups(p->lines), steps = p->taps * p->run;
+    const float *in[MAX_ROWS], *next = p->next;
+    float *out[MAX_ROWS];
+    for (size_t g = 0, r = 0; g < groups; g++) {
+        size_t count = (p->lines - r) / (groups - g);
+        for (size_t i = 0; i < count; i++)
+            in[i] = p->v + (r + i) * p->width, out[i] = p->m + (r + i) * BLOCK;
+        mlc_tile tile = {.in = in,
+                         .out = out,
+                         .rows = count,
+                         .columns = p->columns,
+                         .offset = p->offset,
+                         .taps = p->taps,
+                         .run = p->run,
+                         .weights = p->weights,
+                         .segment = MLC_WINO_SEGMENT,
+                         .accumulate = p->accumulate,
+                         .ahead = count * p->width,
+                         .later = next < p->stop ? next : mlc_wino_fetch(p->rest, steps)};
+        mlc_kernel->gemm_tile(&tile);
+        if (next < p->stop) next += steps * 16;
+        r += count;
+    }
 }
 
 /* --- outputs --------------------------------------------------------------------------------- */

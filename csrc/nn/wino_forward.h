@@ -1,5 +1,5 @@
 /* What the two ways forward share, by blocks (winograd.c) and for few tiles (wino_few.c): U, the
- * transformed weights, and the output's transform. */
+ * transformed weights, the product with it, and the output's transform. */
 #ifndef MLC_WINO_FORWARD_H
 #define MLC_WINO_FORWARD_H
 
@@ -40,6 +40,24 @@ static inline size_t mlc_wino_taps_at(size_t depth, size_t d, size_t k)
 {
     return (k * depth + d * MLC_LANES) * 9;
 }
+
+/* A product for one point and one panel: `lines` lines of V, `width` floats apart, and as many of
+ * M, MLC_WINO_BLOCK apart; the rest as in mlc_tile. */
+typedef struct {
+    const float *v;
+    float *m;
+    size_t lines, width, columns;
+    const ptrdiff_t *offset;
+    size_t taps, run;
+    const float *weights;
+    bool accumulate;
+    const float *next, *stop; /* fetched for later, and then what `rest` has */
+    mlc_wino_later *rest;
+} mlc_wino_product;
+
+void mlc_wino_multiply(const mlc_wino_product *product);
+/* Register tiles of so many lines. */
+size_t mlc_wino_groups(size_t lines);
 
 /* What becomes of the job's outputs: MLC_WINO_... */
 int mlc_wino_then(const mlc_winograd *job);

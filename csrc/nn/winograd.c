@@ -6,7 +6,6 @@ enum {
     POINTS = MLC_WINO_POINTS,
     BLOCK = MLC_WINO_BLOCK,
     MAX_CHANNELS = 4096,
-    MAX_ROWS = 8, /* of a register tile */
 };
 
 /* --- shapes ---------------------------------------------------------------------------------- */
@@ -118,41 +117,6 @@ static size_t forward_blocks(const forward_job *w)
     return (mlc_wino_tile_count(w->f.grid) + w->f.tiles - 1) / w->f.tiles;
 }
 
-/* Register tiles of a point: its lines in groups that are as even as can be. */
-static size_t groups_of(size_t lines)
-{
-    return (lines + mlc_kernel->tile_rows - 1) / mlc_kernel->tile_rows;
-}
-
-/* M = V U for one point and one panel of output channels; v and m at its first line. */
-static void multiply(const forward_job *w, const float *v, const float *u, float *m, size_t lines,
-                     size_t columns, const ptrdiff_t *offset, const float *next,
-                     mlc_wino_later *rest)
-{
-    size_t depth = w->f.job->in->stride, width = w->f.v.width, groups = groups_of(lines);
-    const float *in[MAX_ROWS], *stop = next ? next + depth * mlc_kernel->tile_columns : NULL;
-    float *out[MAX_ROWS];
-    for (size_t g = 0, r = 0; g < groups; g++) {
-        size_t count = (lines - r) / (groups - g);
-        for (size_t i = 0; i < count; i++)
-            in[i] = v + (r + i) * width, out[i] = m + (r + i) * BLOCK;
-        mlc_tile tile = {.in = in,
-                         .out = out,
-                         .rows = count,
-                         .columns = columns,
-                         .offset = offset,
-                         .taps = depth / width,
-                         .run = width,
-                         .weights = u,
-                         .segment = MLC_WINO_SEGMENT,
-                         .ahead = count * width,
-                         .later = next < stop ? next : mlc_wino_fetch(rest, depth)};
-        mlc_kernel->gemm_tile(&tile);
-        if (next < stop) next += depth * 16;
-        r += count;
-    }
-}
-
 /* Products of all points for the output blocks [first, last). */
 static void multiply_group(const forward_job *w, const mlc_wino_block *b, const float *v, float *m,
                            size_t first, size_t last, mlc_wino_later *rest)
@@ -176,8 +140,18 @@ static void multiply_group(const forward_job *w, const mlc_wino_block *b, const 
                                 : p + 1 < POINTS
                                     ? w->u + (p + 1) * w->u_point + first * BLOCK * depth
                                     : NULL;
-            multiply(w, from, u, to + (k / BLOCK - first) * ml->chunk + k % BLOCK, lines,
-                     end - k < panel ? end - k : panel, offset, streamed ? next : NULL, rest);
+            mlc_wino_product product = {.v = from,
+                                        .m = to + (k / BLOCK - first) * ml->chunk + k % BLOCK,
+                                        .lines = lines,
+                                        .width = vl->width,
+                                        .columns = end - k < panel ? end - k : panel,
+                                        .offset = offset,
+                                        .taps = depth / vl->width,
+                                        .run = vl->width,
+                                        .weights = u,
+                                        .rest = rest};
+            if (streamed && next) product.next = next, product.stop = next + depth * panel;
+            mlc_wino_multiply(&product);
         }
     }
 }
@@ -189,7 +163,7 @@ static mlc_wino_later next_inputs(const forward_job *w, const mlc_wino_block *b,
     mlc_wino_later l = {0};
     const mlc_winograd *job = w->f.job;
     size_t blocks = forward_blocks(w), products = 0;
-    for (size_t p = 0; p < POINTS; p++) products += groups_of(b->to[p] - b->from[p]);
+    for (size_t p = 0; p < POINTS; p++) products += mlc_wino_groups(b->to[p] - b->from[p]);
     products *= panels_of(job->out->stride);
     if (index + 1 < blocks) mlc_wino_share(job->in, job->x, index + 1, blocks, &l.at, &l.end);
     l.step = (size_t)(l.end - l.at) / products + 16;
