@@ -22,7 +22,7 @@ C_STOREYS = [
 ]
 
 PYTHON_STOREYS = [
-    {"_core"},
+    {"_core", "types"},
     {"arrays", "checks", "progress", "markup"},
     {"rng", "printing", "promotion"},
     {"ndtensor"},
