@@ -21,12 +21,13 @@ from mlclassify.rng import check_seed
 from mlclassify.tensor import nn, tensor
 from mlclassify.thresholds import check_thresh
 from mlclassify.vision import augment
-from mlclassify.vision.models import ARCHS, build_model
+from mlclassify.vision.models import ARCHS, build_backbone, build_model
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
 FORMAT_VERSION = 1
 _VERSION, _LEARNER, _HASH = (f"mlclassify.{k}" for k in ("format_version", "learner", "sha256"))
 _NOVELTY = "novelty.maxima_means"  # the tensor of its features
+_BACKBONE = "novelty.backbone."  # before the names of the tensors of the untrained body
 _OLD_NOVELTY = "novelty.features"  # of means alone, with a cut for the k-th neighbour
 _LAST = "head.fc2.weight"  # of every network that `build_model` makes
 # Losses by name: the class, that of the loss within, and the options a file may leave out.
@@ -81,7 +82,7 @@ def write_learner(learn, path):
     text = json.dumps(_described(learn), allow_nan=False, ensure_ascii=False)
     tensors = learn.model.state_dict()
     if learn.novelty is not None:
-        tensors[_NOVELTY] = learn.novelty.features
+        tensors |= _novelty_tensors(learn.novelty)
     metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: digest(tensors, text)}
     try:
         write_tensors(path, tensors, metadata)
@@ -120,6 +121,11 @@ def _described_novelty(novelty):
     if novelty is None:
         return None
     return {"names": novelty.names, "cut": _jsonable(novelty.cut), "k": novelty.k}
+
+
+def _novelty_tensors(novelty):
+    backbone = {} if novelty.backbone is None else novelty.backbone.state_dict()
+    return {_NOVELTY: novelty.features, **{_BACKBONE + k: v for k, v in backbone.items()}}
 
 
 def _check_can_be_rebuilt(model):
@@ -266,8 +272,7 @@ def _restored(config, tensors):
             "its novelty is that of a preview of mlclassify 0.1.0, which went by other features; "
             "install that preview to load it, or call learn.fit_novelty() and export again"
         )
-    width = 2 * ARCHS[config["arch"]].features
-    novelty = _restored_novelty(config["novelty"], tensors.pop(_NOVELTY, None), width)
+    novelty = _restored_novelty(config, tensors)
     dls = empty_dataloaders(
         config["vocab"],
         _made(config["item_tfms"], _ITEM_TFMS),
@@ -345,16 +350,31 @@ def _restored_calibration(config, n_labels):
     return calibration
 
 
-def _restored_novelty(config, features, width):
-    if (config is None) != (features is None):
+def _restored_novelty(config, tensors):
+    """Take the tensors of the novelty out of all; return it, or None."""
+    features = tensors.pop(_NOVELTY, None)
+    backbone = {k.removeprefix(_BACKBONE): tensors.pop(k) for k in list(tensors)
+                if k.startswith(_BACKBONE)}
+    arch, exact, config = ARCHS[config["arch"]], config["exact"], config["novelty"]
+    if len({config is None, features is None, features is None and not backbone}) > 1:
         raise ValueError(f"its novelty must come with the tensor {_NOVELTY}, and that with it")
     if config is None:
         return None
     if set(config) != {"names", "cut", "k"} or type(config["names"]) is not list:
         raise ValueError("its novelty must have names, cut, k")
+    width = 2 * arch.features * (2 if backbone else 1)
     if features.shape[1:] != (width,):
         raise ValueError(f"its tensor {_NOVELTY} must have {width} columns")
-    return Novelty(features, config["names"], _numbers(config["cut"]), config["k"])
+    return Novelty(features, config["names"], _numbers(config["cut"]), config["k"],
+                   _restored_backbone(arch, exact, backbone) if backbone else None)
+
+
+def _restored_backbone(arch, exact, tensors):
+    if any(t.dtype != np.float32 for t in tensors.values()):
+        raise TypeError("its tensors must be float32")
+    backbone = build_backbone(arch, exact)
+    backbone.load_state_dict(tensors)
+    return backbone
 
 
 def _made(pairs, known):

@@ -28,7 +28,7 @@ from mlclassify.export import read_learner, write_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import make_metric, make_report
 from mlclassify.metrics.columns import other_thresholds
-from mlclassify.novelty import fit_novelty, photo_names
+from mlclassify.novelty import fit_novelty, forward_with_features, photo_names
 from mlclassify.optim import Adam, check_hyper
 from mlclassify.plot import plot_f1_curves, show_images, verdict_color
 from mlclassify.progress import progress
@@ -38,7 +38,8 @@ from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
 from mlclassify.trainer import Trainer, as_list, view_as
 from mlclassify.verdict import decisions, verdict
 from mlclassify.vision.augment import Normalize
-from mlclassify.weights import ModelFileError
+from mlclassify.vision.models import build_backbone
+from mlclassify.weights import ModelFileError, pretrained_tensors
 
 _LISTED = 20  # labels in a table
 _DATA = "be DataLoaders, as DataBlock(...).dataloaders(source) gives"
@@ -284,8 +285,8 @@ class Learner(Trainer):
                 if self.novelty is None:
                     logits.append(self.model.forward(batch.x))
                 else:
-                    for kept, new in zip((logits, features),
-                                         self.model.forward_with_features(batch.x)):
+                    for kept, new in zip((logits, features), forward_with_features(
+                            self.model, self.novelty.backbone, batch.x)):
                         kept.append(new)
                 # Copies: the loader writes its next batch over this one.
                 targets.append(None if batch.y is None else np.array(batch.y))
@@ -558,13 +559,17 @@ class Learner(Trainer):
         curves = f1_curves(probs, targets, thresholds)
         return plot_f1_curves(thresholds, curves, labels, chosen, ax, figsize)
 
-    def fit_novelty(self, lost=0.05, k=5):
+    def fit_novelty(self, lost=0.05, k=5, pretrained=None, weights=None):
         """Learn what the training photos look like, so that `predict` can say that it knows none.
 
         From here on `predict`, `show_results` and the decisions of `get_preds` give no label to a
         photo that is further from all training photos than known ones are: by the mean cosine of
         its body features to the `k` nearest of theirs. The features are kept with the model, and
         exported.
+
+        Training makes the body blind to what does not tell its labels apart, so the body as it was
+        before is asked as well: a second one, which takes as much time in each prediction and as
+        much room in the file.
 
         Parameters
         ----------
@@ -574,6 +579,11 @@ class Learner(Trainer):
             average over draws of photos; `mlclassify.novelty.choose_cut` says how it is kept.
         k : int
             How many neighbours count.
+        pretrained : bool, optional
+            Whether the body before training is asked, too; default where the model began with
+            pretrained weights.
+        weights : str or Path, optional
+            The weights of that body, as in `vision_learner`; default those it began with.
 
         Returns
         -------
@@ -585,18 +595,36 @@ class Learner(Trainer):
         ValueError
             There are no validation photos, no more than `k` training photos, or `lost` is out of
             range or below what so few photos can tell.
+        FileNotFoundError
+            The weights are not where they were; the message says the ways out.
 
         Examples
         --------
         ``learn.fit_novelty(); learn.predict("cat.jpg").novelty > learn.novelty.cut``
         """
-        dataset = self.dls.train.dataset
-        known, held_out = (self._features(self.loader(i, None)) for i in (0, 1))
-        names = photo_names(dataset.items, self.path)
-        self.novelty = fit_novelty(known, names, held_out, lost, k)
+        backbone = self._untrained_backbone(pretrained, weights)
+        known, held_out = (self._features(self.loader(i, None), backbone) for i in (0, 1))
+        names = photo_names(self.dls.train.dataset.items, self.path)
+        self.novelty = fit_novelty(known, names, held_out, lost, k, backbone)
         return self.novelty
 
-    def _features(self, dl):
+    def _untrained_backbone(self, pretrained, weights):
+        """Return the body of the model with the weights it began with, or None."""
+        if weights is not None and pretrained is False:
+            raise ValueError(
+                f"fit_novelty: `weights` must be None with pretrained=False, got {weights!r}"
+            )
+        weights = self.model.weights_file if weights is None else weights
+        if pretrained is None:
+            pretrained = weights is not None
+        if not pretrained:
+            return None
+        tensors, source = pretrained_tensors(self.model.arch.name, weights, "fit_novelty")
+        backbone = build_backbone(self.model.arch, self.model.exact)
+        backbone.load_body(tensors, str(source))
+        return backbone
+
+    def _features(self, dl, backbone):
         """Return the body features of the photos of a loader, in its order and plain."""
         found = []
         with (
@@ -604,7 +632,7 @@ class Learner(Trainer):
             closing(dl.stream(self.seed, 0)) as batches,
         ):
             for batch in batches:
-                found.append(self.model.forward_with_features(batch.x)[1])
+                found.append(forward_with_features(self.model, backbone, batch.x)[1])
                 step()
         return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 

@@ -3,8 +3,9 @@
 A classifier names what it knows in whatever it is shown: nothing in its logits says that a photo is
 of another kind. What does is the distance of the photo's body features from those of the training
 photos, in cosine, to the nearest of them (after Sun et al. 2022, "Out-of-distribution detection
-with deep nearest neighbors"; a mean of k is steadier than the k-th). ``benchmarks/novelty.py`` has
-it beside other scores. The cut is one of conformal prediction: a rank among the scores of known
+with deep nearest neighbors"; a mean of k is steadier than the k-th). Training makes the body blind to
+what tells its labels from nothing, so the body as it was before is asked as well, if there is one.
+``benchmarks/novelty.py`` has this beside other scores. The cut is one of conformal prediction: a rank among the scores of known
 photos, so no distribution is assumed.
 """
 
@@ -33,6 +34,8 @@ class Novelty:
         A photo is novel where its score is above this.
     k : int
         How many nearest neighbours the score goes by.
+    backbone : Model, optional
+        The untrained body whose features follow those of the trained one (`forward_with_features`).
 
     Raises
     ------
@@ -48,7 +51,7 @@ class Novelty:
     [['b.jpg', 'a.jpg']]
     """
 
-    def __init__(self, features, names, cut, k=5):
+    def __init__(self, features, names, cut, k=5, backbone=None):
         self.features = _unit(features)
         self.names = [str(name) for name in names]
         self.k = check_whole("Novelty", "k", k, at_least=1)
@@ -62,7 +65,7 @@ class Novelty:
                 f"Novelty: `features` must be of at least k = {self.k} photos, got "
                 f"{len(self.features)}"
             )
-        self.cut = float(cut)
+        self.cut, self.backbone = float(cut), backbone
         if math.isnan(self.cut):
             raise ValueError("Novelty: `cut` must be a number, got nan")
 
@@ -129,7 +132,31 @@ class Novelty:
         return f"Novelty({len(self.names)} photos, cut={self.cut:.4f}, k={self.k})"
 
 
-def fit_novelty(features, names, held_out, lost=0.05, k=5):
+def forward_with_features(model, backbone, x):
+    """Run a model on a batch; return its logits, and the features that photos are compared by.
+
+    Parameters
+    ----------
+    model : Model
+    backbone : Model or None
+        As in `Novelty`.
+    x : float32 (N, 3, H, W)
+        As batches come.
+
+    Returns
+    -------
+    logits : float32 (N, L)
+    features : float32 (N, F)
+        Maxima and means of the last feature map, each at length 1, of one body or both: a cosine
+        is the mean of those of the two or four.
+    """
+    logits, features = model.forward_with_features(x)
+    if backbone is None:
+        return logits, features
+    return logits, np.concatenate([features, backbone.forward_with_features(x)[1]], axis=1)
+
+
+def fit_novelty(features, names, held_out, lost=0.05, k=5, backbone=None):
     """Return a `Novelty` that takes the share `lost` of known photos for novel.
 
     Parameters
@@ -143,6 +170,8 @@ def fit_novelty(features, names, held_out, lost=0.05, k=5):
         In (0, 1): the share that `choose_cut` promises for photos of the same kind.
     k : int
         How many nearest neighbours the score goes by.
+    backbone : Model, optional
+        Kept with the result, as in `Novelty`.
 
     Returns
     -------
@@ -160,7 +189,7 @@ def fit_novelty(features, names, held_out, lost=0.05, k=5):
     Novelty(2 photos, cut=0.0655, k=1)
     """
     lost = check_between("fit_novelty", "lost", lost, 0, 1)
-    novelty = Novelty(features, names, np.inf, k)
+    novelty = Novelty(features, names, np.inf, k, backbone)
     if not len(held_out):
         raise ValueError(
             "fit_novelty: `held_out` must hold at least one photo, got none; the cut is chosen on "

@@ -63,6 +63,7 @@ def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weigh
     seed = default_seed() if seed is None else check_seed("vision_learner", seed)
     body, source = pretrained_tensors(arch.name, weights) if pretrained else (None, "")
     model = create_model(arch, n_out, ps, seed, body, str(source), bool(exact))
+    model.weights_file = source.resolve() if pretrained else None
     if normalize:
         add_normalization(dls, Normalize.from_stats(*imagenet_stats))
     learn = Learner(dls, model, loss_func, opt_func, lr, cbs, metrics, path, model_dir, wd,

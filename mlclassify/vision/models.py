@@ -185,6 +185,26 @@ def build_model(arch, n_out, ps=0.5, exact=False):
     return Model(arch, n_out, layers, ps, exact)
 
 
+def build_backbone(arch, exact=False):
+    """Build a backbone that ends with the maximum and the mean of each channel, without weights.
+
+    It has no head: what it is for is `Model.forward_with_features`.
+
+    Parameters
+    ----------
+    arch : Architecture
+    exact : bool
+        As in `create_model`.
+
+    Returns
+    -------
+    Model
+    """
+    layers = arch.layers()
+    layers.add("concatpool", "pool", len(layers))
+    return Model(arch, 2 * arch.features, layers, 0.0, exact)
+
+
 def create_classifier(arch, n_out=1000, seed=0, exact=False):
     """Build a backbone with ImageNet's own head: mean of each channel and one linear layer.
 
@@ -213,7 +233,7 @@ def create_classifier(arch, n_out=1000, seed=0, exact=False):
 class Model:
     """A network with its weights: called with images it gives logits.
 
-    Made by `create_model`, `build_model` or `create_classifier`.
+    Made by `create_model`, `build_model`, `build_backbone` or `create_classifier`.
 
     Parameters
     ----------
@@ -233,6 +253,8 @@ class Model:
         Parameter names by group, the first layers first.
     pretrained : bool
         Whether weights were loaded; fine-tuning freezes only what has learned something.
+    weights_file : Path or None
+        What `vision_learner` read them from.
     trainable : list of str
         The parameters that training moves now.
     last_map : str
@@ -243,7 +265,7 @@ class Model:
 
     def __init__(self, arch, n_out, layers, ps, exact=False):
         self.arch, self.n_out, self.ps, self.exact = arch, n_out, ps, bool(exact)
-        self.pretrained = False
+        self.pretrained, self.weights_file = False, None
         first = next(i for i, (kind, *_) in enumerate(layers) if kind in _POOLS)
         self.last_map, self.head = layers[first - 1][1], list(layers[first:])
         self.net = _core.Net(list(layers), 3, exact)
