@@ -369,8 +369,8 @@ def _bins(fn: str, probs: ArrayLike, targs: ArrayLike, n_bins: int,
     at = (np.arange(p.shape[1]) * n_bins + bins)[known]
     size = p.shape[1] * n_bins
     count: Int64 = np.bincount(at, minlength=size).reshape(-1, n_bins)
-    prob: Float64 = np.bincount(at, p[known], size).reshape(-1, n_bins)
-    present: Float64 = np.bincount(at, t[known], size).reshape(-1, n_bins)
+    prob, present = (np.asarray(np.bincount(at, w, size).reshape(-1, n_bins), np.float64)
+                     for w in (p[known], t[known]))
     return count, prob, present
 
 

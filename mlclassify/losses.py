@@ -6,7 +6,7 @@ A loss has ``__call__(logits, targs)``, ``value_and_grad(logits, targs)`` for tr
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -166,6 +166,16 @@ class BaseLoss:
         return x
 
 
+class Calibrates(Protocol):
+    """What makes probabilities of logits, as `mlclassify.calibration.Calibration` does."""
+
+    def __call__(self, logits: ArrayLike, /) -> Tensor:
+        """Return probabilities of the shape of `logits`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+
+
 class _LogitLossFlat(BaseLoss):
     """What the losses on logits share: how logits decide, and weights from the training targets.
 
@@ -198,12 +208,12 @@ class _LogitLossFlat(BaseLoss):
         self._thresh = check_thresh(type(self).__name__, thresh)
 
     @property
-    def calibration(self) -> Any:
+    def calibration(self) -> Calibrates | None:
         """What makes probabilities of logits instead of the sigmoid, or None."""
         return self._calibration
 
     @calibration.setter
-    def calibration(self, calibration: Any) -> None:
+    def calibration(self, calibration: Calibrates | None) -> None:
         if calibration is not None:
             check_has(type(self).__name__, "calibration", calibration, _CALIBRATION, "to_dict")
         self._calibration = calibration
