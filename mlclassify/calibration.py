@@ -5,8 +5,10 @@ fitted on photos that the model was not trained on. Everywhere here NaN targets 
 left out.
 """
 
+from __future__ import annotations
+
 import warnings
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from mlclassify.checks import MLClassifyWarning, check_choice, check_whole
 from mlclassify.plot import new_axes
 from mlclassify.tensor import Tensor
 from mlclassify.types import ArrayLike, Bools, Float64, Int64
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Strategy: TypeAlias = Literal["uniform", "quantile"]
 
@@ -242,8 +247,8 @@ def reliability_curve(
 
 def plot_reliability(
     probs: ArrayLike, targs: ArrayLike, *, n_bins: int = 10, strategy: Strategy = "uniform",
-    ax: Any = None, figsize: tuple[float, float] | None = None
-) -> Any:
+    ax: Axes | None = None, figsize: tuple[float, float] | None = None
+) -> Axes:
     """Draw `reliability_curve`: calibrated probabilities lie on the diagonal.
 
     The area of a point is the share of probabilities in its bin.

@@ -284,7 +284,6 @@ def _deal(i: int, need: Float64, photos: Float64, rng: np.random.Generator, fold
 
 # --- arguments
 
-
 def _matrices(fn: str, scores: ArrayLike, targs: ArrayLike) -> tuple[Float32, UInt8]:
     targets = as_uint8_mask("targs", fn, targs, strict=True)
     scores = as_matrix("scores", fn, scores)
@@ -346,7 +345,6 @@ def _fold_parts(
 
 
 # --- cuts
-
 
 class _Cuts:
     """All cuts of all labels: after the i highest scores, i from 0 to N, where they may be made.
@@ -464,7 +462,6 @@ def _pick(values: Float64, cuts: Int64) -> Float64:
 
 # --- methods
 
-
 def _by_fold(fn: str, method: str, parts: list[_Cuts], fbr: ArrayLike | None,
              start: Float64) -> Float64:
     """Return the thresholds of each fold, (folds, L)."""
@@ -537,7 +534,6 @@ def _micromacro(parts: list[_Cuts]) -> Float64:
 
 
 # --- methods that look at a fold alone, from (cuts, start) to thresholds
-
 
 def _global(part: _Cuts, start: Float64) -> Float64:
     """The one threshold of the best macro-F1: every step down one label's column changes one F1."""
@@ -636,7 +632,6 @@ _ALONE = {"global": _global, "micro": _micro, "pcut": _pcut, "rcut": _rcut, "cyc
 
 
 # --- judging
-
 
 def _f1_and_support(scores: Float32, targets: UInt8, thresholds: Float64) -> tuple[Float64, Int64]:
     """F1 of each label where scores are above thresholds, 0 for 0 / 0, and how many there are."""

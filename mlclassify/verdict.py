@@ -1,11 +1,11 @@
 """What was decided about a photo, label by label, in words: the titles of pictures of results."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlclassify.types import AnyArray, ArrayLike
+from mlclassify.types import ArrayLike
 
 _LINES = 5  # of a title
 _LETTERS = 24  # of a label in it
@@ -75,8 +75,8 @@ def _compared(prob: float, thresh: float | None) -> str:
     return f"{prob:.{digits}f} {'>' if prob > thresh else '≤'} {thresh:.{digits}f}"
 
 
-def decisions(labels: Sequence[str], target: ArrayLike | None, named: Sequence[Any] | AnyArray,
-              probs: Sequence[float] | AnyArray, thresh: ArrayLike | None = None) -> list[Decision]:
+def decisions(labels: Collection[object], target: ArrayLike | None, named: ArrayLike,
+              probs: ArrayLike, thresh: ArrayLike | None = None) -> list[Decision]:
     """Return a `Decision` for each label of one photo.
 
     Parameters
@@ -102,8 +102,9 @@ def decisions(labels: Sequence[str], target: ArrayLike | None, named: Sequence[A
     truth: list[Any] = [None] * n if target is None else np.asarray(target).tolist()
     cuts = [None] * n if thresh is None else np.broadcast_to(thresh, n).tolist()
     there = [{0: False, 1: True}.get(t) for t in truth]
+    columns: tuple[Any, Any] = (named, probs)
     return [Decision(str(label), known, bool(got == 1), float(prob), cut)
-            for label, known, got, prob, cut in zip(labels, there, named, probs, cuts)]
+            for label, known, got, prob, cut in zip(labels, there, *columns, cuts)]
 
 
 def verdict(decided: Sequence[Decision]) -> str:

@@ -345,7 +345,6 @@ def brier_score_loss(y_true: ArrayLike, y_proba: ArrayLike, *,
 
 # --- what the functions share with the columns of a learner
 
-
 def fbeta_parts(beta: float) -> Parts:
     """Return the function from counts to numerator and denominator of F beta."""
     if np.isposinf(beta):

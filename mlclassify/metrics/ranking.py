@@ -361,7 +361,6 @@ def ndcg_score(
 
 # --- what the functions share with the columns of a learner
 
-
 def measured(
     measure: Measure, y_true: ArrayLike, y_score: ArrayLike, average: Average,
     sample_weight: ArrayLike | None
