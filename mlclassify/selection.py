@@ -275,7 +275,7 @@ def _shares(fn: str, n_folds: int | Sequence[float]) -> Float64:
     return shares
 
 
-def _deal(i: int, need: Float64, photos: Float64, rng: np.random.Generator, folds: Int64) -> None:
+def _deal(i: int, need: Float64, photos: Float64, rng: "np.random.Generator", folds: Int64) -> None:
     """Give photo i to the fold in most need: of the label, then of photos, then by chance."""
     order = np.lexsort((rng.random(len(need)), -photos, -need))
     folds[i] = order[0]
