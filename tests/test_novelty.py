@@ -421,7 +421,7 @@ def test_a_file_keeps_both_bodies(began):
         ours, theirs = learn.predict(image), loaded.predict(image)
         assert ours.novelty == theirs.novelty and list(ours.labels) == list(theirs.labels)
         assert list(ours.neighbours) == list(theirs.neighbours)
-    again = load_learner(loaded.export("again.safetensors"))
+    again = load_learner(loaded.export(learn.path / "again.safetensors"))
     assert again.predict(image).novelty == ours.novelty
 
 
