@@ -5,24 +5,32 @@ format, a JSON object with all that is no tensor, and the sha256 of both. What t
 (architecture, loss, transforms) is looked up in the tables below and nowhere else.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from mlclassify.calibration import Calibration
 from mlclassify.data.block import empty_dataloaders
+from mlclassify.data.loader import DataLoaders
 from mlclassify.functional import AsymmetricLoss
 from mlclassify.losses import AsymmetricLossFlat, BaseLoss, BCEWithLogitsLossFlat
 from mlclassify.novelty import Novelty
 from mlclassify.rng import check_seed
 from mlclassify.tensor import nn, tensor
 from mlclassify.thresholds import check_thresh
+from mlclassify.types import AnyArray, Float32, StrPath
 from mlclassify.vision import augment
-from mlclassify.vision.models import ARCHS, build_model
+from mlclassify.vision.models import ARCHS, Model, build_model
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
+
+_Json: TypeAlias = dict[str, Any]  # an object of JSON
 
 FORMAT_VERSION = 1
 _VERSION, _LEARNER, _HASH = (f"mlclassify.{k}" for k in ("format_version", "learner", "sha256"))
@@ -32,14 +40,14 @@ _LAST = "head.fc2.weight"  # of every network that `build_model` makes
 # Losses by name: the class, that of the loss within, and the options a file may leave out.
 _PLAIN = {"label_smoothing": 0.0, "missing": None}
 _FOCUS = {**_PLAIN, "gamma_neg": 4.0, "gamma_pos": 1.0, "clip": 0.05}
-_LOSSES = {
+_LOSSES: dict[str, tuple[type[Any], type[Any], dict[str, float | None]]] = {
     "BCEWithLogitsLossFlat": (BCEWithLogitsLossFlat, nn.BCEWithLogitsLoss, _PLAIN),
     "AsymmetricLossFlat": (AsymmetricLossFlat, AsymmetricLoss, _FOCUS),
 }
-_ITEM_TFMS = {
+_ITEM_TFMS: dict[str, type[Any]] = {
     t.__name__: t for t in (augment.CropPad, augment.RandomResizedCrop, augment.Resize)
 }
-_BATCH_TFMS = {
+_BATCH_TFMS: dict[str, type[Any]] = {
     t.__name__: t
     for t in (
         augment.AffineWarp, augment.Brightness, augment.Contrast, augment.Dihedral, augment.Flip,
@@ -54,15 +62,28 @@ _BATCH_TFMS = {
 class Saved:
     """What a file of a learner holds."""
 
-    model: object
-    dls: object
-    loss_func: object
+    model: Model
+    dls: DataLoaders
+    loss_func: Any
     seed: int
     epochs_begun: int
-    novelty: object
+    novelty: Novelty | None
 
 
-def write_learner(learn, path):
+class Exported(Protocol):
+    """What is saved of a learner."""
+
+    model: Model
+    loss_func: Any
+    seed: int
+    epochs_begun: int
+    novelty: Novelty | None
+
+    @property
+    def dls(self) -> DataLoaders: ...
+
+
+def write_learner(learn: Exported, path: StrPath) -> None:
     """Write a learner to `path`, whole or not at all.
 
     Raises
@@ -79,7 +100,7 @@ def write_learner(learn, path):
             f"export: `fname` must lie in a folder that exists, got {str(path)!r}"
         )
     text = json.dumps(_described(learn), allow_nan=False, ensure_ascii=False)
-    tensors = learn.model.state_dict()
+    tensors: dict[str, AnyArray] = {**learn.model.state_dict()}
     if learn.novelty is not None:
         tensors[_NOVELTY] = learn.novelty.features
     metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: digest(tensors, text)}
@@ -93,7 +114,7 @@ def write_learner(learn, path):
         raise told from error
 
 
-def _described(learn):
+def _described(learn: Exported) -> _Json:
     """Return all of a learner that is no tensor, as JSON has it."""
     model, train = learn.model, learn.dls.train
     loss = _described_loss(learn.loss_func)
@@ -112,17 +133,17 @@ def _described(learn):
     }
 
 
-def _described_calibration(calibration):
+def _described_calibration(calibration: Calibration | None) -> _Json | None:
     return None if calibration is None else calibration.to_dict()
 
 
-def _described_novelty(novelty):
+def _described_novelty(novelty: Novelty | None) -> _Json | None:
     if novelty is None:
         return None
     return {"names": novelty.names, "cut": _jsonable(novelty.cut), "k": novelty.k}
 
 
-def _check_can_be_rebuilt(model):
+def _check_can_be_rebuilt(model: Model) -> None:
     """Refuse a network that `build_model` could not make again from a name."""
     if ARCHS.get(model.arch.name) is not model.arch or _LAST not in model.parameters():
         raise ValueError(
@@ -132,7 +153,7 @@ def _check_can_be_rebuilt(model):
         )
 
 
-def _described_loss(loss):
+def _described_loss(loss: Any) -> _Json:
     """Return the arguments of the loss; refuse one that another class could not stand for."""
     name = _name_of(loss)
     thresh = getattr(loss, "thresh", 0.5)
@@ -149,7 +170,7 @@ def _described_loss(loss):
     }
 
 
-def _name_of(loss):
+def _name_of(loss: Any) -> str:
     """Return which of `_LOSSES` computes as `loss` does."""
     for name, (_, within, _) in _LOSSES.items():
         if isinstance(loss, BaseLoss) and isinstance(loss.func, within):
@@ -160,7 +181,7 @@ def _name_of(loss):
     )
 
 
-def _check_decides_alike(loss, thresh):
+def _check_decides_alike(loss: Any, thresh: Any) -> None:
     """Refuse a loss class of the user's whose decisions its threshold does not tell."""
     plain = BCEWithLogitsLossFlat(thresh=thresh)
     plain.calibration = calibration = getattr(loss, "calibration", None)
@@ -177,7 +198,7 @@ def _check_decides_alike(loss, thresh):
         )
 
 
-def _jsonable(value):
+def _jsonable(value: Any) -> Any:
     """Return numbers as JSON has them; it has no infinity, so that becomes a text."""
     if value is None:
         return None
@@ -187,14 +208,16 @@ def _jsonable(value):
     return float(value) if np.isfinite(value) else str(float(value))
 
 
-def _numbers(value):
+def _numbers(value: Any) -> Any:
     """Undo `_jsonable`."""
     if isinstance(value, list):
         return [_numbers(v) for v in value]
     return None if value is None else float(value)
 
 
-def _described_transforms(transforms, known):
+def _described_transforms(
+    transforms: Iterable[Any], known: Mapping[str, type[Any]]
+) -> list[list[Any]]:
     for t in transforms:
         if known.get(type(t).__name__) is not type(t):
             raise ValueError(
@@ -204,7 +227,7 @@ def _described_transforms(transforms, known):
     return [[type(t).__name__, t.config()] for t in transforms]
 
 
-def digest(tensors, text):
+def digest(tensors: Mapping[str, AnyArray], text: str) -> str:
     """Return the sha256 of named tensors and a text."""
     total = hashlib.sha256(text.encode())
     for name in sorted(tensors):
@@ -214,7 +237,7 @@ def digest(tensors, text):
     return total.hexdigest()
 
 
-def read_learner(path):
+def read_learner(path: StrPath) -> Saved:
     """Read what `write_learner` wrote, and check all of it.
 
     Returns
@@ -236,7 +259,9 @@ def read_learner(path):
         ) from error
 
 
-def _checked_text(path, tensors, metadata):
+def _checked_text(
+    path: StrPath, tensors: Mapping[str, AnyArray], metadata: Mapping[str, str]
+) -> str:
     """Return the JSON of a file whose format and hash are as they should be."""
     name = f"load_learner: {str(path)!r}"
     if not {_VERSION, _LEARNER, _HASH} <= set(metadata):
@@ -254,11 +279,13 @@ def _checked_text(path, tensors, metadata):
     return metadata[_LEARNER]
 
 
-_TYPES = {"arch": str, "ps": float, "exact": bool, "vocab": list, "loss": dict, "item_tfms": list,
-          "batch_tfms": list, "seed": int, "epochs_begun": int, "novelty": (dict, type(None))}
+_TYPES: dict[str, Any] = {
+    "arch": str, "ps": float, "exact": bool, "vocab": list, "loss": dict, "item_tfms": list,
+    "batch_tfms": list, "seed": int, "epochs_begun": int, "novelty": (dict, type(None)),
+}  # fmt: skip
 
 
-def _restored(config, tensors):
+def _restored(config: Any, tensors: dict[str, AnyArray]) -> Saved:
     """Build a learner's parts from checked JSON; errors are the caller's to name the file in."""
     config = _check_types(config)
     if _OLD_NOVELTY in tensors:
@@ -283,7 +310,7 @@ def _restored(config, tensors):
     )
 
 
-def _check_types(config):
+def _check_types(config: Any) -> _Json:
     """Return the fields of a file; those of before there was an `exact` have it False."""
     if isinstance(config, dict):
         config = {"exact": False, **config}
@@ -306,7 +333,7 @@ def _check_types(config):
     return config
 
 
-def _restored_model(config, tensors):
+def _restored_model(config: _Json, tensors: Mapping[str, Float32]) -> Model:
     last = tensors.get(_LAST)
     # Before a network of that size is built: the file itself must be as large.
     if last is None or last.shape[:1] != (len(config["vocab"]),):
@@ -318,7 +345,7 @@ def _restored_model(config, tensors):
     return model
 
 
-def _restored_loss(config, n_labels):
+def _restored_loss(config: _Json, n_labels: int) -> Any:
     config = {"name": "BCEWithLogitsLossFlat", **config}
     cls, _, optional = _LOSSES[config.pop("name")]
     config = {"calibration": None, **optional, **config}
@@ -336,7 +363,7 @@ def _restored_loss(config, n_labels):
     return loss
 
 
-def _restored_calibration(config, n_labels):
+def _restored_calibration(config: _Json | None, n_labels: int) -> Calibration | None:
     if config is None:
         return None
     calibration = Calibration.from_dict(config)
@@ -345,10 +372,12 @@ def _restored_calibration(config, n_labels):
     return calibration
 
 
-def _restored_novelty(config, features, width):
+def _restored_novelty(
+    config: _Json | None, features: AnyArray | None, width: int
+) -> Novelty | None:
     if (config is None) != (features is None):
         raise ValueError(f"its novelty must come with the tensor {_NOVELTY}, and that with it")
-    if config is None:
+    if config is None or features is None:
         return None
     if set(config) != {"names", "cut", "k"} or type(config["names"]) is not list:
         raise ValueError("its novelty must have names, cut, k")
@@ -357,5 +386,5 @@ def _restored_novelty(config, features, width):
     return Novelty(features, config["names"], _numbers(config["cut"]), config["k"])
 
 
-def _made(pairs, known):
+def _made(pairs: Iterable[tuple[str, _Json]], known: Mapping[str, type[Any]]) -> list[Any]:
     return [known[name](**config) for name, config in pairs]

@@ -1,15 +1,15 @@
 """The types that the signatures of the package speak of; nothing here does anything."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "AnyArray", "ArrayLike", "Bools", "FloatArray", "Float32", "Float64", "Function", "Int64",
-    "StrPath", "UInt8",
+    "AnyArray", "ArrayLike", "Bools", "FigSize", "FloatArray", "Float32", "Float64", "Function",
+    "Hyper", "Int64", "StrPath", "UInt8",
 ]
 
 Float32: TypeAlias = NDArray[np.float32]
@@ -20,5 +20,7 @@ UInt8: TypeAlias = NDArray[np.uint8]
 Bools: TypeAlias = NDArray[np.bool_]
 AnyArray: TypeAlias = NDArray[Any]
 
+FigSize: TypeAlias = tuple[float, float]  # inches of a figure
 StrPath: TypeAlias = str | os.PathLike[str]
 Function: TypeAlias = Callable[..., Any]
+Hyper: TypeAlias = float | slice | Sequence[float]  # of each parameter group, as `optim.spread` has it
