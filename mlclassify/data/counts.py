@@ -9,11 +9,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from mlclassify.types import AnyArray, ArrayLike
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike
     from pandas import DataFrame
 
 NO_LABEL = "(no label)"

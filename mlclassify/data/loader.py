@@ -448,7 +448,8 @@ class DataLoader:
         what is left of a whole number, which is drawn."""
         ends = np.cumsum(weights)
         steps = (np.arange(self.n) + uniforms(seed, epoch, [0], SAMPLE, 1)[0]) / self.n
-        return np.searchsorted(ends, steps * ends[-1], side="right").clip(max=self.n - 1)
+        places: Int64 = np.searchsorted(ends, steps * ends[-1], side="right").clip(max=self.n - 1)
+        return places
 
     def _first(self, order: Int64, seed: int, epoch: int) -> Batch:
         """The items at `order` as one batch."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import operator
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,6 @@ from mlclassify.data.transforms import ColReader
 from mlclassify.types import Function, StrPath
 
 if TYPE_CHECKING:
-    import re
-
     from pandas import DataFrame
 
 
@@ -315,7 +314,7 @@ def _check_table(df: Any) -> None:
 
 
 def _columns(df: DataFrame, argument: str, cols: Any) -> list[str | int]:
-    """Return columns as `ColReader` takes them: by name if that is a text, else by position."""
+    """Return columns as `ColReader` takes them: by a text that names no other, or by position."""
     names = df.columns.tolist()
     found: list[str | int] = []
     for col in listify(cols):
@@ -324,8 +323,14 @@ def _columns(df: DataFrame, argument: str, cols: Any) -> list[str | int]:
                 f"from_df: `{argument}` must name a column of {', '.join(map(str, names))}, or its "
                 f"position, got {col!r}"
             )
+        if names.count(col) > 1:
+            raise ValueError(
+                f"from_df: `{argument}` must name one column, got {col!r}, which "
+                f"{names.count(col)} are called; give its position"
+            )
         place = names.index(col) if col in names else range(len(names))[col]
-        found.append(names[place] if isinstance(names[place], str) else place)
+        name = names[place]
+        found.append(name if isinstance(name, str) and names.count(name) == 1 else place)
     return found
 
 

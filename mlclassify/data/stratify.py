@@ -139,7 +139,7 @@ def TrainTestSplitter(
 
 def _dealt(labels: Iterable[Any], shares: list[float], seed: int) -> Iterator[L[int]]:
     """Yield the positions of each part."""
-    folds = stratified_folds(_matrix(labels), np.clip(shares, 0, 1), seed)
+    folds = stratified_folds(_matrix(labels), np.clip(shares, 0, 1).tolist(), seed)
     for part in range(len(shares)):
         yield L(np.flatnonzero(folds == part).tolist())
 

@@ -14,12 +14,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack
+from typing import Any, Final, Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
 from mlclassify.arrays import as_array
 from mlclassify.checks import check_whole
+from mlclassify.data.batch import BatchPlan, BatchTransform, Reading
 from mlclassify.rng import (
     BATCH_CROP,
     BRIGHTNESS,
@@ -51,9 +52,6 @@ from mlclassify.vision.image import (
     resize_squish,
     squish_center_crop,
 )
-
-if TYPE_CHECKING:
-    from mlclassify.data.batch import BatchPlan, BatchTransform, Reading
 
 Fixed: TypeAlias = float | Sequence[float] | None
 """What takes the place of random numbers: one for all images, or one for each."""
