@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 # Targets (N, L), None where the photos have no labels: `Any` spares a check who knows that they do.
 Targets: TypeAlias = TensorMultiCategory | Any
-# What stands in the epoch table: functions of (predictions, targets), or what has `accumulate`.
-Metrics: TypeAlias = Metric | Function | Sequence[Metric | Function] | None
+# Each a Metric or a function of (predictions, targets); a list of both is one of objects to mypy.
+Metrics: TypeAlias = Metric | Function | Sequence[Any] | None
 
 _LISTED = 20  # labels in a table
 _DATA = "be DataLoaders, as DataBlock(...).dataloaders(source) gives"
@@ -291,7 +291,7 @@ class Learner(Trainer):
         if act is not None:
             check_function("get_preds", "act", act)
         inputs, logits, targets, features = self._collect(dl, with_input, self._progress.bar)
-        activation: Function = act or getattr(self.loss_func, "activation", _same)
+        activation: Function = getattr(self.loss_func, "activation", _same) if act is None else act
         preds = activation(logits)
         answer: list[Any] = [inputs] if with_input else []
         answer += [preds, targets]

@@ -23,4 +23,4 @@ AnyArray: TypeAlias = NDArray[Any]
 FigSize: TypeAlias = tuple[float, float]  # inches of a figure
 StrPath: TypeAlias = str | os.PathLike[str]
 Function: TypeAlias = Callable[..., Any]
-Hyper: TypeAlias = float | slice | Sequence[float]  # of each parameter group, as `optim.spread` has it
+Hyper: TypeAlias = float | slice | Sequence[float]  # see `optim.spread`
