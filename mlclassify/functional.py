@@ -109,18 +109,17 @@ def binary_cross_entropy_with_logits(
     >>> binary_cross_entropy_with_logits(x, y, reduction="none")
     tensor([[0.3946, 0.0345, 2.4403]])
     """
+    core: Function = _core.bce_with_logits
     if weight is None and pos_weight is None and reduction == "mean":
         try:  # what C takes as it is needs no more looking at
-            value = _core.bce_with_logits(
-                input, target, None, None, 0, False, True, None, None  # type: ignore[arg-type]
-            )
+            value = core(input, target, None, None, 0, False, True, None, None)
         except (TypeError, ValueError):
             pass  # what it refuses is converted, or refused by name, below
         else:
             return _like(input, value)
     check_reduction(_BCE, reduction)
     weights: dict[str, Any] = {"weight": weight, "pos_weight": pos_weight}
-    value, cells, _ = _value(_core.bce_with_logits, _BCE, input, target, reduction, **weights)
+    value, cells, _ = _value(core, _BCE, input, target, reduction, **weights)
     return _like(input, cells if reduction == "none" else value)
 
 

@@ -11,7 +11,7 @@ two differ (``max(dim)``, ``sort``, ``transpose``, ``std``, ``size()``) without 
 # mypy: disable-error-code="override, no-any-return, return-value"
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -200,6 +200,7 @@ class Tensor(np.ndarray[Any, np.dtype[Any]]):
         def __invert__(self) -> Self: ...
         def __neg__(self) -> Self: ...
         def __abs__(self) -> Self: ...
+        def __iter__(self) -> Iterator[Self]: ...
         def reshape(self, *shape: Any, **options: Any) -> Self: ...
 
     # -- what NumPy asks ------------------------------------------------------------------------
@@ -286,6 +287,12 @@ class Tensor(np.ndarray[Any, np.dtype[Any]]):
 
     nelement = numel
 
+    @overload
+    def view(self, *shape: _Int) -> Self: ...
+    @overload
+    def view(self, shape: tuple[_Int, ...] | list[_Int], /) -> Self: ...
+    @overload
+    def view(self, *dtype: Any, **options: Any) -> Any: ...
     def view(self, *shape: Any, **kwargs: Any) -> Any:
         """Return the cells in another shape; with a dtype or class, NumPy's ``view``."""
         if kwargs or not shape or not isinstance(shape[0], (int, np.integer, tuple, list)):
@@ -554,11 +561,23 @@ class Tensor(np.ndarray[Any, np.dtype[Any]]):
         """Return the running sum along `dim`."""
         return np.cumsum(self, axis=dim)
 
+    @overload
+    def max(self) -> Self: ...
+    @overload
+    def max(self, dim: AnyArray) -> Self: ...
+    @overload
+    def max(self, dim: _Int, keepdim: _Bool = False) -> _Pair: ...
     @_numpy_names
     def max(self, dim: Any = None, keepdim: _Bool = False) -> Any:
         """Return the largest cell; with `dim`, (values, indices); with a tensor, the larger."""
         return self._extreme("max", np.maximum, dim, keepdim)
 
+    @overload
+    def min(self) -> Self: ...
+    @overload
+    def min(self, dim: AnyArray) -> Self: ...
+    @overload
+    def min(self, dim: _Int, keepdim: _Bool = False) -> _Pair: ...
     @_numpy_names
     def min(self, dim: Any = None, keepdim: _Bool = False) -> Any:
         """Return the smallest cell; with `dim`, (values, indices); with a tensor, the smaller."""

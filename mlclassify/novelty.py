@@ -9,12 +9,15 @@ photos, so no distribution is assumed.
 """
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mlclassify.arrays import as_matrix, refuse
 from mlclassify.checks import check_between, check_whole
+from mlclassify.types import AnyArray, ArrayLike, Bools, Float32, Float64, StrPath
 
 _ROUNDING = 1e-6  # a photo alone rounds otherwise than in a batch, and one known lies on the cut
 _BLOCK = 512  # photos whose cosines to all training photos are in memory at a time
@@ -48,7 +51,8 @@ class Novelty:
     [['b.jpg', 'a.jpg']]
     """
 
-    def __init__(self, features, names, cut, k=5):
+    def __init__(self, features: ArrayLike, names: Iterable[object], cut: float,
+                 k: int = 5) -> None:
         self.features = _unit(features)
         self.names = [str(name) for name in names]
         self.k = check_whole("Novelty", "k", k, at_least=1)
@@ -66,12 +70,12 @@ class Novelty:
         if math.isnan(self.cut):
             raise ValueError("Novelty: `cut` must be a number, got nan")
 
-    def scores(self, features):
+    def scores(self, features: ArrayLike) -> Float64:
         """Return 1 - mean cosine to the k nearest training photos, float64 (N,), in [0, 2]."""
         blocks = self._cosines(self._checked(features))
         return np.concatenate([np.empty(0), *map(self._score, blocks)])
 
-    def left_out_scores(self):
+    def left_out_scores(self) -> Float64:
         """Return the score of each training photo against all the others, float64 (M,).
 
         Raises
@@ -95,11 +99,11 @@ class Novelty:
             scores.append(self._score(cosines))
         return np.concatenate(scores)
 
-    def is_novel(self, features):
+    def is_novel(self, features: ArrayLike) -> Bools:
         """Return which of N photos are like nothing that was taught, bool (N,)."""
         return self.scores(features) > self.cut
 
-    def neighbours(self, features):
+    def neighbours(self, features: ArrayLike) -> list[list[str]]:
         """Return for each of N photos the names of its k nearest training photos, nearest first."""
         return [
             [self.names[i] for i in row]
@@ -107,16 +111,17 @@ class Novelty:
             for row in np.argsort(-cosines, axis=1, kind="stable")[:, : self.k]
         ]
 
-    def _score(self, cosines):
-        return 1 + np.partition(-cosines, self.k - 1, axis=1)[:, : self.k].mean(axis=1)
+    def _score(self, cosines: Float64) -> Float64:
+        nearest = np.partition(-cosines, self.k - 1, axis=1)[:, : self.k]
+        return np.asarray(1 + nearest.mean(axis=1))
 
-    def _cosines(self, unit):
+    def _cosines(self, unit: Float32) -> Iterator[Float64]:
         """Yield the cosines of a block of photos to all training photos, float64 (n, M)."""
         taught = self.features.T.astype(np.float64)
         for i in range(0, len(unit), _BLOCK):
             yield unit[i : i + _BLOCK].astype(np.float64) @ taught
 
-    def _checked(self, features):
+    def _checked(self, features: ArrayLike) -> Float32:
         unit = _unit(features)
         if unit.shape[1] != self.features.shape[1]:
             raise ValueError(
@@ -125,11 +130,12 @@ class Novelty:
             )
         return unit
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Novelty({len(self.names)} photos, cut={self.cut:.4f}, k={self.k})"
 
 
-def fit_novelty(features, names, held_out, lost=0.05, k=5):
+def fit_novelty(features: ArrayLike, names: Iterable[object], held_out: Sequence[Any] | AnyArray,
+                lost: float = 0.05, k: int = 5) -> Novelty:
     """Return a `Novelty` that takes the share `lost` of known photos for novel.
 
     Parameters
@@ -171,7 +177,8 @@ def fit_novelty(features, names, held_out, lost=0.05, k=5):
     return novelty
 
 
-def choose_cut(held_out, left_out, lost):
+def choose_cut(held_out: Sequence[float] | Float64, left_out: Sequence[float] | Float64,
+               lost: float) -> float:
     """Return the cut above which the share `lost` of known photos is, on average over draws.
 
     It is `conformal_cut` of all scores. By those held out alone the promise would be exact, but
@@ -202,12 +209,13 @@ def choose_cut(held_out, left_out, lost):
     0.8
     """
     cut = conformal_cut(np.concatenate([held_out, left_out]), lost)
-    if _chance(len(held_out), np.sum(np.asarray(held_out) > cut), lost) < 0.1:
+    above = int(np.sum(np.asarray(held_out) > cut))
+    if _chance(len(held_out), above, lost) < 0.1:
         cut = conformal_cut(held_out, lost)
     return cut
 
 
-def conformal_cut(scores, lost):
+def conformal_cut(scores: ArrayLike, lost: float) -> float:
     """Return the score that one more of the same kind exceeds with a chance of at most `lost`.
 
     Of n + 1 exchangeable scores each is as likely to be among the ``m = floor(lost * (n + 1))``
@@ -245,16 +253,16 @@ def conformal_cut(scores, lost):
     return float(scores[-above])
 
 
-def _chance(n, least, p):
+def _chance(n: int, least: int, p: float) -> float:
     """Return the chance of at least `least` of n, each there with chance p in (0, 1)."""
-    def log_chance(i):
+    def log_chance(i: int) -> float:
         ways = math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
         return ways + i * math.log(p) + (n - i) * math.log1p(-p)
 
-    return sum(math.exp(log_chance(i)) for i in range(int(least), n + 1))
+    return sum(math.exp(log_chance(i)) for i in range(least, n + 1))
 
 
-def photo_names(items, folder):
+def photo_names(items: Iterable[object], folder: StrPath) -> list[str]:
     """Name photos for people: files relative to `folder` where they lie in it.
 
     Examples
@@ -265,14 +273,14 @@ def photo_names(items, folder):
     return [_name(item, i, Path(folder)) for i, item in enumerate(items)]
 
 
-def _name(item, i, folder):
+def _name(item: object, i: int, folder: Path) -> str:
     if not isinstance(item, (str, Path)):
         return f"item {i}"
     path = Path(item)
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
-def _unit(features):
+def _unit(features: ArrayLike) -> Float32:
     """Return features at length 1, float32 (N, F); without direction, all zeros, they stay so."""
     features = as_matrix("features", "Novelty", features)
     refuse(~np.isfinite(features), "features", "Novelty", "be finite", features)
