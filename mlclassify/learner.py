@@ -34,14 +34,14 @@ from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import Metric, Report, make_metric, make_report
 from mlclassify.metrics.columns import other_thresholds
 from mlclassify.novelty import Novelty, fit_novelty, photo_names
-from mlclassify.optim import Adam, check_hyper
+from mlclassify.optim import Adam, Hyper, check_hyper
 from mlclassify.plot import Grid, plot_f1_curves, show_images, verdict_color
 from mlclassify.progress import progress
 from mlclassify.rng import check_seed, default_seed, fresh_seed
-from mlclassify.selection import FoundThresholds, as_thresh, f1_curves, find_thresholds
+from mlclassify.selection import FoundThresholds, Method, as_thresh, f1_curves, find_thresholds
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
 from mlclassify.trainer import Cbs, Trainer, as_list, view_as
-from mlclassify.types import AnyArray, ArrayLike, FigSize, Float32, Function, Hyper, StrPath
+from mlclassify.types import ArrayLike, FigSize, Float32, Function, StrPath
 from mlclassify.verdict import Decision, decisions, verdict
 from mlclassify.vision.augment import Normalize
 from mlclassify.vision.image import PhotoSource
@@ -458,7 +458,7 @@ class Learner(Trainer):
             return (augmented, plain), targets
         return augmented + (plain - augmented) * beta, targets
 
-    def tune_thresholds(self, method: str = "scut", ds_idx: int = 1,
+    def tune_thresholds(self, method: Method = "scut", ds_idx: int = 1,
                         dl: DataLoader | None = None, **options: Any) -> FoundThresholds:
         """Choose a threshold for every label, from photos that were not trained on.
 

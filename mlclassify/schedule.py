@@ -16,8 +16,8 @@ import numpy as np
 
 from mlclassify.callbacks import Callback, CancelFitException, CancelValidException
 from mlclassify.checks import check_function, check_whole
-from mlclassify.optim import check_hyper, spread
-from mlclassify.types import Float32, Function, Hyper
+from mlclassify.optim import Hyper, check_hyper, spread
+from mlclassify.types import Float32, Function
 
 Schedule: TypeAlias = Callable[[float], float]  # of the position in a fit, 0 to 1
 Functions: TypeAlias = Function | list[Function] | tuple[Function, ...] | None

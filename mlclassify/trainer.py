@@ -32,7 +32,7 @@ from mlclassify.checks import (
     MLClassifyWarning,
     check_whole,
 )
-from mlclassify.optim import check_hyper, spread
+from mlclassify.optim import Hyper, check_hyper, spread
 from mlclassify.schedule import (
     Functions,
     LRFinder,
@@ -44,7 +44,7 @@ from mlclassify.schedule import (
     warm_restarts,
 )
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
-from mlclassify.types import AnyArray, Function, Hyper
+from mlclassify.types import AnyArray, Function
 
 if TYPE_CHECKING:
     from mlclassify.data.loader import Batch, DataLoader

@@ -1,7 +1,7 @@
 """The types that the signatures of the package speak of; nothing here does anything."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "AnyArray", "ArrayLike", "Bools", "FigSize", "FloatArray", "Float32", "Float64", "Function",
-    "Hyper", "Int64", "StrPath", "UInt8",
+    "Int64", "StrPath", "UInt8",
 ]
 
 Float32: TypeAlias = NDArray[np.float32]
@@ -23,4 +23,3 @@ AnyArray: TypeAlias = NDArray[Any]
 FigSize: TypeAlias = tuple[float, float]  # inches of a figure
 StrPath: TypeAlias = str | os.PathLike[str]
 Function: TypeAlias = Callable[..., Any]
-Hyper: TypeAlias = float | slice | Sequence[float]  # see `optim.spread`

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -139,7 +139,9 @@ class Session:
     def _write(self, rows: dict[str, list[str]], dropped: set[str]) -> None:
         table = LabelTable(rows, self._delim, self._table.others)
         # What is in both files after a crash counts as dropped: no photo is lost from sight.
-        writes = [lambda: self._write_dropped(dropped), lambda: table.write(self.csv)]
+        writes: list[Callable[[], None]] = [
+            lambda: self._write_dropped(dropped), lambda: table.write(self.csv)
+        ]  # fmt: skip
         for write in writes if len(dropped) >= len(self._dropped) else reversed(writes):
             write()
         self._table, self._dropped = table, dropped

@@ -8,10 +8,10 @@ from typing import Any
 from mlclassify.checks import check_has, check_whole
 from mlclassify.data.loader import DataLoaders
 from mlclassify.learner import Learner, Metrics, add_normalization
-from mlclassify.optim import Adam
+from mlclassify.optim import Adam, Hyper
 from mlclassify.rng import check_seed, default_seed
 from mlclassify.trainer import Cbs
-from mlclassify.types import Function, Hyper, StrPath
+from mlclassify.types import Function, StrPath
 from mlclassify.vision.augment import Normalize, imagenet_stats
 from mlclassify.vision.models import ARCHS, Architecture, create_model
 from mlclassify.weights import pretrained_tensors
