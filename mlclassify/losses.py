@@ -12,7 +12,12 @@ import numpy as np
 
 from mlclassify.arrays import as_array, refuse
 from mlclassify.checks import check_between, check_choice, check_has
-from mlclassify.functional import AsymmetricLoss, Reduction, refuse_redefined, value_and_grad
+from mlclassify.functional import (
+    AsymmetricLoss,
+    Reduction,
+    refuse_redefined,
+    value_and_grad,
+)
 from mlclassify.tensor import Tensor, TensorBase, nn, sigmoid
 from mlclassify.thresholds import check_thresh, decide
 from mlclassify.types import ArrayLike, Float32, Float64, Function

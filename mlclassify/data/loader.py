@@ -31,7 +31,13 @@ import numpy as np
 
 from mlclassify import _core, markup
 from mlclassify.checks import check_choice, check_has, check_path, check_whole
-from mlclassify.data.batch import BatchPlan, BatchTransform, make_plan, pictures, run_plan
+from mlclassify.data.batch import (
+    BatchPlan,
+    BatchTransform,
+    make_plan,
+    pictures,
+    run_plan,
+)
 from mlclassify.data.counts import NO_LABEL, Counts, co_occurrence, label_counts
 from mlclassify.data.lists import L, listify
 from mlclassify.losses import BCEWithLogitsLossFlat

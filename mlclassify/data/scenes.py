@@ -9,7 +9,18 @@ from typing import TypeAlias
 import numpy as np
 
 from mlclassify.data.bears import paint_bears
-from mlclassify.data.pen import BRIGHT, INK, WHITE, Color, Pen, chance, mix, pick, shade, vary
+from mlclassify.data.pen import (
+    BRIGHT,
+    INK,
+    WHITE,
+    Color,
+    Pen,
+    chance,
+    mix,
+    pick,
+    shade,
+    vary,
+)
 
 _Thing: TypeAlias = Callable[[Pen], None]
 _Scene: TypeAlias = tuple[Sequence[_Thing], Sequence[_Thing]]  # what stands behind, in front

@@ -21,7 +21,12 @@ from mlclassify.data.counts import pandas
 from mlclassify.data.files import RegexLabeller, get_image_files, parent_label
 from mlclassify.data.lists import L, listify
 from mlclassify.data.loader import BatchTfms, DataLoaders, ItemTfms
-from mlclassify.data.split import ColSplitter, GrandparentSplitter, RandomSplitter, Splitter
+from mlclassify.data.split import (
+    ColSplitter,
+    GrandparentSplitter,
+    RandomSplitter,
+    Splitter,
+)
 from mlclassify.data.stratify import StratifiedSplitter
 from mlclassify.data.transforms import ColReader
 from mlclassify.types import Function, StrPath
