@@ -603,8 +603,9 @@ class Learner(Trainer):
         ``learn.fit_novelty(); learn.predict("cat.jpg").novelty > learn.novelty.cut``
         """
         backbone = self._untrained_backbone(pretrained, weights)
+        dataset = self.dls.train.dataset
         known, held_out = (self._features(self.loader(i, None), backbone) for i in (0, 1))
-        names = photo_names(self.dls.train.dataset.items, self.path)
+        names = photo_names(map(dataset.source, range(len(dataset))), self.path)
         self.novelty = fit_novelty(known, names, held_out, lost, k, backbone)
         return self.novelty
 
