@@ -88,7 +88,10 @@ def save_figure(axes, path):
 
 
 def report(learn, out):
-    """Choose the threshold, look at the answers, save everything, and load the model again."""
+    """Choose the threshold, look at the answers, save everything, and load the model again.
+
+    Returns what was found as a dict.
+    """
     probs, targets = learn.get_preds()
     macro = average_precision_score(targets, probs)
     print(f"\nOn {len(probs)} pictures held out, macro average precision is {macro:.4f}")
@@ -106,6 +109,8 @@ def report(learn, out):
     if not (again == probs).all():
         raise RuntimeError(f"demo: {model} must predict what the model that it was saved from does")
     print(f"Saved {model}; loaded again, it predicts the same")
+    return {"photos": len(probs), "average_precision": macro, "thresh": best,
+            "accuracy": accuracies.max(), "model": str(model)}  # fmt: skip
 
 
 def demo(out, bears=None, weights=None, seed=1):
@@ -121,6 +126,11 @@ def demo(out, bears=None, weights=None, seed=1):
         Pretrained weights for the photos, where ``weights=`` of `vision_learner` is meant.
     seed : int
         Of the drawings and of the training.
+
+    Returns
+    -------
+    dict
+        ``photos`` held out, ``average_precision``, ``thresh``, ``accuracy`` and ``model``.
     """
     start = time.monotonic()
     dls = drawn_data(out, seed) if bears is None else photo_data(out, bears)
@@ -134,13 +144,13 @@ def demo(out, bears=None, weights=None, seed=1):
         learn.fit_one_cycle(DRAWN_EPOCHS, 3e-3)
     else:
         learn.fine_tune(4)
-    report(learn, out)
+    found = report(learn, out)
     print(f"All in {time.monotonic() - start:.0f} s")
+    return found
 
 
 def main(options):
     """Run `demo` with the options of the command line."""
     if options.weights and not options.bears:
         options.parser.error("--weights is for photos: give --bears too")
-    demo(options.out, options.bears, options.weights, options.seed)
-    return {}, 0
+    return demo(options.out, options.bears, options.weights, options.seed), 0
