@@ -439,7 +439,8 @@ class Learner(Trainer):
                 f"as BCEWithLogitsLossFlat does, got {loss!r}"
             )
         probs, targets = self._labelled("tune_thresholds", ds_idx, dl)
-        found = find_thresholds(probs, targets, method=method, start=loss.thresh, **options)
+        found = find_thresholds(probs, targets, method=method, start=loss.thresh,
+                                bar=self._progress.bar, **options)
         found.labels = [str(label) for label in self.dls.vocab]
         loss.thresh = as_thresh(probs, found.thresholds)
         return found

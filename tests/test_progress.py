@@ -99,6 +99,23 @@ def test_no_bar_is_left_when_the_work_fails(monkeypatch):
     assert closed == [1]
 
 
+@pytest.mark.parametrize("method", ["scut", "cyclic", "micromacro"])
+def test_tuning_has_a_bar_unless_unwanted(method, monkeypatch):
+    asked, steps = [], []
+
+    def noted(what, total, wanted=True):
+        asked.append((what, total, wanted))
+        return nullcontext(lambda: steps.append(what))
+
+    monkeypatch.setattr("mlclassify.selection.progress", noted)
+    learn = tiny_learner(80, 8)
+    learn.tune_thresholds(method, ds_idx=0)
+    with learn.no_bar():
+        learn.tune_thresholds(method, ds_idx=0, pooled=True)
+    pooled = 3 if method == "micromacro" else 1  # it goes label by label, the others fold by fold
+    assert asked == [("tune", 3, True), ("tune", pooled, False)] and len(steps) == 3 + pooled
+
+
 def test_predictions_and_features_have_bars_unless_unwanted(monkeypatch):
     asked, steps = [], []
 
