@@ -22,6 +22,7 @@ from mlclassify.checks import (
     check_whole,
 )
 from mlclassify.data.batch import pictures
+from mlclassify.data.counts import pandas
 from mlclassify.data.lists import L
 from mlclassify.data.loader import DataLoader
 from mlclassify.export import read_learner, write_learner
@@ -260,6 +261,36 @@ class Learner(Trainer):
         if with_loss:
             answer.append(self._losses(logits, targets))
         return tuple(answer)
+
+    def get_preds_frame(self, ds_idx=1, dl=None, label_delim=";"):
+        """Return what the model says of every photo of a loader as a table, with names.
+
+        Parameters
+        ----------
+        ds_idx, dl
+            Of what photos, as in `get_preds`.
+        label_delim : str
+            Between two labels in the column ``named``.
+
+        Returns
+        -------
+        DataFrame
+            A row for each photo, named by its file, relative to ``learn.path`` where it lies there;
+            a column with the probabilities of each label, and ``named``: the labels that were
+            decided for.
+
+        Examples
+        --------
+        ``learn.get_preds_frame(dl=learn.dls.test_dl(files)).to_csv("found.csv")``
+        """
+        dl = self.loader(ds_idx, dl)
+        preds, _, masks = self.get_preds(dl=dl, with_decoded=True)
+        photos = photo_names(map(dl.dataset.source, range(len(dl.dataset))), self.path)
+        frame = pandas("get_preds_frame").DataFrame(np.asarray(preds), photos, self._labels())
+        frame.index.name = "photo"
+        named = [label_delim.join(map(str, self._names(row))) for row in masks]
+        frame.insert(len(frame.columns), "named", named, allow_duplicates=True)
+        return frame
 
     def loader(self, ds_idx=1, dl=None):
         """Return the loader that arguments such as those of `get_preds` mean."""
