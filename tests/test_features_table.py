@@ -3,10 +3,10 @@
 import inspect
 import re
 from functools import reduce
+from pkgutil import resolve_name
 
 from doc_tables import DOCS, check_tests_exist, named_tests, table_rows
 
-import mlclassify
 from mlclassify.__main__ import parser
 from mlclassify.vision import all as everything
 
@@ -22,9 +22,10 @@ def commands():
 
 
 def find(name):
-    """Return what a dotted name of the table means: of the star import, or of the package."""
-    home = everything if hasattr(everything, name.partition(".")[0]) else mlclassify
-    return reduce(getattr, name.split("."), home)
+    """Return what a dotted name of the table means: of the star import, or of a module."""
+    if name.startswith("mlclassify."):
+        return resolve_name(name)
+    return reduce(getattr, name.split("."), everything)
 
 
 def takes(thing, argument):

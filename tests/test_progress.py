@@ -9,9 +9,12 @@ import termios
 from contextlib import nullcontext
 
 import pytest
+from badweb import serving
 from tiny import tiny_learner
 
 from mlclassify import progress
+from mlclassify.data.duplicates import find_duplicates
+from mlclassify.data.scrape import download_images, verify_images
 from mlclassify.progress import LogLines, progress_bar
 
 WORK = """
@@ -97,6 +100,24 @@ def test_no_bar_is_left_when_the_work_fails(monkeypatch):
     with progress.progress("verify", 3, wanted=False) as step:
         step()
     assert closed == [1]
+
+
+def test_checks_comparisons_and_downloads_have_bars(monkeypatch, tmp_path):
+    asked, steps = [], []
+
+    def noted(what, total, wanted=True):
+        asked.append((what, total))
+        return nullcontext(lambda: steps.append(what))
+
+    for module in ("scrape", "duplicates", "download"):
+        monkeypatch.setattr(f"mlclassify.data.{module}.progress", noted)
+    with serving() as server:
+        urls = [f"{server.url}ok?{i}" for i in range(3)]
+        saved, _ = download_images(urls, tmp_path, allow_private=True)
+    verify_images(saved)
+    find_duplicates(saved)
+    assert asked == [("Images downloaded", 3), ("verify", len(saved)), ("compare", len(saved))]
+    assert steps == [what for what, total in asked for _ in range(total)]
 
 
 @pytest.mark.parametrize("method", ["scut", "cyclic", "micromacro"])
