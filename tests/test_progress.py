@@ -148,7 +148,7 @@ def test_predictions_and_features_have_bars_unless_unwanted(monkeypatch):
     learn = tiny_learner(40, 8)
     batches = len(learn.dls.valid)
     learn.get_preds()
-    learn._features(learn.dls.valid)
+    learn._features(learn.dls.valid, None)
     with learn.no_bar():
         learn.get_preds()
         learn.predict(learn.dls.valid.dataset.items[:1])
