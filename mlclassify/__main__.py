@@ -224,6 +224,7 @@ def _label(commands: Commands) -> None:
     option("--from-folders", action="store_true", help="offer a photo's folder as its label")
     option("--port", type=int, default=0, help="(default: one that is free)")
     option("--open-browser", action="store_true", help="open the page")
+    _json(command)
 
 
 def _demo(commands: Commands) -> None:
@@ -233,6 +234,7 @@ def _demo(commands: Commands) -> None:
     command.add_argument("--bears", type=Path, help="photos in folders named by label, instead")
     command.add_argument("--weights", type=Path, help="pretrained weights for the photos")
     command.add_argument("--seed", type=int, default=1)
+    _json(command)
 
 
 if __name__ == "__main__":

@@ -312,6 +312,14 @@ def test_label_passes_its_options_on(monkeypatch, capsys, tmp_path):
     ]
 
 
+def test_label_says_where_the_table_is_as_json(monkeypatch, capsys, tmp_path):
+    from mlclassify.cli import photos
+
+    monkeypatch.setattr(photos, "label_images", lambda *a: print("Label 3 photos") or tmp_path)
+    assert result(capsys, "label", tmp_path) == {"labels_csv": str(tmp_path)}
+    assert run(capsys, "label", tmp_path, "--json").err == "Label 3 photos\n"
+
+
 # --- as a program ---
 
 
