@@ -12,7 +12,7 @@ import numpy as np
 from mlclassify.callbacks import Callback, CancelFitException, import_extra, in_notebook
 from mlclassify.checks import check_function, check_path, check_whole
 from mlclassify.optim import check_hyper
-from mlclassify.weights import write_file
+from mlclassify.wholefile import open_table, write_file
 
 
 class TrackerCallback(Callback):
@@ -235,7 +235,8 @@ class CSVLogger(Callback):
     def before_fit(self):
         names, self._before = self.learn.recorder.metric_names, ""
         if self.append and self.path.exists():
-            self._before = self.path.read_text(encoding="utf-8")
+            with open_table(self.path, "CSVLogger") as file:
+                self._before = file.read()
             columns = next(csv.reader(io.StringIO(self._before)), [])
             if columns != names:
                 raise ValueError(f"CSVLogger: `fname` must be a table with the columns {names} "

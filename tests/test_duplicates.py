@@ -201,6 +201,9 @@ def test_a_label_that_cannot_be_read_again_is_not_written(tmp_path, label):
     (b"file,labels\n1,a\n", "columns file, labels"),
     (b"fname,labels\n\xff,a\n", "'utf-8' codec can't decode byte 0xff in position 13: invalid "
                                 "start byte"),
+    (b"fname,labels\n1,a\n2,b\n1,c\n", "there are two rows of '1'"),
+    (b"fname,labels\n1,a,b\n", "the row of '1' has more cells than there are columns"),
+    (b"fname,labels\n1," + b"a" * 200_000, "field larger than field limit (131072)"),
 ])  # fmt: skip
 def test_a_file_that_is_no_table_of_labels(tmp_path, data, got):
     path = tmp_path / "a.csv"

@@ -23,7 +23,7 @@ from mlclassify.data.lists import L, listify
 from mlclassify.data.search import ImageHit
 from mlclassify.progress import progress
 from mlclassify.vision.image import UnreadableImageError, photo_extension
-from mlclassify.weights import write_file
+from mlclassify.wholefile import open_table, write_file
 
 MAX_BYTES = 20_000_000  # of one photo
 MAX_TOTAL = "2GB"
@@ -33,8 +33,9 @@ MANIFEST = "manifest.csv"
 COLUMNS = ("file", "url", "sha256", "bytes", "title", "page", "creator", "licence", "error")
 _THREADS = 8
 
-# What `_save` calls a photo, and what it leaves behind if the process is killed while it writes.
-OWN_NAME = re.compile(r"[0-9a-f]{40}\.(jpg|png|webp|gif|bmp)|\.part-[0-9a-f]{16}")
+# What `_save` calls a photo, and what it and `write_file` leave behind if the process is killed.
+OWN_NAME = re.compile(r"[0-9a-f]{40}\.(jpg|png|webp|gif|bmp)|\.part-[0-9a-f]{16}"
+                      r"|\.manifest\.csv\.[a-z0-9_]{8}\.tmp")
 
 _log = logging.getLogger(__name__)
 
@@ -242,15 +243,17 @@ def read_manifest(folder):
     path = check_path("read_manifest", "folder", folder) / MANIFEST
     if not path.exists():
         return {}
-    with open(path, newline="", encoding="utf-8", errors="replace") as file:
-        lines = csv.reader(file)
-        if tuple(next(lines, ())) != COLUMNS:
-            raise ValueError(
-                f"download_images: `folder` must have no {MANIFEST} but its own, got "
-                f"{str(path)!r}; move that file away, or choose another folder"
-            )
-        rows = [dict(zip(COLUMNS, map(_bare, cells))) for cells in lines
-                if len(cells) == len(COLUMNS)]
+    with open_table(path, "download_images", errors="replace") as file:
+        try:
+            head, *lines = list(csv.reader(file)) or [[]]
+        except csv.Error:
+            head = []
+    if tuple(head) != COLUMNS:
+        raise ValueError(
+            f"download_images: `folder` must have no {MANIFEST} but its own, got {str(path)!r}; "
+            "move that file away, or choose another folder"
+        )
+    rows = [dict(zip(COLUMNS, map(_bare, cells))) for cells in lines if len(cells) == len(COLUMNS)]
     return {row["url"]: row for row in rows}
 
 

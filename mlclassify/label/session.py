@@ -14,7 +14,7 @@ from mlclassify.checks import check_choice, check_path
 from mlclassify.data.files import get_image_files, parent_label
 from mlclassify.data.lists import L
 from mlclassify.data.table import LabelTable, check_delim, check_label, read_table
-from mlclassify.weights import write_file
+from mlclassify.wholefile import open_table, write_file
 
 KEEP, DROP = "keep", "drop"
 
@@ -74,8 +74,14 @@ class Session:
     def _read_dropped(self):
         if not self.dropped_csv.exists():
             return set()
-        with open(self.dropped_csv, newline="", encoding="utf-8") as file:
-            return {row[0] for row in list(csv.reader(file))[1:] if row}
+        with open_table(self.dropped_csv, "label_images") as file:
+            try:
+                return {row[0] for row in list(csv.reader(file))[1:] if row}
+            except (UnicodeDecodeError, csv.Error) as error:
+                raise ValueError(
+                    f"label_images: {str(self.dropped_csv)!r} must be a table of the photos that "
+                    f"were dropped, in UTF-8 ({error})"
+                ) from None
 
     def photo(self, i):
         """Return the file of photo `i`; FileNotFoundError where it has become a link elsewhere."""

@@ -598,6 +598,16 @@ def resize_crop(im, size, position=(0.5, 0.5)):
     return crop_resize(im, (left, top, width, height), size)
 
 
+def _check_padded(function, size, w, h):
+    """Refuse a shape so long that a photo padded to it takes more memory than one may."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and w * h > limit:
+        raise ValueError(
+            f"{function}: `size` must have a shape that pads the photo to at most {limit} pixels "
+            f"(PIL.Image.MAX_IMAGE_PIXELS), got {size!r}, which makes {w} x {h}"
+        )
+
+
 _PAD_MODES = {"zeros": "constant", "border": "edge", "reflection": "reflect"}
 
 
@@ -637,6 +647,7 @@ def resize_pad(im, size, pad_mode="reflection", position=(0.5, 0.5)):
     extra_w = max(0, int(scale * w) - im.width)
     extra_h = max(0, int(scale * h) - im.height)
     left, top = int(position[0] * extra_w), int(position[1] * extra_h)
+    _check_padded("resize_pad", size, im.width + extra_w, im.height + extra_h)
     padding = ((top, extra_h - top), (left, extra_w - left), (0, 0))
     padded = np.pad(np.asarray(im), padding, mode=mode)
     return Image.fromarray(padded).resize((w, h), Image.Resampling.BILINEAR)
