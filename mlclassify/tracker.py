@@ -12,7 +12,7 @@ import numpy as np
 from mlclassify.callbacks import Callback, CancelFitException, import_extra, in_notebook
 from mlclassify.checks import check_function, check_path, check_whole
 from mlclassify.optim import check_hyper
-from mlclassify.wholefile import open_table, write_file
+from mlclassify.wholefile import open_table, table_text, write_file
 
 
 class TrackerCallback(Callback):
@@ -259,9 +259,7 @@ class CSVLogger(Callback):
 
 
 def _csv_line(cells):
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    return table_text([cells])
 
 
 class ShowGraphCallback(Callback):

@@ -5,13 +5,14 @@ writer holds a lock on the temporary file, which ends with its process, however 
 next writer of the same name knows the remains of one that was killed, and removes them.
 """
 
+import csv
 import errno
 import io
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TextIO
@@ -74,6 +75,27 @@ def open_table(path: str | os.PathLike[str], function: str, encoding: str = "utf
     """Open a regular file for ``csv.reader``; arguments and errors as in `open_regular`."""
     file = open_regular(path, function)
     return io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
+
+
+def table_text(rows: Iterable[Iterable[object]]) -> str:
+    r"""Return rows of cells as CSV that ``csv.reader`` reads back, whatever the cells hold.
+
+    Lines end with ``\n``. The writer quotes what it ends lines with itself; a ``\r`` alone ends a
+    line, too, for whoever reads them.
+
+    Examples
+    --------
+    >>> table_text([["1\r.jpg", "sea"]])
+    '"1\r.jpg",sea\n'
+    """
+    line, lines = io.StringIO(), []
+    write = csv.writer(line, lineterminator="\r\n").writerow
+    for row in rows:
+        write(row)
+        lines.append(line.getvalue().removesuffix("\r\n") + "\n")
+        line.seek(0)
+        line.truncate()
+    return "".join(lines)
 
 
 def _check_kind(info: os.stat_result, path: str | os.PathLike[str], function: str) -> None:

@@ -196,6 +196,15 @@ def test_a_label_that_cannot_be_read_again_is_not_written(tmp_path, label):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["a\rb.jpg", "a\nb.jpg", "a\r\nb.jpg", '"', ",", "\0", "'", "\u2028"])
+def test_a_table_keeps_names_of_any_kind(tmp_path, name):
+    """A carriage return alone ends a line for readers; writers of Python 3.11 do not quote it."""
+    table = LabelTable({name: ["sea"], "2.jpg": []}, others={name: {"note": name}, "2.jpg": {}})
+    table.write(tmp_path / "a.csv")
+    found = read_table(tmp_path / "a.csv")
+    assert found.rows == table.rows and found.others[name] == {"note": name}
+
+
 @pytest.mark.parametrize("data, got", [
     (b"", "columns that are missing"),
     (b"file,labels\n1,a\n", "columns file, labels"),

@@ -7,7 +7,6 @@ address: what came of it, and whose photo it is.
 
 import csv
 import hashlib
-import io
 import logging
 import math
 import os
@@ -23,7 +22,7 @@ from mlclassify.data.lists import L, listify
 from mlclassify.data.search import ImageHit
 from mlclassify.progress import progress
 from mlclassify.vision.image import UnreadableImageError, photo_extension
-from mlclassify.wholefile import open_table, write_file
+from mlclassify.wholefile import open_table, table_text, write_file
 
 MAX_BYTES = 20_000_000  # of one photo
 MAX_TOTAL = "2GB"
@@ -258,11 +257,8 @@ def read_manifest(folder):
 
 
 def _write_manifest(folder, rows):
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    table.writerows([_harmless(row[column]) for column in COLUMNS] for row in rows.values())
-    write_file(folder / MANIFEST, text.getvalue().encode("utf-8", "replace"))
+    lines = [[_harmless(row[column]) for column in COLUMNS] for row in rows.values()]
+    write_file(folder / MANIFEST, table_text([COLUMNS, *lines]).encode("utf-8", "replace"))
 
 
 def _harmless(text):

@@ -4,13 +4,12 @@ Other columns, such as ``is_valid``, are kept as they are.
 """
 
 import csv
-import io
 from dataclasses import dataclass, field
 
 from mlclassify.checks import check_path
 from mlclassify.data.duplicates import MAX_DISTANCE, find_duplicates, group_labels
 from mlclassify.data.files import get_image_files, parent_label
-from mlclassify.wholefile import open_table, write_file
+from mlclassify.wholefile import open_table, table_text, write_file
 
 FNAME, LABELS = "fname", "labels"
 
@@ -54,15 +53,15 @@ class LabelTable:
         ValueError
             A label holds the delimiter.
         """
-        text = io.StringIO()
-        table = csv.DictWriter(text, self.columns(), lineterminator="\n")
-        table.writeheader()
+        columns = self.columns()
+        rows = [columns]
         for fname, labels in self.rows.items():
             for label in labels:
                 check_label("LabelTable.write", label, self.label_delim)
-            cells = self.others.get(fname, {})
-            table.writerow({**cells, FNAME: fname, LABELS: self.label_delim.join(labels)})
-        write_file(check_path("LabelTable.write", "path", path), text.getvalue().encode())
+            cells = {**self.others.get(fname, {}), FNAME: fname,
+                     LABELS: self.label_delim.join(labels)}  # fmt: skip
+            rows.append([cells.get(column, "") for column in columns])
+        write_file(check_path("LabelTable.write", "path", path), table_text(rows).encode())
 
 
 def check_label(function, label, label_delim):

@@ -6,7 +6,6 @@ file beside it; the photos themselves are never touched. Both are written whole 
 """
 
 import csv
-import io
 import threading
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from mlclassify.checks import check_choice, check_path
 from mlclassify.data.files import get_image_files, parent_label
 from mlclassify.data.lists import L
 from mlclassify.data.table import LabelTable, check_delim, check_label, read_table
-from mlclassify.wholefile import open_table, write_file
+from mlclassify.wholefile import open_table, table_text, write_file
 
 KEEP, DROP = "keep", "drop"
 
@@ -145,7 +144,5 @@ class Session:
     def _write_dropped(self, dropped):
         if not dropped and not self.dropped_csv.exists():
             return
-        text = io.StringIO()
         rows = [["fname"], *([name] for name in sorted(dropped))]
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        write_file(Path(self.dropped_csv), text.getvalue().encode())
+        write_file(Path(self.dropped_csv), table_text(rows).encode())

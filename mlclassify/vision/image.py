@@ -8,7 +8,8 @@ width), as in fastai; boxes are (left, top, width, height).
 
 import math
 import os
-from io import BytesIO
+from contextlib import contextmanager
+from io import BufferedReader, BytesIO, FileIO
 
 import numpy as np
 from PIL import (  # noqa: F401  (a plugin registers its format; ImageDraw is for pen.py)
@@ -140,13 +141,31 @@ def _opener(fn):
         return lambda: Image.open(BytesIO(fn), formats=FORMATS), f"{len(fn)} bytes"
     if isinstance(fn, (str, os.PathLike)):
         _check_file(fn)
-        return lambda: Image.open(fn, formats=FORMATS), os.fspath(fn)
+        return lambda: _open_file(fn), os.fspath(fn)
     if hasattr(fn, "read"):
         return lambda: Image.open(fn, formats=FORMATS), getattr(fn, "name", "a file object")
     raise TypeError(
         "open_image: `fn` must be a path, bytes, a file, an array or a PIL image, "
         f"got {type(fn).__name__}"
     )
+
+
+class _Reader(BufferedReader):
+    """A file that is asked for no more than it holds: the lengths in a photo may be anything."""
+
+    def __init__(self, fn):
+        super().__init__(FileIO(fn))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size=-1):
+        return super().read(size if size is None else min(size, self._size))
+
+
+@contextmanager
+def _open_file(fn):
+    # Not by its name: Pillow would map some formats, and a map of a file that shrinks is a crash.
+    with _Reader(fn) as file, Image.open(file, formats=FORMATS) as im:
+        yield im
 
 
 def _check_file(fn):
