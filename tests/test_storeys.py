@@ -22,7 +22,7 @@ C_STOREYS = [
 ]
 
 PYTHON_STOREYS = [
-    {"_core", "types"},
+    {"_core", "types", "wholefile"},
     {"arrays", "checks", "progress", "markup"},
     {"rng", "printing", "promotion"},
     {"ndtensor"},
