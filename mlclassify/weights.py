@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +130,14 @@ def write_tensors(path, tensors, metadata=None):
 
 
 def write_file(path, data):
-    """Write `data` to `path` so that at no moment a part of it stands there.
+    """Write `data` to `path` so that at no moment a part of it stands there."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path):
+    """Give a file to write to, which takes the place of `path` when all is written.
 
     A temporary file in the same folder is written, flushed to the disk and renamed. When that
     fails, the temporary file is removed and the error goes on; it names `path`, which those of a
@@ -140,7 +148,7 @@ def write_file(path, data):
     try:
         with os.fdopen(handle, "wb") as file:
             os.chmod(temporary, 0o666 & ~_umask())
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

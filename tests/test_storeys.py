@@ -38,7 +38,7 @@ PYTHON_STOREYS = [
     {"export"},
     {"checkpoint", "trainer"},
     {"learner"},
-    {"interpret"},
+    {"interpret", "scoring"},
     {"vision.learner"},
     {"vision.all"},
     {"cli"},
@@ -50,7 +50,7 @@ INNER_STOREYS = {
     "cli": [
         {"labelled"},
         {"training", "asking"},
-        {"photos", "machine", "demo"},
+        {"photos", "machine", "demo", "scale"},
     ],
     "data": [
         {"lists"},
@@ -73,6 +73,12 @@ INNER_STOREYS = {
     "label": [
         {"session"},
         {"server"},
+    ],
+    "scoring": [
+        {"lists", "parquet"},
+        {"parts"},
+        {"journal", "merge"},
+        {"score"},
     ],
     "thresholds": [
         {"decide"},

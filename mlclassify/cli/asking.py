@@ -7,7 +7,7 @@ from mlclassify.cli.labelled import Labelled, columns, report_json
 from mlclassify.data.files import get_image_files
 from mlclassify.learner import load_learner
 from mlclassify.plot import label_title
-from mlclassify.vision.image import open_image
+from mlclassify.scoring.score import predict_or_say_why
 
 _AT_A_TIME = 256
 
@@ -20,7 +20,8 @@ def predict(options):
     files = expand(options.photos)
     answer, failed = [], False
     for start in range(0, len(files), _AT_A_TIME):
-        for fn, told in _told(learn, files[start : start + _AT_A_TIME]):
+        some = files[start : start + _AT_A_TIME]
+        for fn, told in zip(some, predict_or_say_why(learn, some), strict=True):
             if isinstance(told, Exception):
                 failed = True
                 print(f"mlclassify: {told}", file=sys.stderr)
@@ -37,25 +38,6 @@ def expand(paths):
     for path in paths:
         found += get_image_files(path) if Path(path).is_dir() else [Path(path)]
     return found
-
-
-def _told(learn, files):
-    """Return (file, its prediction or why there is none) for each."""
-    try:
-        return list(zip(files, learn.predict(files)))
-    except OSError:
-        why = {fn: _why_unreadable(fn) for fn in files}  # seldom: only now each is read twice
-    good = [fn for fn in files if why[fn] is None]
-    told = dict(zip(good, learn.predict(good)))
-    return [(fn, told.get(fn, why[fn])) for fn in files]
-
-
-def _why_unreadable(fn):
-    try:
-        open_image(fn)
-    except OSError as error:
-        return error
-    return None
 
 
 def _one(fn, told, vocab):
