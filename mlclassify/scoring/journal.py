@@ -47,7 +47,7 @@ class Journal:
 
     def __init__(self, out: Path, part: Part, resume: bool) -> None:
         self._out, self._part = out, part
-        self._path = out.with_name(f"{out.name}.partial")
+        self._path = _journal_of(out)
         self._file = _locked(self._path)
         try:
             self.rows = self._resumed() if resume and self._is_begun() else self._begun()
@@ -80,8 +80,7 @@ class Journal:
         done = replace(self._part, bad=bad, sha256=sha256_of(made))
         write_description(self._out, done)
         os.replace(made, self._out)
-        self._path.unlink(missing_ok=True)
-        beside(self._path).unlink(missing_ok=True)
+        remove_journal(self._out)
         return done
 
     def _flush(self) -> None:
@@ -125,6 +124,16 @@ class Journal:
         if len(ends) == 1:
             self._file.write(_as_csv([list(self._part.columns)]))
         return rows
+
+
+def remove_journal(out: Path) -> None:
+    """Remove what is left of the journal of a part that is complete."""
+    _journal_of(out).unlink(missing_ok=True)
+    beside(_journal_of(out)).unlink(missing_ok=True)
+
+
+def _journal_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.partial")
 
 
 def _locked(path: Path) -> BinaryIO:

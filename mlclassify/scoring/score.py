@@ -13,7 +13,7 @@ from mlclassify.data.table import check_delim, check_label
 from mlclassify.learner import Prediction, load_learner
 from mlclassify.progress import progress
 from mlclassify.scoring import parquet
-from mlclassify.scoring.journal import Journal
+from mlclassify.scoring.journal import Journal, remove_journal
 from mlclassify.scoring.lists import FileList, read_list, sha256_of
 from mlclassify.scoring.parts import Part, read_part
 from mlclassify.vision.image import open_image
@@ -87,6 +87,7 @@ def score_files(
     learn, listed = load_learner(model), read_list(files)
     part = _planned(learn, sha256_of(Path(model)), listed, shard, bs, label_delim)
     if resume and part.is_done(target):
+        remove_journal(target)  # the run that finished it may have been killed before it did
         return read_part(target)
     with Journal(target, part, resume) as journal:
         rest = listed.rows(part.start + journal.rows, part.stop)
