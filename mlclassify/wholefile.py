@@ -7,6 +7,7 @@ next writer of the same name knows the remains of one that was killed, and remov
 
 import csv
 import errno
+import fcntl
 import io
 import os
 import re
@@ -17,20 +18,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TextIO
 
-try:
-    import fcntl
-except ImportError:  # Windows: nothing is locked there, and no remains are removed
-    fcntl = None  # type: ignore[assignment]
+from mlclassify.types import StrPath
 
 # A pipe or a device must not be waited for, be it put there between two looks at the path.
-_READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_READING = os.O_RDONLY | os.O_NONBLOCK
 _KINDS = {
     stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFLNK: "a symbolic link",
 }  # fmt: skip
 
 
-def open_regular(path: str | os.PathLike[str], function: str) -> IO[bytes]:
+def open_regular(path: StrPath, function: str) -> IO[bytes]:
     """Open a regular file for reading; a link to one is one.
 
     Parameters
@@ -70,7 +68,7 @@ def open_regular(path: str | os.PathLike[str], function: str) -> IO[bytes]:
         raise
 
 
-def open_table(path: str | os.PathLike[str], function: str, encoding: str = "utf-8",
+def open_table(path: StrPath, function: str, encoding: str = "utf-8",
                errors: str = "strict") -> TextIO:  # fmt: skip
     """Open a regular file for ``csv.reader``; arguments and errors as in `open_regular`."""
     file = open_regular(path, function)
@@ -98,7 +96,7 @@ def table_text(rows: Iterable[Iterable[object]]) -> str:
     return "".join(lines)
 
 
-def _check_kind(info: os.stat_result, path: str | os.PathLike[str], function: str) -> None:
+def _check_kind(info: os.stat_result, path: StrPath, function: str) -> None:
     if not stat.S_ISREG(info.st_mode):
         raise ValueError(
             f"{function}: {os.fspath(path)!r} must be a regular file, got {_kind(info)}"
@@ -109,8 +107,33 @@ def _kind(info: os.stat_result) -> str:
     return _KINDS.get(stat.S_IFMT(info.st_mode), "something else")
 
 
-def write_file(path: str | os.PathLike[str], data: bytes) -> None:
+def write_file(path: StrPath, data: bytes) -> None:
     """Write `data` to `path` so that at no moment a part of it stands there.
+
+    Parameters
+    ----------
+    path : str or Path
+    data : bytes
+
+    Raises
+    ------
+    FileExistsError, IsADirectoryError, OSError
+        As in `replacing`.
+
+    Examples
+    --------
+    >>> file = Path(tempfile.mkdtemp()) / "labels.csv"
+    >>> write_file(file, b"fname,labels")
+    >>> file.read_bytes()
+    b'fname,labels'
+    """
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: StrPath) -> Iterator[IO[bytes]]:
+    """Give a file to write to, which takes the name `path` when all is written.
 
     A temporary file in the same folder is written, flushed to the disk and renamed, and the rename
     flushed. When that fails, the temporary file is removed and the error goes on; it names `path`,
@@ -121,32 +144,22 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     path : str or Path
         Of a regular file, or of none. A link is refused: renamed over, it would be lost, and
         followed, it could lead anywhere.
-    data : bytes
 
     Raises
     ------
     FileExistsError, IsADirectoryError
         At `path` is something else than a regular file.
     OSError
-
-    Examples
-    --------
-    >>> file = Path(tempfile.mkdtemp()) / "labels.csv"
-    >>> write_file(file, b"fname,labels")
-    >>> file.read_bytes()
-    b'fname,labels'
     """
     path = Path(path)
     _check_replaceable(path)
     _remove_remains(path)
     with _temporary(path) as (temporary, file):
         os.chmod(temporary, 0o666 & ~_umask())
-        file.write(data)
+        yield file
         file.flush()
         os.fsync(file.fileno())
-        if fcntl is None:
-            file.close()  # Windows renames no open file; elsewhere the lock is held until it is done
-        os.replace(temporary, path)
+        os.replace(temporary, path)  # the lock is held until it is done
     _flush_folder(path.parent)
 
 
@@ -189,8 +202,6 @@ def _new_locked(path: Path) -> tuple[str, IO[bytes]]:
 
 def _lock(handle: int) -> bool:
     """Lock an open file, unless another holds it or its file system knows no locks."""
-    if fcntl is None:
-        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -208,8 +219,6 @@ def _remove_remains(path: Path) -> None:
 
 
 def _remove_unlocked(remains: Path) -> None:
-    if fcntl is None:
-        return
     handle = os.open(remains, _READING | os.O_NOFOLLOW)
     try:
         if stat.S_ISREG(os.fstat(handle).st_mode) and _lock(handle):
@@ -226,9 +235,7 @@ def _umask() -> int:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where folders can be opened at all."""
-    if os.name != "posix":
-        return
+    """Make a rename last through a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
