@@ -345,7 +345,9 @@ class Learner(Trainer):
         dl = self.loader(ds_idx, dl)
         preds, _, masks = self.get_preds(dl=dl, with_decoded=True)
         photos = photo_names(map(dl.dataset.source, range(len(dl.dataset))), self.path)
-        frame: DataFrame = pandas("get_preds_frame").DataFrame(np.asarray(preds), photos, self._labels())
+        frame: DataFrame = pandas("get_preds_frame").DataFrame(
+            np.asarray(preds), photos, self._labels()
+        )
         frame.index.name = "photo"
         named = [label_delim.join(map(str, self._names(row))) for row in masks]
         frame.insert(len(frame.columns), "named", named, allow_duplicates=True)

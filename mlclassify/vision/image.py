@@ -32,6 +32,7 @@ from mlclassify.types import AnyArray, StrPath, UInt8
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 PhotoSource: TypeAlias = StrPath | Bytes | BinaryIO | Image.Image | AnyArray
+Start: TypeAlias = Callable[[], AbstractContextManager[Image.Image]]  # begins to read
 Enough: TypeAlias = Callable[[int, int], bool]
 """``enough(w, h)`` says whether a photo of that size would do."""
 ImageSize: TypeAlias = int | Sequence[int]
@@ -158,7 +159,7 @@ def verify_image(fn: StrPath) -> bool:
     return True
 
 
-def _opener(fn: Any) -> tuple[Callable[[], AbstractContextManager[Image.Image]], str]:
+def _opener(fn: Any) -> tuple[Start, str]:
     """Return (a function that starts reading `fn`, what to call it in a message)."""
     if isinstance(fn, (bytes, bytearray, memoryview)):
         return lambda: Image.open(BytesIO(fn), formats=FORMATS), f"{len(fn)} bytes"
@@ -202,7 +203,7 @@ def _check_file(fn: StrPath) -> None:
 
 
 def _decode(
-    start: Callable[[], AbstractContextManager[Image.Image]], name: str, enough: Enough | None = None
+    start: Start, name: str, enough: Enough | None = None
 ) -> tuple[Image.Image, str | None]:
     """Return (upright RGB image, format) of what `start()` opens, or raise with `name`."""
     try:
