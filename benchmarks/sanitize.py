@@ -33,6 +33,13 @@ LEFT_OUT = {
     "children that start without the preloaded library": "hashes_of_a_process",
     "a browser, which brings allocators of its own": "a_browser_and_a_keyboard",
 }
+# What reports led to, since there have been any.
+MENDED = (
+    ("AddressSanitizer", "`gemm_outer` of no segments read the address of the first one, only to "
+     "fetch what is there", "fetches nothing then; `test_gemm_outer_sums_outer_products`"),
+    ("UndefinedBehaviorSanitizer", "`put_gradients` of `wino_weights.c` went through an array of "
+     "arrays of 9 by one index", "one array; `test_gradients.py`"),
+)
 # Runs of other programs, or of the sanitizers themselves.
 OTHERS = ("test_neon.py", "test_faults.py", "test_sanitize.py", "test_notebook.py")
 
@@ -100,7 +107,8 @@ def page(names):
     tests = [every[name] for name in every if name not in tools]
     lines = [
         "# Nothing lost, nothing let in", "",
-        f"`make sanitize`, {max(result['day'] for result in every.values())}, on "
+        f"The last run of each piece of `make sanitize`, up to "
+        f"{max(result['day'] for result in every.values())}, on "
         f"{platform.machine()} with {', '.join(isas())}; {version('gcc', '--version')}, "
         f"{version('valgrind', '--version')}, Python {platform.python_version()}. "
         "Minutes are those of a machine that did other things too.", "",
@@ -119,6 +127,8 @@ def page(names):
         lines += ["", f"Not run: {', '.join(missing)}."]
     lines += ["", "Left out of the suite under the sanitizers, besides the tests marked slow:", ""]
     lines += [f"- {reason}: `{which}`" for reason, which in LEFT_OUT.items()]
+    lines += ["", "## What was found and mended", "", "| by | what | now, and the test |",
+              "|---|---|---|", *("| " + " | ".join(line) + " |" for line in MENDED)]
     if "faults" in every:
         counts = [line.split() for line in every["faults"]["output"].splitlines()]
         lines += ["", "## Allocations that fail", "",
