@@ -2,6 +2,7 @@
 #   make demo    the whole story on drawn bears; BEARS=folder WEIGHTS=file tells it with photos
 #   make test    the test suite
 # Each makes what it needs: a virtual environment in .venv with the package built into it.
+#   make long-run MINUTES=30    one cycle of work after another, and what grows meanwhile
 #   make test-neon    the C code's tests as on aarch64, with Debian's gcc-aarch64-linux-gnu and qemu-user
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ RUN = $(VENV)/bin/python
 BUILT = $(VENV)/.built
 SOURCES = pyproject.toml setup.py $(shell find csrc -type f)
 
-.PHONY: help demo test test-slow test-neon benchmark clean
+.PHONY: help demo test test-slow test-neon long-run benchmark clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -33,6 +34,10 @@ test-slow: $(BUILT)
 test-neon: $(BUILT)
 	PYTHON=$(RUN) tests/emulate_neon.sh fetch
 	$(RUN) -m pytest -q tests/test_neon.py
+
+MINUTES ?= 30
+long-run: $(BUILT)
+	$(RUN) -W error tests/long_run.py --minutes $(MINUTES) --out benchmarks/results
 
 # The engine beside torch, and the five seeds of the post's run beside fastai: the seeds if BEARS and
 # WEIGHTS are given, as for demo. The peers get an environment of their own, which takes 1.4 GB; PEERS
