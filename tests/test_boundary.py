@@ -100,6 +100,7 @@ FUNCTIONS = {
     "set_num_threads": [Int("threads", 256)],
 }
 NO_ARGUMENTS = ("isas", "isa", "get_num_threads")
+OWN_TESTS = ("kernels", "cpus")  # their one argument is a text
 ANY_DIMENSIONS = ("sigmoid", "bce_with_logits", "asymmetric_with_logits")
 
 
@@ -218,7 +219,7 @@ def test_every_function_is_covered():
     """A function that is new in the module needs its line in FUNCTIONS."""
     found = {name for name in dir(_core) if callable(getattr(_core, name)) and name != "Net"
              and not name.startswith("__")}
-    assert found == {*FUNCTIONS, *NO_ARGUMENTS, "kernels"}
+    assert found == {*FUNCTIONS, *NO_ARGUMENTS, *OWN_TESTS}
 
 
 @pytest.mark.parametrize("function, at, value, error, message", list(faults()))
@@ -228,10 +229,10 @@ def test_a_wrong_argument(function, at, value, error, message):
     refused(error, message, getattr(_core, function), *args)
 
 
-@pytest.mark.parametrize("function", [*FUNCTIONS, *NO_ARGUMENTS, "kernels"])
+@pytest.mark.parametrize("function", [*FUNCTIONS, *NO_ARGUMENTS, *OWN_TESTS])
 def test_a_wrong_number_of_arguments(function):
     call = getattr(_core, function)
-    count = len(FUNCTIONS.get(function, [None] if function == "kernels" else []))
+    count = len(FUNCTIONS.get(function, [None] if function in OWN_TESTS else []))
     for wrong in {count + 1, count + 5, max(count - 1, 0)} - {count}:
         refused(TypeError, f"{function}: takes {count} arguments, got {wrong}", call,
                 *[None] * wrong)
@@ -252,6 +253,11 @@ def test_optional_arrays_may_be_none(function):
 @pytest.mark.parametrize("name", ["avx", "", "SCALAR", None, 3, b"scalar"])
 def test_kernels_of_an_unknown_instruction_set(name):
     refused(ValueError, f"kernels: `isa` must be one of isas(), got {name!r}", _core.kernels, name)
+
+
+@pytest.mark.parametrize("root", [None, 3, "nul\0", ["/"]])
+def test_a_root_that_is_no_path(root):
+    refused(TypeError, f"cpus: `root` must be a path, got {root!r}", _core.cpus, root)
 
 
 def test_no_threads_at_all():

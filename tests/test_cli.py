@@ -225,8 +225,9 @@ def test_info(here, capsys, monkeypatch):
 def test_why_there_are_so_many_threads(tmp_path, monkeypatch, quota, says):
     from mlclassify.cli import machine
 
-    (tmp_path / "cpu.max").write_text(quota)
-    monkeypatch.setattr(machine, "_QUOTA", str(tmp_path / "cpu.max"))
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/cpu.max").write_text(quota)
+    monkeypatch.setattr(machine, "_ROOT", str(tmp_path))
     monkeypatch.delenv("MLCLASSIFY_NUM_THREADS", raising=False)
     cpus = len(os.sched_getaffinity(0))
     assert machine.why_threads() == f"the affinity allows {cpus} CPUs, the quota {says}"

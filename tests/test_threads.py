@@ -1,6 +1,7 @@
 """Threads: the same bits for any number, several callers at once, forks, Ctrl-C, and the two
 environment variables. What may hang or dies runs in a process of its own, with a time limit."""
 
+import math
 import os
 import subprocess
 import sys
@@ -347,6 +348,57 @@ def test_what_is_no_number_of_threads_is_refused_at_import(named):
 def test_affinity_limits_the_number_of_threads():
     one = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); " + THREADS
     assert output(one) == "1"
+
+
+QUOTAS = {  # what stands below the root, and the CPUs that it leaves
+    "none": ({}, math.inf),
+    "version 2": ({"sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),
+    "version 2, no quota": ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, math.inf),
+    "version 1": ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "300000\n",
+                   "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, 3),
+    "version 1, no quota": ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                             "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
+    "a service of systemd": ({"proc/self/cgroup": "0::/user.slice/our.service\n",
+                              "sys/fs/cgroup/user.slice/cpu.max": "max 100000",
+                              "sys/fs/cgroup/user.slice/our.service/cpu.max": "50000 100000"}, 0.5),
+    "a slice above": ({"proc/self/cgroup": "0::/user.slice/our.service\n",
+                       "sys/fs/cgroup/user.slice/cpu.max": "200000 100000",
+                       "sys/fs/cgroup/user.slice/our.service/cpu.max": "400000 100000"}, 2),
+    "a neighbour": ({"proc/self/cgroup": "0::/our\n", "sys/fs/cgroup/other/cpu.max": "1 1",
+                     "sys/fs/cgroup/our2/cpu.max": "1 1"}, math.inf),
+    "version 1, below": ({"proc/self/cgroup": "12:cpuset:/no\n4:cpu,cpuacct:/docker/ab\n0::/\n",
+                          "sys/fs/cgroup/cpu/docker/ab/cpu.cfs_quota_us": "250000",
+                          "sys/fs/cgroup/cpu/docker/ab/cpu.cfs_period_us": "100000",
+                          "sys/fs/cgroup/cpu/no/cpu.max": "1 1"}, 2.5),
+    "a path that is not mounted": ({"proc/self/cgroup": "0::/docker/ab\n4:cpu:/../ab\n",
+                                    "sys/fs/cgroup/cpu.max": "100000 50000"}, 2),
+    "nonsense": ({"proc/self/cgroup": "0\n::\n\0:\n5:cpu\n0:" + "x" * 9000 + ":/\n",
+                  "sys/fs/cgroup/cpu.max": "many 100000",
+                  "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "",
+                  "sys/fs/cgroup/cpu/cpu.cfs_period_us": "0"}, math.inf),
+    "nothing of it": ({"sys/fs/cgroup/cpu.max": "0 100000"}, math.inf),
+    "more than any machine has": ({"sys/fs/cgroup/cpu.max": f"{2**63} 1"}, 2.0**63),
+}
+
+
+@pytest.mark.parametrize("case", QUOTAS)
+def test_the_quota_of_a_cgroup(case, tmp_path):
+    files, cpus = QUOTAS[case]
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert _core.cpus(tmp_path)[1] == cpus
+
+
+def test_a_root_that_is_too_long():
+    assert _core.cpus("x" * 100_000)[1] == math.inf
+
+
+def test_the_default_is_what_affinity_and_quota_leave():
+    affinity, quota = _core.cpus("")
+    if hasattr(os, "sched_getaffinity"):
+        assert affinity == len(os.sched_getaffinity(0))
+    assert output(THREADS) == str(max(1, min(affinity, math.ceil(min(quota, 256)), 256)))
 
 
 def test_set_num_threads():

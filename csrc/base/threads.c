@@ -8,16 +8,15 @@
 #include "threads.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
-#if defined(__linux__)
-#include <sched.h>
-#endif
+
+#include "cpus.h"
 
 enum { MAX_THREADS = 256, POLL_MS = 50, SPIN_NS = 50000 };
 
@@ -52,38 +51,15 @@ static _Thread_local struct {
 
 /* --- how many threads ------------------------------------------------------------------------ */
 
-/* CPUs that the cgroup's quota allows, rounded up; INT_MAX where there is none. */
-static int quota_cpus(void)
-{
-    long long quota = 0, period = 0;
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
-    if (!file) return INT_MAX;
-    int fields = fscanf(file, "%lld %lld", &quota, &period);
-    fclose(file);
-    if (fields != 2 || quota <= 0 || period <= 0) return INT_MAX; /* "max 100000": no quota */
-    long long cpus = (quota + period - 1) / period;
-    return cpus < INT_MAX ? (int)cpus : INT_MAX;
-}
-
-static int affinity_cpus(void)
-{
-#if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-#endif
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    return cpus > 0 ? (int)cpus : 1;
-}
-
 static int clamp_threads(long threads)
 {
     return threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : (int)threads;
 }
 
+/* A quota of one and a half CPUs is used up by two threads. */
 static int default_threads(void)
 {
-    int quota = quota_cpus(), affinity = affinity_cpus();
-    return clamp_threads(quota < affinity ? quota : affinity);
+    return clamp_threads((long)fmin(ceil(mlc_cpus_quota("")), mlc_cpus_affinity()));
 }
 
 mlc_status mlc_threads_from_environment(mlc_error *error)
