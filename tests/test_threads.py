@@ -247,6 +247,76 @@ def test_a_forked_child_predicts_and_trains():
     assert output(FORK) == "fine"
 
 
+FORK_MEANWHILE = """
+    import os, sys, threading, time, warnings
+    import numpy as np
+    from reference import nhwc, random_state, small_resnet
+    from mlclassify import _core
+
+    warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, from Python 3.12
+    _core.set_num_threads(2)
+    rng = np.random.default_rng(0)
+    net = _core.Net(small_resnet())
+    net.load_state_dict(random_state(net, rng))
+    x, done, began = nhwc(rng.normal(size=(16, 3, 64, 64))), threading.Event(), threading.Event()
+
+    def predict():
+        net.forward(x[:1])
+
+    def train():
+        net.backward(np.ones_like(net.forward(x, train=True)))
+        net.adam_step([1e-3], [0.9], [0.99], [1e-5], [0.01])
+
+    def go_on(work):
+        while not done.is_set():
+            work()
+            began.set()
+
+    def in_the_child():
+        refused = False
+        for _ in range(3):
+            for work in (predict, train):
+                try:
+                    work()
+                except RuntimeError as error:
+                    assert str(error).startswith("Net: was being written by another thread"), error
+                    refused = True
+        return 3 if refused else 0
+
+    answers = []
+    work = {"train": train, "predict": predict}[sys.argv[1]]
+    thread = threading.Thread(target=go_on, args=(work,))
+    thread.start()
+    began.wait()
+    for i in range(20):
+        time.sleep(0.003 * (i % 5))
+        child = os.fork()
+        if child == 0:
+            os._exit(in_the_child())
+        deadline = time.monotonic() + 20
+        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+            if time.monotonic() > deadline:
+                os.kill(child, 9)
+                done.set()
+                sys.exit("the child hangs")
+            time.sleep(0.005)
+        answers.append(os.waitstatus_to_exitcode(ended[1]))
+    done.set()
+    thread.join()
+    train(), predict()
+    print(sorted(set(answers)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("meanwhile", ["train", "predict"])
+def test_a_child_forked_while_a_net_is_used_never_hangs(meanwhile):
+    """It predicts and trains, or says that what it has is half a step."""
+    source = f"import sys; sys.argv = ['test', {meanwhile!r}]\n" + textwrap.dedent(FORK_MEANWHILE)
+    answers = output(source, timeout=120)
+    assert answers in ({"train": ("[3]", "[0, 3]"), "predict": ("[0]",)}[meanwhile])
+
+
 # --- Ctrl-C
 
 INTERRUPT = """

@@ -34,6 +34,7 @@ static struct {
     job *job;
     atomic_ulong generation; /* written under the mutex, like `running` */
     atomic_int running;
+    atomic_uint forks; /* between the first process and this one */
     int started, wanted, seats;
     bool busy;
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER,
@@ -216,6 +217,7 @@ static void child_of_fork(void)
     pool.started = pool.seats = 0;
     pool.running = 0;
     pool.busy = false;
+    pool.forks++;
 }
 
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
@@ -288,7 +290,7 @@ bool mlc_parallel_limit(size_t n, size_t limit, mlc_task *task, void *context)
 
 /* Writers first, where the system can: overlapping readers would else keep a writer out for good.
  */
-void mlc_lock_init(mlc_lock *lock)
+static void make_lock(mlc_lock *lock)
 {
     pthread_rwlockattr_t kind;
     pthread_rwlockattr_init(&kind);
@@ -297,9 +299,53 @@ void mlc_lock_init(mlc_lock *lock)
 #endif
     pthread_rwlock_init(&lock->lock, &kind);
     pthread_rwlockattr_destroy(&kind);
+    lock->forks = pool.forks;
 }
 
-void mlc_lock_done(mlc_lock *lock) { pthread_rwlock_destroy(&lock->lock); }
-void mlc_lock_read(mlc_lock *lock) { pthread_rwlock_rdlock(&lock->lock); }
-void mlc_lock_write(mlc_lock *lock) { pthread_rwlock_wrlock(&lock->lock); }
-void mlc_unlock(mlc_lock *lock) { pthread_rwlock_unlock(&lock->lock); }
+void mlc_lock_init(mlc_lock *lock)
+{
+    pthread_once(&fork_once, watch_forks);
+    lock->writing = lock->torn = false;
+    make_lock(lock);
+}
+
+/* In a child, make a lock of its parent anew, before anybody here has it. */
+static void own(mlc_lock *lock)
+{
+    if (lock->forks == pool.forks) return;
+    pthread_mutex_lock(&pool.mutex);
+    if (lock->forks != pool.forks) {
+        lock->torn |= lock->writing;
+        lock->writing = false;
+        make_lock(lock);
+    }
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+void mlc_lock_done(mlc_lock *lock)
+{
+    own(lock);
+    pthread_rwlock_destroy(&lock->lock);
+}
+
+void mlc_lock_read(mlc_lock *lock)
+{
+    own(lock);
+    pthread_rwlock_rdlock(&lock->lock);
+}
+
+void mlc_lock_write(mlc_lock *lock)
+{
+    own(lock);
+    pthread_rwlock_wrlock(&lock->lock);
+    lock->writing = true;
+}
+
+/* Readers find `writing` false and leave it: they would all write it at once. */
+void mlc_unlock(mlc_lock *lock)
+{
+    if (lock->writing) lock->writing = false;
+    pthread_rwlock_unlock(&lock->lock);
+}
+
+bool mlc_lock_torn(const mlc_lock *lock) { return lock->torn; }
