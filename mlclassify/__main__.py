@@ -10,9 +10,11 @@ import json
 import os
 import sys
 import warnings
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
+
+from mlclassify.cli.plain import PlainFile, plain
 
 METHODS = ("scut", "scutfbr0", "scutfbr1", "svm1", "smoothed", "micromacro", "global", "micro",
            "cyclic", "cyclic_samples", "pcut", "rcut")
@@ -32,14 +34,14 @@ def main(arguments=None):
         return 1
     except (ArithmeticError, ImportError, KeyError, MemoryError, OSError, RuntimeError,
             ValueError) as error:
-        print(f"mlclassify: {one_line(error)}", file=sys.stderr)
+        print(f"mlclassify: {plain(one_line(error))}", file=sys.stderr)
         return 1
 
 
 def _run(options):
     """Do what a command says: it returns what --json prints, and the status."""
     module, function = options.run
-    with redirect_stdout(sys.stderr) if options.json else nullcontext():
+    with redirect_stdout(PlainFile(sys.stderr if options.json else sys.stdout)):
         answer, status = getattr(import_module(f"mlclassify.cli.{module}"), function)(options)
     if options.json:
         from mlclassify.cli.labelled import as_json
@@ -63,7 +65,7 @@ def one_line(error):
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None):
-    print(f"mlclassify: warning: {one_line(message)}", file=sys.stderr)
+    print(f"mlclassify: warning: {plain(one_line(message))}", file=sys.stderr)
 
 
 # --- what can be said ---

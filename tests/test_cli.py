@@ -342,6 +342,17 @@ def test_a_reader_that_has_enough_is_no_error(here):
     predict.stderr.close()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names of files that Windows refuses")
+def test_no_name_gives_a_terminal_orders(capsys, tmp_path):
+    """Neither of a file that is read nor of one that is not: ESC, BEL, and text turned around."""
+    evil, seen = "a\x1b[2J\x07\u202e", r"a\x1b[2J\x07\u202e"
+    (tmp_path / f"{evil}.png").write_bytes(b"no photo")
+    told = run(capsys, "verify", tmp_path, status=1)
+    assert told.out.splitlines()[0] == f"{tmp_path}/{seen}.png: no readable photo"
+    told = run(capsys, "report", f"{tmp_path}/{evil}.safetensors", tmp_path, status=1)
+    assert not {"\x1b", "\x07", "\u202e"} & set(told.err) and "x1b[2J" in told.err
+
+
 def test_a_pipe_gets_no_control_characters(here):
     environment = {k: v for k, v in os.environ.items() if k != "MLCLASSIFY_PROGRESS"}
     verify = program("verify", "b", env=environment)

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from mlclassify.cli.labelled import Labelled, columns, report_json
+from mlclassify.cli.plain import plain
 from mlclassify.data.files import get_image_files
 from mlclassify.learner import load_learner
 from mlclassify.plot import label_title
@@ -23,7 +24,7 @@ def predict(options):
         for fn, told in _told(learn, files[start : start + _AT_A_TIME]):
             if isinstance(told, Exception):
                 failed = True
-                print(f"mlclassify: {told}", file=sys.stderr)
+                print(f"mlclassify: {plain(str(told))}", file=sys.stderr)
             else:
                 answer.append(_one(fn, told, learn.dls.vocab))
                 if not options.json:
