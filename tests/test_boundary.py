@@ -607,6 +607,9 @@ def test_net_cannot_be_inherited_from():
 
 # --- nothing leaks
 
+SHARED = (None, True, False, 0, 1, 2, "", ())  # of which the interpreter has one each
+
+
 def references(objects):
     gc.collect()
     return [sys.getrefcount(o) for o in objects]
@@ -621,10 +624,11 @@ def assert_nothing_leaks(function, args):
             pass
 
     call()
-    before, blocks = references(args), sys.getallocatedblocks()
+    before, shared, blocks = references(args), references(SHARED), sys.getallocatedblocks()
     for _ in range(1000):
         call()
     assert references(args) == before
+    assert all(abs(now - then) < 500 for now, then in zip(references(SHARED), shared))
     assert sys.getallocatedblocks() - blocks < 500
 
 
@@ -643,10 +647,24 @@ def test_refused_and_taken_calls_leak_nothing(function):
         assert_nothing_leaks(getattr(_core, function), args)
 
 
+@pytest.mark.parametrize("function, args", [
+    ("isas", []), ("isas", [1]), ("isa", []), ("isa", [None]), ("kernels", ["scalar"]),
+    ("kernels", ["no"]), ("kernels", [3]), ("cpus", [""]), ("cpus", [b"/"]), ("cpus", [None]),
+    ("cpus", ["nul\0"]), ("get_num_threads", []), ("get_num_threads", [2])])
+def test_calls_about_the_machine_leak_nothing(function, args):
+    assert_nothing_leaks(getattr(_core, function), args)
+
+
 def test_a_nets_calls_leak_nothing(net):
     x, g, names = nhwc(np.zeros((2, 3, 8, 8))), np.zeros((2, 5), F4), list(net.parameters())
     state = dict(net.parameters())
-    for function, args in (
+    rates, wrong = [[1e-3], [0.9], [0.99], [1e-5], [0.01]], [[1e-3], [0.9], [0.99], [1e-5], ["x"]]
+    calls = (
+            (net.rollback, []), (net.rollback, [1]), (net.times, []), (net.clear_state, []),
+            (net.adam_step, rates), (net.radam_step, rates), (net.radam_step, wrong),
+            (net.sgd_step, [rates[0], rates[1], rates[4]]), (net.sgd_step, wrong),
+            (net.lion_step, [rates[0], rates[1], rates[2], rates[4]]), (net.lion_step, wrong),
+            (net.forward, [x, True, 2**64]), (net.backward, [x]), (net.__reduce__, []),
             (net.forward, [x]), (net.forward, [g]), (net.forward, [x, False, "seed"]),
             (net.backward, [g]), (net.load_state_dict, [state]),
             (net.load_state_dict, [state | {"fc2.bias": g}]), (net.load_state_dict, [{"no": g}]),
@@ -657,8 +675,28 @@ def test_a_nets_calls_leak_nothing(net):
             (net.load_optimizer_state, [{"fc2.bias": (1, g, g)}]), (net.shapes, [1, 8, "8"]), (net.parameters, []), (net.buffers, []),
             (net.gradients, []), (_core.Net, [small_resnet()]),
             (_core.Net, [[("relu", "", (1,), {})]]),
-            (_core.Net, [[*small_resnet(), ("no", "", (0,), {})]])):
+            (_core.Net, [[*small_resnet(), ("no", "", (0,), {})]]))
+    for function, args in calls:
         assert_nothing_leaks(function, args)
+    methods = {name for name in dir(net) if not name.startswith("__")}
+    assert methods == {f.__name__ for f, _ in calls} - {"Net", "__reduce__"}
+
+
+def test_whole_steps_leak_nothing(net):
+    """A step needs a backward before it, so that the calls above were refused."""
+    x, g = nhwc(np.zeros((2, 3, 8, 8))), np.zeros((2, 5), F4)
+
+    def steps():
+        for step in (lambda: net.adam_step([1e-3], [0.9], [0.99], [1e-5], [0.01]),
+                     lambda: net.radam_step([1e-3], [0.9], [0.99], [1e-5], [0.01]),
+                     lambda: net.sgd_step([1e-3], [0.9], [0.01]),
+                     lambda: net.lion_step([1e-3], [0.9], [0.99], [0.01])):
+            net.forward(x, train=True)
+            net.backward(g)
+            net.gradients(), net.optimizer_state()
+            step()
+
+    assert_nothing_leaks(steps, [])
 
 
 def test_nets_that_come_and_go_give_their_memory_back():
