@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from long_run import WATCHED, settled, slope
+from long_run import WATCHED, settled, slope, steady
 
 HERE = Path(__file__).resolve().parent
 
@@ -31,5 +31,7 @@ def test_a_slope_and_its_error(rng):
     samples = [{"cycle": i, "rss": 3 * i + 50 * noise[i], "fds": 4} for i in range(1000)]
     growth, error = slope(samples, "rss")
     assert abs(growth - 3) < 3 * error and 0.25 < error / (50 * np.sqrt(12) / 1000**1.5) < 4
-    assert slope(samples, "fds") == (0, 0)
+    assert slope(samples, "fds") == (0, 0) == (steady(samples, "fds"), 0)
+    steps = [{"cycle": i, "rss": 100 * (i // 300)} for i in range(1000)]
+    assert slope(steps, "rss")[0] > 0.2 and steady(steps, "rss") == 0
     assert set(WATCHED) == {"rss", "fds", "threads", "blocks"}
