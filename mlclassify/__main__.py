@@ -13,6 +13,7 @@ import warnings
 from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
+from typing import TextIO, cast
 
 from mlclassify.cli.plain import PlainFile, plain
 
@@ -41,7 +42,8 @@ def main(arguments=None):
 def _run(options):
     """Do what a command says: it returns what --json prints, and the status."""
     module, function = options.run
-    with redirect_stdout(PlainFile(sys.stderr if options.json else sys.stdout)):
+    shown = PlainFile(sys.stderr if options.json else sys.stdout)
+    with redirect_stdout(cast("TextIO", shown)):
         answer, status = getattr(import_module(f"mlclassify.cli.{module}"), function)(options)
     if options.json:
         from mlclassify.cli.labelled import as_json

@@ -449,7 +449,7 @@ class Trainer:
             self._with_events(step, "step", CancelStepException)
             self._pending = False
 
-    def step_is_finite(self):
+    def step_is_finite(self) -> bool:
         """Whether loss and running statistics are: a variance may overflow before the loss does."""
         return math.isfinite(self.loss) and self.model.first_norm_not_finite() is None
 
@@ -473,7 +473,7 @@ class Trainer:
             "at the step before"
         )
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         """The loss of a step judges the step before it; nothing has judged the last one yet."""
         if name := self.model.first_not_finite():
             raise FloatingPointError(
