@@ -3,6 +3,7 @@
 #   make test    the test suite
 # Each makes what it needs: a virtual environment in .venv with the package built into it.
 #   make sanitize     the suite under gcc's sanitizers, the core under valgrind: an hour or more
+#   make long-run MINUTES=30    one cycle of work after another, and what grows meanwhile
 #   make test-neon    the C code's tests as on aarch64, with Debian's gcc-aarch64-linux-gnu and qemu-user
 #   make kills        kills KILLS=200 trainings at random moments, resumes them, and compares every file
 #   make fuzz         hostile files and hostile calls, SECONDS=60 for each target, led by coverage
@@ -13,7 +14,7 @@ RUN = $(VENV)/bin/python
 BUILT = $(VENV)/.built
 SOURCES = pyproject.toml setup.py $(shell find csrc -type f)
 
-.PHONY: help demo test test-slow test-neon sanitize kills fuzz benchmark clean
+.PHONY: help demo test test-slow test-neon sanitize kills fuzz long-run benchmark clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -50,6 +51,10 @@ SECONDS ?= 60
 fuzz: $(BUILT)
 	-$(RUN) -m pip install --quiet 'atheris>=3'
 	$(RUN) tests/fuzz/campaign.py --seconds $(SECONDS) --out benchmarks/results/fuzz.md
+
+MINUTES ?= 30
+long-run: $(BUILT)
+	$(RUN) -W error tests/long_run.py --minutes $(MINUTES) --out benchmarks/results
 
 # The engine beside torch, and the five seeds of the post's run beside fastai: the seeds if BEARS and
 # WEIGHTS are given, as for demo. The peers get an environment of their own, which takes 1.4 GB; PEERS

@@ -14,10 +14,12 @@ import sys
 import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias, cast
+
+from mlclassify.cli.plain import PlainFile, plain
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[ArgumentParser]
@@ -40,14 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (ArithmeticError, ImportError, KeyError, MemoryError, OSError, RuntimeError,
             ValueError) as error:
-        print(f"mlclassify: {one_line(error)}", file=sys.stderr)
+        print(f"mlclassify: {plain(one_line(error))}", file=sys.stderr)
         return 1
 
 
 def _run(options: Namespace) -> int:
     """Do what a command says: it returns what --json prints, and the status."""
     module, function = options.run
-    with redirect_stdout(sys.stderr) if options.json else nullcontext():
+    shown = PlainFile(sys.stderr if options.json else sys.stdout)
+    with redirect_stdout(cast("TextIO", shown)):
         command = getattr(import_module(f"mlclassify.cli.{module}"), function)
         answer, status = command(options)
     if options.json:
@@ -73,7 +76,7 @@ def one_line(error: object) -> str:
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
                   file: Any = None, line: str | None = None) -> None:
-    print(f"mlclassify: warning: {one_line(message)}", file=sys.stderr)
+    print(f"mlclassify: warning: {plain(one_line(message))}", file=sys.stderr)
 
 
 # --- what can be said ---

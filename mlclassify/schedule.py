@@ -204,7 +204,7 @@ class LRFinder(ParamScheduler):
         return self.learn.train_iter / self.num_it
 
     def after_loss(self) -> None:
-        if not math.isfinite(self.learn.loss):
+        if not self.learn.step_is_finite():
             raise CancelFitException  # the step is undone, and no later one would come back
 
     def after_batch(self) -> None:

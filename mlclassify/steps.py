@@ -86,7 +86,7 @@ class GradientClip(Callback):
 
 
 class TerminateOnNaNCallback(Callback):
-    """End a fit in order where the loss is not finite, instead of by an error.
+    """End a fit in order where a loss or running statistic is not finite, instead of by an error.
 
     The model stands at the step before either way.
     """
@@ -94,7 +94,7 @@ class TerminateOnNaNCallback(Callback):
     order, run_valid = -9, False
 
     def after_loss(self) -> None:
-        if not math.isfinite(self.learn.loss):
+        if not self.learn.step_is_finite():
             print(f"The loss is {float(self.learn.loss)} at step {self.learn.iter} of epoch "
                   f"{self.learn.epoch}: training ends")
             raise CancelFitException

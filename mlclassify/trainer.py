@@ -190,7 +190,8 @@ class Trainer(Fitting):
         Raises
         ------
         FloatingPointError
-            The loss became NaN or infinite; the model stands at the step before.
+            The loss or a running statistic became NaN or infinite; the model stands at the step
+            before. Or the last step of an epoch made a parameter so.
         KeyboardInterrupt
             As it came; the model stands at its last whole step.
         """
@@ -433,7 +434,7 @@ class Trainer(Fitting):
         self._key, self.epochs_begun = self.epochs_begun, self.epochs_begun + 1
         self.training, self.n_iter = True, len(self.dls.train)
         self._with_events(self._train_batches, "train", CancelTrainException)
-        self._validate(self.dls.valid)
+        self._validate(self.dls.valid, trained=True)
 
     def _train_batches(self) -> None:
         with closing(self.dls.train.stream(self.seed, self._key)) as batches:
@@ -483,8 +484,12 @@ class Trainer(Fitting):
             self._with_events(step, "step", CancelStepException)
             self._pending = False
 
+    def step_is_finite(self) -> bool:
+        """Whether loss and running statistics are: a variance may overflow before the loss does."""
+        return math.isfinite(self.loss) and self.model.first_norm_not_finite() is None
+
     def _check_loss(self) -> None:
-        if math.isfinite(self.loss):
+        if self.step_is_finite():
             return
         name = self.model.first_not_finite()
         if not np.isfinite(self.x).all():
@@ -495,14 +500,32 @@ class Trainer(Fitting):
             norm = self.model.first_norm_not_finite()
             where = f", first seen by {norm}" if norm else ""
             cause = f"the activations grew beyond float32{where}; a smaller lr may help"
+        got = f"loss must be finite, got {float(self.loss)}"
+        if math.isfinite(self.loss):
+            got = "running statistics must be finite, got a variance that is not"
         raise FloatingPointError(
-            f"fit: the loss must be finite, got {float(self.loss)} at step {self.iter} of epoch "
-            f"{self.epoch}: {cause}. The model stands at the step before"
+            f"fit: the {got} at step {self.iter} of epoch {self.epoch}: {cause}. The model stands "
+            "at the step before"
         )
 
-    def _validate(self, dl: DataLoader) -> None:
+    def _check_parameters(self) -> None:
+        """The loss of a step judges the step before it; nothing has judged the last one yet."""
+        if name := self.model.first_not_finite():
+            raise FloatingPointError(
+                f"fit: the parameters must be finite, got NaN or infinity in {name} after step "
+                f"{self.iter}, the last of epoch {self.epoch}; a smaller lr may help, and "
+                "learn.load brings back what was saved"
+            )
+
+    def _validate(self, dl: DataLoader, trained: bool = False) -> None:
         self.training, self.n_iter = False, len(dl)
-        self._with_events(lambda: self._validate_batches(dl), "validate", CancelValidException)
+
+        def part() -> None:
+            if trained:
+                self._check_parameters()
+            self._validate_batches(dl)
+
+        self._with_events(part, "validate", CancelValidException)
 
     def _validate_batches(self, dl: DataLoader) -> None:
         with closing(dl.stream(self.seed, 0)) as batches:

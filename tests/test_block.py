@@ -15,7 +15,12 @@ from mlclassify.data.block import (
 )
 from mlclassify.data.files import get_image_files, parent_label
 from mlclassify.data.lists import L
-from mlclassify.data.split import ColSplitter, EndSplitter, IndexSplitter, RandomSplitter
+from mlclassify.data.split import (
+    ColSplitter,
+    EndSplitter,
+    IndexSplitter,
+    RandomSplitter,
+)
 from mlclassify.data.transforms import (
     CategoryMap,
     ColReader,

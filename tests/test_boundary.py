@@ -100,6 +100,7 @@ FUNCTIONS = {
     "set_num_threads": [Int("threads", 256)],
 }
 NO_ARGUMENTS = ("isas", "isa", "get_num_threads")
+OWN_TESTS = ("kernels", "cpus")  # their one argument is a text
 ANY_DIMENSIONS = ("sigmoid", "bce_with_logits", "asymmetric_with_logits")
 
 
@@ -218,7 +219,7 @@ def test_every_function_is_covered():
     """A function that is new in the module needs its line in FUNCTIONS."""
     found = {name for name in dir(_core) if callable(getattr(_core, name)) and name != "Net"
              and not name.startswith("__")}
-    assert found == {*FUNCTIONS, *NO_ARGUMENTS, "kernels"}
+    assert found == {*FUNCTIONS, *NO_ARGUMENTS, *OWN_TESTS}
 
 
 @pytest.mark.parametrize("function, at, value, error, message", list(faults()))
@@ -228,10 +229,10 @@ def test_a_wrong_argument(function, at, value, error, message):
     refused(error, message, getattr(_core, function), *args)
 
 
-@pytest.mark.parametrize("function", [*FUNCTIONS, *NO_ARGUMENTS, "kernels"])
+@pytest.mark.parametrize("function", [*FUNCTIONS, *NO_ARGUMENTS, *OWN_TESTS])
 def test_a_wrong_number_of_arguments(function):
     call = getattr(_core, function)
-    count = len(FUNCTIONS.get(function, [None] if function == "kernels" else []))
+    count = len(FUNCTIONS.get(function, [None] if function in OWN_TESTS else []))
     for wrong in {count + 1, count + 5, max(count - 1, 0)} - {count}:
         refused(TypeError, f"{function}: takes {count} arguments, got {wrong}", call,
                 *[None] * wrong)
@@ -252,6 +253,11 @@ def test_optional_arrays_may_be_none(function):
 @pytest.mark.parametrize("name", ["avx", "", "SCALAR", None, 3, b"scalar"])
 def test_kernels_of_an_unknown_instruction_set(name):
     refused(ValueError, f"kernels: `isa` must be one of isas(), got {name!r}", _core.kernels, name)
+
+
+@pytest.mark.parametrize("root", [None, 3, "nul\0", ["/"]])
+def test_a_root_that_is_no_path(root):
+    refused(TypeError, f"cpus: `root` must be a path, got {root!r}", _core.cpus, root)
 
 
 def test_no_threads_at_all():
@@ -610,6 +616,9 @@ def test_net_cannot_be_inherited_from():
 
 # --- nothing leaks
 
+SHARED = (None, True, False, 0, 1, 2, "", ())  # of which the interpreter has one each
+
+
 def references(objects):
     gc.collect()
     return [sys.getrefcount(o) for o in objects]
@@ -624,10 +633,11 @@ def assert_nothing_leaks(function, args):
             pass
 
     call()
-    before, blocks = references(args), sys.getallocatedblocks()
+    before, shared, blocks = references(args), references(SHARED), sys.getallocatedblocks()
     for _ in range(1000):
         call()
     assert references(args) == before
+    assert all(abs(now - then) < 500 for now, then in zip(references(SHARED), shared))
     assert sys.getallocatedblocks() - blocks < 500
 
 
@@ -646,10 +656,24 @@ def test_refused_and_taken_calls_leak_nothing(function):
         assert_nothing_leaks(getattr(_core, function), args)
 
 
+@pytest.mark.parametrize("function, args", [
+    ("isas", []), ("isas", [1]), ("isa", []), ("isa", [None]), ("kernels", ["scalar"]),
+    ("kernels", ["no"]), ("kernels", [3]), ("cpus", [""]), ("cpus", [b"/"]), ("cpus", [None]),
+    ("cpus", ["nul\0"]), ("get_num_threads", []), ("get_num_threads", [2])])
+def test_calls_about_the_machine_leak_nothing(function, args):
+    assert_nothing_leaks(getattr(_core, function), args)
+
+
 def test_a_nets_calls_leak_nothing(net):
     x, g, names = nhwc(np.zeros((2, 3, 8, 8))), np.zeros((2, 5), F4), list(net.parameters())
     state = dict(net.parameters())
-    for function, args in (
+    rates, wrong = [[1e-3], [0.9], [0.99], [1e-5], [0.01]], [[1e-3], [0.9], [0.99], [1e-5], ["x"]]
+    calls = (
+            (net.rollback, []), (net.rollback, [1]), (net.times, []), (net.clear_state, []),
+            (net.adam_step, rates), (net.radam_step, rates), (net.radam_step, wrong),
+            (net.sgd_step, [rates[0], rates[1], rates[4]]), (net.sgd_step, wrong),
+            (net.lion_step, [rates[0], rates[1], rates[2], rates[4]]), (net.lion_step, wrong),
+            (net.forward, [x, True, 2**64]), (net.backward, [x]), (net.__reduce__, []),
             (net.forward, [x]), (net.forward, [g]), (net.forward, [x, False, "seed"]),
             (net.backward, [g]), (net.load_state_dict, [state]),
             (net.load_state_dict, [state | {"fc2.bias": g}]), (net.load_state_dict, [{"no": g}]),
@@ -660,8 +684,28 @@ def test_a_nets_calls_leak_nothing(net):
             (net.load_optimizer_state, [{"fc2.bias": (1, g, g)}]), (net.shapes, [1, 8, "8"]), (net.parameters, []), (net.buffers, []),
             (net.gradients, []), (_core.Net, [small_resnet()]),
             (_core.Net, [[("relu", "", (1,), {})]]),
-            (_core.Net, [[*small_resnet(), ("no", "", (0,), {})]])):
+            (_core.Net, [[*small_resnet(), ("no", "", (0,), {})]]))
+    for function, args in calls:
         assert_nothing_leaks(function, args)
+    methods = {name for name in dir(net) if not name.startswith("__")}
+    assert methods == {f.__name__ for f, _ in calls} - {"Net", "__reduce__"}
+
+
+def test_whole_steps_leak_nothing(net):
+    """A step needs a backward before it, so that the calls above were refused."""
+    x, g = nhwc(np.zeros((2, 3, 8, 8))), np.zeros((2, 5), F4)
+
+    def steps():
+        for step in (lambda: net.adam_step([1e-3], [0.9], [0.99], [1e-5], [0.01]),
+                     lambda: net.radam_step([1e-3], [0.9], [0.99], [1e-5], [0.01]),
+                     lambda: net.sgd_step([1e-3], [0.9], [0.01]),
+                     lambda: net.lion_step([1e-3], [0.9], [0.99], [0.01])):
+            net.forward(x, train=True)
+            net.backward(g)
+            net.gradients(), net.optimizer_state()
+            step()
+
+    assert_nothing_leaks(steps, [])
 
 
 def test_nets_that_come_and_go_give_their_memory_back():

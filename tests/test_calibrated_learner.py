@@ -12,7 +12,6 @@ from mlclassify.learner import load_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:find_thresholds. `targs` should have 10 positives")
 
 

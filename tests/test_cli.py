@@ -225,8 +225,9 @@ def test_info(here, capsys, monkeypatch):
 def test_why_there_are_so_many_threads(tmp_path, monkeypatch, quota, says):
     from mlclassify.cli import machine
 
-    (tmp_path / "cpu.max").write_text(quota)
-    monkeypatch.setattr(machine, "_QUOTA", str(tmp_path / "cpu.max"))
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/cpu.max").write_text(quota)
+    monkeypatch.setattr(machine, "_ROOT", str(tmp_path))
     monkeypatch.delenv("MLCLASSIFY_NUM_THREADS", raising=False)
     cpus = len(os.sched_getaffinity(0))
     assert machine.why_threads() == f"the affinity allows {cpus} CPUs, the quota {says}"
@@ -347,6 +348,17 @@ def test_a_reader_that_has_enough_is_no_error(here):
     predict.stdout.close()
     assert predict.wait(timeout=60) == 1 and predict.stderr.read() == ""
     predict.stderr.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files that Windows refuses")
+def test_no_name_gives_a_terminal_orders(capsys, tmp_path):
+    """Neither of a file that is read nor of one that is not: ESC, BEL, and text turned around."""
+    evil, seen = "a\x1b[2J\x07\u202e", r"a\x1b[2J\x07\u202e"
+    (tmp_path / f"{evil}.png").write_bytes(b"no photo")
+    told = run(capsys, "verify", tmp_path, status=1)
+    assert told.out.splitlines()[0] == f"{tmp_path}/{seen}.png: no readable photo"
+    told = run(capsys, "report", f"{tmp_path}/{evil}.safetensors", tmp_path, status=1)
+    assert not {"\x1b", "\x07", "\u202e"} & set(told.err) and "x1b[2J" in told.err
 
 
 def test_a_pipe_gets_no_control_characters(here):

@@ -14,7 +14,12 @@ from mlclassify.data.files import get_image_files, parent_label
 from mlclassify.data.loader import DataLoader, class_weights
 from mlclassify.data.split import EndSplitter, IndexSplitter
 from mlclassify.data.transforms import ColReader
-from mlclassify.vision.augment import Normalize, RandomResizedCrop, Resize, aug_transforms
+from mlclassify.vision.augment import (
+    Normalize,
+    RandomResizedCrop,
+    Resize,
+    aug_transforms,
+)
 from mlclassify.vision.image import UnreadableImageError
 
 PHOTO = np.zeros((8, 8, 3), np.uint8)

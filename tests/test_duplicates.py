@@ -185,6 +185,15 @@ def test_other_delimiters(tmp_path):
     assert (tmp_path / "a.csv").read_text().splitlines()[1] == "1.jpg,polar bear;sea"
 
 
+def test_labels_go_through_a_table_unchanged(tmp_path):
+    """What a spreadsheet takes for a formula, too: a table is read back as it was written."""
+    labels = ["=1+1", "@SUM(A1)", "+1", "-1", "=HYPERLINK(\"http://x\")", "\"", "a,b", "é"]
+    LabelTable({f"{i}.jpg": [label] for i, label in enumerate(labels)}, " ").write(
+        tmp_path / "labels.csv")
+    read = read_table(tmp_path / "labels.csv")
+    assert [row for row in read.rows.values()] == [[label] for label in labels]
+
+
 @pytest.mark.parametrize("label", ["polar bear", "", " a", "a\nb", None])
 def test_a_label_that_cannot_be_read_again_is_not_written(tmp_path, label):
     with pytest.raises(ValueError) as caught:

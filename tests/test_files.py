@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mlclassify.data.files import get_files, get_image_files, image_extensions, parent_label
+from mlclassify.data.files import (
+    get_files,
+    get_image_files,
+    image_extensions,
+    parent_label,
+)
 from mlclassify.data.lists import L
 
 

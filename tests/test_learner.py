@@ -297,6 +297,46 @@ def test_ctrl_c_at_any_time_leaves_a_model_that_works():
     learn.fit(1)
 
 
+def steps_of(learn):
+    """Whole steps that the optimizer has taken."""
+    return max((step for step, _, _ in learn.model.net.optimizer_state().values()), default=0)
+
+
+class StopAt(Callback):
+    """End a fit as Ctrl-C does, after so many whole steps."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def before_batch(self):
+        if self.learn.training and self.learn.train_iter == self.steps:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_at_any_time_leaves_the_bits_of_whole_steps():
+    """Wherever it comes, the state is that of a fit that ended after a whole step, which goes on to
+    the same bits; no step is half taken, and none is taken that the optimizer does not count."""
+    taken = []
+    for delay in np.linspace(0.002, 0.06, 12):
+        learn, twin = (tiny_learner(200, 8) for _ in range(2))
+        timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt), learn.no_logging():
+            timer.start()
+            learn.fit(1000, 1e-3)
+        timer.join()
+        taken.append(steps_of(learn))
+        with pytest.raises(KeyboardInterrupt), twin.no_logging():
+            twin.fit(1000, 1e-3, cbs=StopAt(taken[-1]))
+        assert steps_of(twin) == taken[-1] and state(twin) == state(learn)
+        twin.epochs_begun = learn.epochs_begun  # it may have begun an epoch, and not a step of it
+        for one in (learn, twin):
+            with one.no_logging():
+                one.fit(1, 1e-3)
+        assert state(twin) == state(learn)
+    assert len(set(taken)) > 1
+
+
 def test_a_loss_that_is_not_finite_stops_training():
     learn = tiny_learner()
 

@@ -3,7 +3,16 @@
 import numpy as np
 import pandas
 import pytest
-from tiny import first, photos, register, second, tiny, tiny_layers, tiny_learner, tiny_loaders
+from tiny import (
+    first,
+    photos,
+    register,
+    second,
+    tiny,
+    tiny_layers,
+    tiny_learner,
+    tiny_loaders,
+)
 
 from mlclassify.callbacks import Callback
 from mlclassify.data.block import DataBlock, MultiCategoryBlock
@@ -28,11 +37,16 @@ from mlclassify.metrics import (
     accuracy_multi,
     average_precision_score,
 )
-from mlclassify.schedule import ParamScheduler, cosine
 from mlclassify.plot import plot_sweep, show_images
 from mlclassify.rng import set_seed
+from mlclassify.schedule import ParamScheduler, cosine
 from mlclassify.thresholds import best_threshold
-from mlclassify.vision.augment import Normalize, RandomResizedCrop, Resize, aug_transforms
+from mlclassify.vision.augment import (
+    Normalize,
+    RandomResizedCrop,
+    Resize,
+    aug_transforms,
+)
 from mlclassify.vision.learner import vision_learner
 from mlclassify.vision.models import resnet18
 from mlclassify.weights import ModelFileError

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from mlclassify.data import bears, samples, scenes
-from mlclassify.data.samples import BEARS_CHANCE, KINDS, VALID_EVERY, draw_picture, drawn_bears
+from mlclassify.data.samples import (
+    BEARS_CHANCE,
+    KINDS,
+    VALID_EVERY,
+    draw_picture,
+    drawn_bears,
+)
 from mlclassify.vision.image import Image
 
 

@@ -12,7 +12,13 @@ from mlclassify import _core
 from mlclassify.checks import MLClassifyWarning
 from mlclassify.functional import nn
 from mlclassify.learner import load_learner
-from mlclassify.selection import METHODS, _Cuts, as_thresh, find_thresholds, stratified_folds
+from mlclassify.selection import (
+    METHODS,
+    _Cuts,
+    as_thresh,
+    find_thresholds,
+    stratified_folds,
+)
 from mlclassify.vision.all import BCEWithLogitsLossFlat
 
 pytestmark = [pytest.mark.filterwarnings(f"ignore:find_thresholds. {text}") for text in (

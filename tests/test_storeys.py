@@ -49,7 +49,7 @@ PYTHON_STOREYS = [
 # Inside the folders that are one storey, in the same way.
 INNER_STOREYS = {
     "cli": [
-        {"labelled"},
+        {"plain", "labelled"},
         {"training", "asking"},
         {"photos", "machine", "demo", "scale"},
     ],

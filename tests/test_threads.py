@@ -1,6 +1,7 @@
 """Threads: the same bits for any number, several callers at once, forks, Ctrl-C, and the two
 environment variables. What may hang or dies runs in a process of its own, with a time limit."""
 
+import math
 import os
 import subprocess
 import sys
@@ -246,6 +247,76 @@ def test_a_forked_child_predicts_and_trains():
     assert output(FORK) == "fine"
 
 
+FORK_MEANWHILE = """
+    import os, sys, threading, time, warnings
+    import numpy as np
+    from reference import nhwc, random_state, small_resnet
+    from mlclassify import _core
+
+    warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads, from Python 3.12
+    _core.set_num_threads(2)
+    rng = np.random.default_rng(0)
+    net = _core.Net(small_resnet())
+    net.load_state_dict(random_state(net, rng))
+    x, done, began = nhwc(rng.normal(size=(16, 3, 64, 64))), threading.Event(), threading.Event()
+
+    def predict():
+        net.forward(x[:1])
+
+    def train():
+        net.backward(np.ones_like(net.forward(x, train=True)))
+        net.adam_step([1e-3], [0.9], [0.99], [1e-5], [0.01])
+
+    def go_on(work):
+        while not done.is_set():
+            work()
+            began.set()
+
+    def in_the_child():
+        refused = False
+        for _ in range(3):
+            for work in (predict, train):
+                try:
+                    work()
+                except RuntimeError as error:
+                    assert str(error).startswith("Net: was being written by another thread"), error
+                    refused = True
+        return 3 if refused else 0
+
+    answers = []
+    work = {"train": train, "predict": predict}[sys.argv[1]]
+    thread = threading.Thread(target=go_on, args=(work,))
+    thread.start()
+    began.wait()
+    for i in range(20):
+        time.sleep(0.003 * (i % 5))
+        child = os.fork()
+        if child == 0:
+            os._exit(in_the_child())
+        deadline = time.monotonic() + 20
+        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+            if time.monotonic() > deadline:
+                os.kill(child, 9)
+                done.set()
+                sys.exit("the child hangs")
+            time.sleep(0.005)
+        answers.append(os.waitstatus_to_exitcode(ended[1]))
+    done.set()
+    thread.join()
+    train(), predict()
+    print(sorted(set(answers)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("meanwhile", ["train", "predict"])
+def test_a_child_forked_while_a_net_is_used_never_hangs(meanwhile):
+    """It predicts and trains, or says that what it has is half a step."""
+    source = f"import sys; sys.argv = ['test', {meanwhile!r}]\n" + textwrap.dedent(FORK_MEANWHILE)
+    answers = output(source, timeout=120)
+    assert answers in ({"train": ("[3]", "[0, 3]"), "predict": ("[0]",)}[meanwhile])
+
+
 # --- Ctrl-C
 
 INTERRUPT = """
@@ -347,6 +418,57 @@ def test_what_is_no_number_of_threads_is_refused_at_import(named):
 def test_affinity_limits_the_number_of_threads():
     one = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); " + THREADS
     assert output(one) == "1"
+
+
+QUOTAS = {  # what stands below the root, and the CPUs that it leaves
+    "none": ({}, math.inf),
+    "version 2": ({"sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),
+    "version 2, no quota": ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, math.inf),
+    "version 1": ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "300000\n",
+                   "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, 3),
+    "version 1, no quota": ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                             "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
+    "a service of systemd": ({"proc/self/cgroup": "0::/user.slice/our.service\n",
+                              "sys/fs/cgroup/user.slice/cpu.max": "max 100000",
+                              "sys/fs/cgroup/user.slice/our.service/cpu.max": "50000 100000"}, 0.5),
+    "a slice above": ({"proc/self/cgroup": "0::/user.slice/our.service\n",
+                       "sys/fs/cgroup/user.slice/cpu.max": "200000 100000",
+                       "sys/fs/cgroup/user.slice/our.service/cpu.max": "400000 100000"}, 2),
+    "a neighbour": ({"proc/self/cgroup": "0::/our\n", "sys/fs/cgroup/other/cpu.max": "1 1",
+                     "sys/fs/cgroup/our2/cpu.max": "1 1"}, math.inf),
+    "version 1, below": ({"proc/self/cgroup": "12:cpuset:/no\n4:cpu,cpuacct:/docker/ab\n0::/\n",
+                          "sys/fs/cgroup/cpu/docker/ab/cpu.cfs_quota_us": "250000",
+                          "sys/fs/cgroup/cpu/docker/ab/cpu.cfs_period_us": "100000",
+                          "sys/fs/cgroup/cpu/no/cpu.max": "1 1"}, 2.5),
+    "a path that is not mounted": ({"proc/self/cgroup": "0::/docker/ab\n4:cpu:/../ab\n",
+                                    "sys/fs/cgroup/cpu.max": "100000 50000"}, 2),
+    "nonsense": ({"proc/self/cgroup": "0\n::\n\0:\n5:cpu\n0:" + "x" * 9000 + ":/\n",
+                  "sys/fs/cgroup/cpu.max": "many 100000",
+                  "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "",
+                  "sys/fs/cgroup/cpu/cpu.cfs_period_us": "0"}, math.inf),
+    "nothing of it": ({"sys/fs/cgroup/cpu.max": "0 100000"}, math.inf),
+    "more than any machine has": ({"sys/fs/cgroup/cpu.max": f"{2**63} 1"}, 2.0**63),
+}
+
+
+@pytest.mark.parametrize("case", QUOTAS)
+def test_the_quota_of_a_cgroup(case, tmp_path):
+    files, cpus = QUOTAS[case]
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert _core.cpus(tmp_path)[1] == cpus
+
+
+def test_a_root_that_is_too_long():
+    assert _core.cpus("x" * 100_000)[1] == math.inf
+
+
+def test_the_default_is_what_affinity_and_quota_leave():
+    affinity, quota = _core.cpus("")
+    if hasattr(os, "sched_getaffinity"):
+        assert affinity == len(os.sched_getaffinity(0))
+    assert output(THREADS) == str(max(1, min(affinity, math.ceil(min(quota, 256)), 256)))
 
 
 def test_set_num_threads():

@@ -8,16 +8,15 @@
 #include "threads.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
-#if defined(__linux__)
-#include <sched.h>
-#endif
+
+#include "cpus.h"
 
 enum { MAX_THREADS = 256, POLL_MS = 50, SPIN_NS = 50000 };
 
@@ -35,6 +34,7 @@ static struct {
     job *job;
     atomic_ulong generation; /* written under the mutex, like `running` */
     atomic_int running;
+    atomic_uint forks; /* between the first process and this one */
     int started, wanted, seats;
     bool busy;
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER,
@@ -52,38 +52,15 @@ static _Thread_local struct {
 
 /* --- how many threads ------------------------------------------------------------------------ */
 
-/* CPUs that the cgroup's quota allows, rounded up; INT_MAX where there is none. */
-static int quota_cpus(void)
-{
-    long long quota = 0, period = 0;
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
-    if (!file) return INT_MAX;
-    int fields = fscanf(file, "%lld %lld", &quota, &period);
-    fclose(file);
-    if (fields != 2 || quota <= 0 || period <= 0) return INT_MAX; /* "max 100000": no quota */
-    long long cpus = (quota + period - 1) / period;
-    return cpus < INT_MAX ? (int)cpus : INT_MAX;
-}
-
-static int affinity_cpus(void)
-{
-#if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-#endif
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    return cpus > 0 ? (int)cpus : 1;
-}
-
 static int clamp_threads(long threads)
 {
     return threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : (int)threads;
 }
 
+/* A quota of one and a half CPUs is used up by two threads. */
 static int default_threads(void)
 {
-    int quota = quota_cpus(), affinity = affinity_cpus();
-    return clamp_threads(quota < affinity ? quota : affinity);
+    return clamp_threads((long)fmin(ceil(mlc_cpus_quota("")), mlc_cpus_affinity()));
 }
 
 mlc_status mlc_threads_from_environment(mlc_error *error)
@@ -240,6 +217,7 @@ static void child_of_fork(void)
     pool.started = pool.seats = 0;
     pool.running = 0;
     pool.busy = false;
+    pool.forks++;
 }
 
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
@@ -312,7 +290,7 @@ bool mlc_parallel_limit(size_t n, size_t limit, mlc_task *task, void *context)
 
 /* Writers first, where the system can: overlapping readers would else keep a writer out for good.
  */
-void mlc_lock_init(mlc_lock *lock)
+static void make_lock(mlc_lock *lock)
 {
     pthread_rwlockattr_t kind;
     pthread_rwlockattr_init(&kind);
@@ -321,9 +299,53 @@ void mlc_lock_init(mlc_lock *lock)
 #endif
     pthread_rwlock_init(&lock->lock, &kind);
     pthread_rwlockattr_destroy(&kind);
+    lock->forks = pool.forks;
 }
 
-void mlc_lock_done(mlc_lock *lock) { pthread_rwlock_destroy(&lock->lock); }
-void mlc_lock_read(mlc_lock *lock) { pthread_rwlock_rdlock(&lock->lock); }
-void mlc_lock_write(mlc_lock *lock) { pthread_rwlock_wrlock(&lock->lock); }
-void mlc_unlock(mlc_lock *lock) { pthread_rwlock_unlock(&lock->lock); }
+void mlc_lock_init(mlc_lock *lock)
+{
+    pthread_once(&fork_once, watch_forks);
+    lock->writing = lock->torn = false;
+    make_lock(lock);
+}
+
+/* In a child, make a lock of its parent anew, before anybody here has it. */
+static void own(mlc_lock *lock)
+{
+    if (lock->forks == pool.forks) return;
+    pthread_mutex_lock(&pool.mutex);
+    if (lock->forks != pool.forks) {
+        lock->torn |= lock->writing;
+        lock->writing = false;
+        make_lock(lock);
+    }
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+void mlc_lock_done(mlc_lock *lock)
+{
+    own(lock);
+    pthread_rwlock_destroy(&lock->lock);
+}
+
+void mlc_lock_read(mlc_lock *lock)
+{
+    own(lock);
+    pthread_rwlock_rdlock(&lock->lock);
+}
+
+void mlc_lock_write(mlc_lock *lock)
+{
+    own(lock);
+    pthread_rwlock_wrlock(&lock->lock);
+    lock->writing = true;
+}
+
+/* Readers find `writing` false and leave it: they would all write it at once. */
+void mlc_unlock(mlc_lock *lock)
+{
+    if (lock->writing) lock->writing = false;
+    pthread_rwlock_unlock(&lock->lock);
+}
+
+bool mlc_lock_torn(const mlc_lock *lock) { return lock->torn; }

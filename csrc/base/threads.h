@@ -6,6 +6,7 @@
 #define MLC_THREADS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -37,11 +38,18 @@ mlc_status mlc_threads_from_environment(mlc_error *error);
 typedef bool mlc_poll(void *context);
 void mlc_poll_set(mlc_poll *poll, void *context);
 
+/* A lock of readers and writers. A fork copies one that is held by threads that the child does not
+ * have: there it is made anew, and remembers if one of them was writing. */
 typedef struct {
     pthread_rwlock_t lock;
+    atomic_uint forks; /* that this process had behind it when `lock` was made */
+    bool writing, torn;
 } mlc_lock;
 
 void mlc_lock_init(mlc_lock *lock);
+/* Whether what the lock guards was half written when this process was forked; to be asked by who
+ * holds it. */
+bool mlc_lock_torn(const mlc_lock *lock);
 void mlc_lock_done(mlc_lock *lock);
 void mlc_lock_read(mlc_lock *lock);
 void mlc_lock_write(mlc_lock *lock);

@@ -404,16 +404,26 @@ static mlc_status pack_before_reading(mlc_net *net, const mlc_plan *plan, mlc_er
     return status;
 }
 
+mlc_status mlc_net_whole(const mlc_net *net, mlc_error *error)
+{
+    if (!mlc_lock_torn(&net->lock)) return MLC_OK;
+    return mlc_fail(error, MLC_STATE,
+                    "Net: was being written by another thread when this process was forked; make "
+                    "or load the model in the child");
+}
+
 mlc_status mlc_net_forward(mlc_net *net, const mlc_pass *pass, mlc_error *error)
 {
     mlc_status status;
     if (pass->train) {
         mlc_lock_write(&net->lock);
-        status = train_forward(net, pass, error);
+        status = mlc_net_whole(net, error);
+        if (!status) status = train_forward(net, pass, error);
     } else {
         mlc_plan *plan = NULL;
         mlc_lock_read(&net->lock);
-        status = take_plan(net, pass, &plan, error);
+        status = mlc_net_whole(net, error);
+        if (!status) status = take_plan(net, pass, &plan, error);
         if (!status) status = pack_before_reading(net, plan, error);
         if (!status) status = predict(net, plan, pass, error);
         give_plan(net, plan);
@@ -439,6 +449,8 @@ void mlc_net_rollback(mlc_net *net)
 
 static mlc_status gradient_shape(const mlc_net *net, size_t shape[4], mlc_error *error)
 {
+    mlc_status status = mlc_net_whole(net, error);
+    if (status) return status;
     if (!net->training)
         return mlc_fail(error, MLC_STATE,
                         "Net.backward: must follow a forward(..., train=True), got "

@@ -2,7 +2,9 @@
  *
  * Locking: predictions read under `lock` and may run side by side, each with a plan of its own; a
  * training forward, backward and an optimizer step write under it, so a prediction waits for at
- * most one of them. */
+ * most one of them. In a child that was forked while another thread wrote, passes and steps are
+ * refused with MLC_STATE: nobody will finish what was begun. Plans are linked and taken out so that
+ * their list is whole at any moment. */
 #ifndef MLC_NET_H
 #define MLC_NET_H
 
@@ -63,6 +65,9 @@ mlc_status mlc_net_gradient_shape(mlc_net *net, size_t shape[4], mlc_error *erro
  * running statistics that no step has followed. */
 mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t shape[4],
                             bool accumulate, mlc_error *error);
+
+/* MLC_STATE if what the net's lock guards is half written; asked by who holds it. */
+mlc_status mlc_net_whole(const mlc_net *net, mlc_error *error);
 
 /* The running statistics as before the training forwards that no step has followed. */
 void mlc_net_rollback(mlc_net *net);

@@ -94,12 +94,12 @@ static void step_layer(mlc_layer *layer, mlc_rule rule, const mlc_hypers *hypers
 mlc_status mlc_net_step(mlc_net *net, mlc_rule rule, const mlc_hypers *hypers, const char *function,
                         mlc_error *error)
 {
-    mlc_status status = MLC_OK;
     mlc_lock_write(&net->lock);
-    if (!net->can_step) {
+    mlc_status status = mlc_net_whole(net, error);
+    if (!status && !net->can_step)
         status = mlc_fail(error, MLC_STATE,
                           "%s: must follow a backward, got none since the last step", function);
-    } else {
+    if (!status) {
         for (size_t i = 0; i < net->layer_count; i++) step_layer(&net->layers[i], rule, hypers);
         net->can_step = net->can_undo = false;
     }

@@ -321,6 +321,15 @@ static PyObject *net_rollback(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* The way to other processes is a file, which runs no code. */
+static PyObject *net_reduce(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    PyErr_SetString(PyExc_TypeError, "Net: cannot be pickled or copied; write a file with "
+                                     "learn.export, and load_learner reads it, in any process");
+    return NULL;
+}
+
 static PyObject *net_times(PyObject *self, PyObject *unused)
 {
     mlc_net *net = net_of(self);
@@ -844,6 +853,7 @@ static PyMethodDef net_methods[] = {
     METHOD(load_optimizer_state, METH_O,
            "load_optimizer_state($self, state, /)\n--\n\n"
            "Write what optimizer_state gave and clear the rest: all, or nothing on an error."),
+    {"__reduce__", net_reduce, METH_NOARGS, PyDoc_STR("Refused: see the message.")},
     METHOD(shapes, METH_VARARGS,
            "shapes($self, n, h, w, /)\n--\n\n"
            "(name, kind, (C, H, W)) of each layer's output for such a batch."),

@@ -1,4 +1,5 @@
 /* The machine: instruction sets, threads, random numbers. */
+#include "../base/cpus.h"
 #include "../base/rng.h"
 #include "../base/threads.h"
 #include "../isa/select.h"
@@ -101,4 +102,18 @@ BINDING(set_num_threads)
                             "set_num_threads: `threads` must be at least 1, got 0");
     mlc_threads_set((int)threads);
     Py_RETURN_NONE;
+}
+
+BINDING(cpus)
+{
+    PyObject *root = NULL;
+    (void)module;
+    if (args_count("cpus", nargs, 1) < 0) return NULL;
+    if (!PyUnicode_FSConverter(args[0], &root)) {
+        PyErr_Clear();
+        return PyErr_Format(PyExc_TypeError, "cpus: `root` must be a path, got %R", args[0]);
+    }
+    double quota = mlc_cpus_quota(PyBytes_AS_STRING(root));
+    Py_DECREF(root);
+    return Py_BuildValue("id", mlc_cpus_affinity(), quota);
 }

@@ -40,6 +40,7 @@ BINDING(isa);
 BINDING(kernels);
 BINDING(get_num_threads);
 BINDING(set_num_threads);
+BINDING(cpus);
 
 /* bind_net.c: add the type Net */
 int bind_net(PyObject *module);

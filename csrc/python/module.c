@@ -64,6 +64,8 @@ static PyMethodDef functions[] = {
     FUNCTION(get_num_threads, "get_num_threads()\n--\n\nThreads a call may use."),
     FUNCTION(set_num_threads,
              "set_num_threads(threads, /)\n--\n\nUse so many threads from now on."),
+    FUNCTION(cpus, "cpus(root, /)\n--\n\nCPUs that the affinity allows, and the cgroups' quotas; "
+                   "root is put before /proc and /sys."),
     {NULL, NULL, 0, NULL},
 };
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlclassify.cli.labelled import Labelled, columns, report_json
+from mlclassify.cli.plain import plain
 from mlclassify.data.files import get_image_files
 from mlclassify.data.loader import DataLoader
 from mlclassify.learner import Learner, Prediction, load_learner
@@ -31,7 +32,7 @@ def predict(options: Namespace) -> tuple[list[dict[str, Any]], int]:
         for fn, told in zip(some, predict_or_say_why(learn, some), strict=True):
             if isinstance(told, Exception):
                 failed = True
-                print(f"mlclassify: {told}", file=sys.stderr)
+                print(f"mlclassify: {plain(str(told))}", file=sys.stderr)
             else:
                 answer.append(_one(fn, told, learn.dls.vocab))
                 if not options.json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from argparse import Namespace
@@ -11,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import mlclassify
-from mlclassify._core import get_num_threads, isa, isas
+from mlclassify._core import cpus, get_num_threads, isa, isas
 from mlclassify.weights import cache_folder
 
 PACKAGES = ("numpy", "pillow", "safetensors", "tqdm", "matplotlib", "pandas", "ipywidgets", "httpx",
             "ddgs", "huggingface_hub")
-_QUOTA = "/sys/fs/cgroup/cpu.max"
+_ROOT = ""  # put before /proc and /sys
 
 
 def info(options: Namespace) -> tuple[dict[str, Any], int]:
@@ -39,19 +40,9 @@ def why_threads() -> str:
     """Say what decides how many threads there are."""
     if named := os.environ.get("MLCLASSIFY_NUM_THREADS"):
         return f"MLCLASSIFY_NUM_THREADS is {named}"
-    affinity, quota = len(os.sched_getaffinity(0)), _quota()
-    allowed = "no limit" if quota is None else f"{quota:g}"
+    affinity, quota = cpus(_ROOT)
+    allowed = "no limit" if math.isinf(quota) else f"{quota:g}"
     return f"the affinity allows {affinity} CPUs, the quota {allowed}"
-
-
-def _quota() -> float | None:
-    """Return the CPUs of the cgroup's quota, or None."""
-    try:
-        with open(_QUOTA) as file:
-            quota, period = file.read().split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else int(quota) / int(period)
 
 
 def _version(name: str) -> str | None:

@@ -17,7 +17,12 @@ from tiny import LABELS, photos, tiny
 from mlclassify.callbacks import Callback
 from mlclassify.data import files
 from mlclassify.learner import Learner
-from mlclassify.vision.all import ImageDataLoaders, Resize, get_image_files, verify_images
+from mlclassify.vision.all import (
+    ImageDataLoaders,
+    Resize,
+    get_image_files,
+    verify_images,
+)
 from mlclassify.vision.models import create_model
 
 
