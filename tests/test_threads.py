@@ -392,6 +392,45 @@ def test_ctrl_c_is_prompt_and_leaves_the_last_whole_step(where, threads):
     assert output(source, MLCLASSIFY_ISA="scalar", MLCLASSIFY_NUM_THREADS=threads) == "fine"
 
 
+WAITING = """
+    import os, signal, sys, threading, time
+    import numpy as np
+    from reference import nhwc
+    from mlclassify import _core
+
+    layers = []
+    for i in range(16):
+        layers.append(("conv", f"c{i}", (i,), {"out": 32, "kernel": 3, "padding": 1}))
+    net = _core.Net([*layers, ("avgpool", "", (16,), {}), ("linear", "fc", (17,), {"out": 3})])
+    x, began, ended = nhwc(np.zeros((16, 3, 96, 96))), threading.Event(), threading.Event()
+
+    def train():
+        began.set()
+        net.forward(x, train=True)
+        ended.set()
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    began.wait()
+    time.sleep(0.05)
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        net.forward(x[:1], train=sys.argv[1] == "train")
+        sys.exit("the call ended before Ctrl-C came: make the other thread's longer")
+    except KeyboardInterrupt:
+        assert not ended.is_set(), "Ctrl-C waited for the other thread"
+    thread.join()
+    assert ended.is_set() and net.forward(x[:1]).shape == (1, 3)  # nothing holds the net
+    print("fine")
+"""
+
+
+@pytest.mark.parametrize("what", ["predict", "train"])
+def test_ctrl_c_does_not_wait_for_a_net_that_another_thread_has(what):
+    source = f"import sys; sys.argv = ['test', {what!r}]\n" + textwrap.dedent(WAITING)
+    assert output(source, MLCLASSIFY_ISA="scalar", MLCLASSIFY_NUM_THREADS="1") == "fine"
+
+
 # --- numbers of threads
 
 THREADS = "from mlclassify import _core; print(_core.get_num_threads())"

@@ -341,6 +341,27 @@ void mlc_lock_write(mlc_lock *lock)
     lock->writing = true;
 }
 
+typedef int timed_wait(pthread_rwlock_t *lock, const struct timespec *until);
+
+static bool wait_polled(mlc_lock *lock, timed_wait *wait)
+{
+    own(lock);
+    for (;;) {
+        struct timespec until = after_ms(CLOCK_REALTIME, POLL_MS);
+        if (wait(&lock->lock, &until) != ETIMEDOUT) return true;
+        if (poll_now()) return false;
+    }
+}
+
+bool mlc_lock_read_polled(mlc_lock *lock) { return wait_polled(lock, pthread_rwlock_timedrdlock); }
+
+bool mlc_lock_write_polled(mlc_lock *lock)
+{
+    if (!wait_polled(lock, pthread_rwlock_timedwrlock)) return false;
+    lock->writing = true;
+    return true;
+}
+
 /* Readers find `writing` false and leave it: they would all write it at once. */
 void mlc_unlock(mlc_lock *lock)
 {

@@ -53,6 +53,10 @@ bool mlc_lock_torn(const mlc_lock *lock);
 void mlc_lock_done(mlc_lock *lock);
 void mlc_lock_read(mlc_lock *lock);
 void mlc_lock_write(mlc_lock *lock);
+/* The same while the caller's poll function is asked about every 50 ms; false, without the lock,
+ * once it says stop. */
+bool mlc_lock_read_polled(mlc_lock *lock);
+bool mlc_lock_write_polled(mlc_lock *lock);
 void mlc_unlock(mlc_lock *lock);
 
 #endif

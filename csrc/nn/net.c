@@ -416,12 +416,12 @@ mlc_status mlc_net_forward(mlc_net *net, const mlc_pass *pass, mlc_error *error)
 {
     mlc_status status;
     if (pass->train) {
-        mlc_lock_write(&net->lock);
+        if (!mlc_lock_write_polled(&net->lock)) return cancelled(error);
         status = mlc_net_whole(net, error);
         if (!status) status = train_forward(net, pass, error);
     } else {
         mlc_plan *plan = NULL;
-        mlc_lock_read(&net->lock);
+        if (!mlc_lock_read_polled(&net->lock)) return cancelled(error);
         status = mlc_net_whole(net, error);
         if (!status) status = take_plan(net, pass, &plan, error);
         if (!status) status = pack_before_reading(net, plan, error);
@@ -473,7 +473,7 @@ mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t sh
                             bool accumulate, mlc_error *error)
 {
     size_t now[4];
-    mlc_lock_write(&net->lock);
+    if (!mlc_lock_write_polled(&net->lock)) return cancelled(error);
     mlc_status status = gradient_shape(net, now, error);
     if (!status && memcmp(now, shape, sizeof now))
         status = mlc_fail(error, MLC_STATE,

@@ -62,7 +62,8 @@ mlc_status mlc_net_gradient_shape(mlc_net *net, size_t shape[4], mlc_error *erro
 
 /* Gradients of every trainable parameter from the gradient of the last training forward's output,
  * of `shape`: MLC_STATE if that forward is not the last one any more. A stopped pass undoes the
- * running statistics that no step has followed. */
+ * running statistics that no step has followed; stopped before it had the net, it changes nothing.
+ */
 mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t shape[4],
                             bool accumulate, mlc_error *error);
 
