@@ -286,8 +286,9 @@ def check_version(rule, found, known, text):
 
 
 _PUBLIC_VERSION = r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}((a|b|rc|\.post|\.dev)[0-9]{1,4})?"
-_TYPES = {"written_by": (str, type(None)), "arch": str, "ps": float, "exact": bool, "vocab": list, "loss": dict, "item_tfms": list,
-          "batch_tfms": list, "seed": int, "epochs_begun": int, "novelty": (dict, type(None))}
+_TYPES = {"written_by": (str, type(None)), "arch": str, "ps": float, "exact": bool, "vocab": list,
+          "loss": dict, "item_tfms": list, "batch_tfms": list, "seed": int, "epochs_begun": int,
+          "novelty": (dict, type(None))}  # fmt: skip
 
 
 def _restored(config, tensors):
@@ -327,8 +328,9 @@ def _check_types(config):
             names = " or ".join(k.__name__ for k in kinds)
             raise TypeError(f"its field {name} must be a {names}")
     vocab = config["vocab"]
-    if not all(isinstance(v, str) for v in vocab) or len(set(vocab)) != len(vocab) or not vocab:
-        raise ValueError("its vocab must hold texts, each once")
+    texts = [v for v in vocab if isinstance(v, str) and v]
+    if len(set(texts)) != len(vocab) or not vocab:
+        raise ValueError("its vocab must hold texts that are not empty, each once")
     if config["arch"] not in ARCHS:
         raise ValueError(f"its arch must be one of {', '.join(ARCHS)}, got {config['arch']!r}")
     if not 0 <= config["ps"] < 1:

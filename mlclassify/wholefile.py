@@ -145,7 +145,7 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
         if fcntl is None:
-            file.close()  # Windows renames no open file; elsewhere the lock is held until it is done
+            file.close()  # Windows renames no open file; elsewhere it stays locked until then
         os.replace(temporary, path)
     _flush_folder(path.parent)
 
