@@ -84,7 +84,7 @@ def _fill(whole, draw):
     elif how > 3:
         odd = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e38, 1e-45, 1.0)[draw.below(8)]
         whole[random.random(whole.shape) < (0.1, 0.5, 1.0)[how - 4]] = odd
-    elif how == 3:
+    elif how == 3 and whole.ndim:
         whole.sort(axis=-1)
 
 

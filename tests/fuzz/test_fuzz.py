@@ -79,3 +79,13 @@ def test_every_target_has_a_corpus():
         name for target in TARGETS for name in (target, f"{target}.tokens")
     }
     assert sum(len(data) for target in TARGETS for data in corpus_of(target)) < 100_000
+
+
+def test_a_campaign_writes_its_page(tmp_path):
+    page = tmp_path / "fuzz.md"
+    subprocess.run(
+        [sys.executable, HERE / "campaign.py", "--seconds", "1", "--out", page, "table", "core"],
+        check=True, capture_output=True, timeout=120)  # fmt: skip
+    rows = [line.split(" | ") for line in page.read_text().splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows] == ["| target", "| table", "| core"]
+    assert all(int(row[2]) > 10 and row[5] == "0 |" for row in rows[1:])
