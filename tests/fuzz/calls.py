@@ -71,6 +71,7 @@ class Guarded:
 
 
 def _fill(whole, draw):
+    whole = whole.reshape(-1)  # a view, also of no dimensions
     how, random = draw.below(8), draw.generator()
     if whole.dtype.kind != "f":
         top = 2 if how < 4 else np.iinfo(whole.dtype).max
@@ -84,8 +85,8 @@ def _fill(whole, draw):
     elif how > 3:
         odd = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e38, 1e-45, 1.0)[draw.below(8)]
         whole[random.random(whole.shape) < (0.1, 0.5, 1.0)[how - 4]] = odd
-    elif how == 3 and whole.ndim:
-        whole.sort(axis=-1)
+    elif how == 3:
+        whole.sort()
 
 
 def core(data):
