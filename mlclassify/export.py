@@ -367,8 +367,9 @@ def _check_types(config: Any) -> _Json:
             names = " or ".join(k.__name__ for k in kinds)
             raise TypeError(f"its field {name} must be a {names}")
     vocab = config["vocab"]
-    if not all(isinstance(v, str) for v in vocab) or len(set(vocab)) != len(vocab) or not vocab:
-        raise ValueError("its vocab must hold texts, each once")
+    texts = [v for v in vocab if isinstance(v, str) and v]
+    if len(set(texts)) != len(vocab) or not vocab:
+        raise ValueError("its vocab must hold texts that are not empty, each once")
     if config["arch"] not in ARCHS:
         raise ValueError(f"its arch must be one of {', '.join(ARCHS)}, got {config['arch']!r}")
     if not 0 <= config["ps"] < 1:

@@ -133,8 +133,13 @@ def check(folder, contents, before):
 
 def run(kills, seed, root):
     """Kill so many trainings, one after the other resumed; return what was counted."""
-    draw, counts = random.Random(seed), dict.fromkeys(
-        ("kills", "while a file was written", "with a file of each kind", "trainings finished"), 0)
+    draw, counts = (
+        random.Random(seed),
+        dict.fromkeys(
+            ("kills", "while a file was written", "with a file of each kind", "trainings finished"),
+            0,
+        ),
+    )
     (root / "whole").mkdir()
     contents, epoch = uninterrupted(root / "whole")
     folder, before = root / "killed", {}
@@ -186,11 +191,19 @@ def main():
         counts = run(options.kills, options.seed, Path(root))
     print(json.dumps(counts))
     if options.out:
-        options.out.write_text(PAGE.format(
-            kills=options.kills, seed=options.seed, epochs=EPOCHS, numpy=np.__version__,
-            version=mlclassify.__version__, python=platform.python_version(),
-            system=platform.system(), minutes=(time.monotonic() - start) / 60,
-            rows="\n".join(f"| {name} | {count} |" for name, count in counts.items())))
+        options.out.write_text(
+            PAGE.format(
+                kills=options.kills,
+                seed=options.seed,
+                epochs=EPOCHS,
+                numpy=np.__version__,
+                version=mlclassify.__version__,
+                python=platform.python_version(),
+                system=platform.system(),
+                minutes=(time.monotonic() - start) / 60,
+                rows="\n".join(f"| {name} | {count} |" for name, count in counts.items()),
+            )
+        )
 
 
 if __name__ == "__main__":

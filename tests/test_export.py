@@ -300,6 +300,7 @@ FORGED = {
     "more labels than outputs": lambda d: d["vocab"].append("x"),
     "many labels": lambda d: d.update(vocab=[str(i) for i in range(100000)]),
     "a label twice": lambda d: d.update(vocab=["a", "a", "b"]),
+    "a label that is empty": lambda d: d.update(vocab=["a", "", "b"]),
     "labels that are no texts": lambda d: d.update(vocab=[1, 2, 3]),
     "threshold": lambda d: d["loss"].update(thresh=95),
     "thresholds of other labels": lambda d: d["loss"].update(thresh=[0.5, 0.5]),

@@ -44,8 +44,8 @@ CALLS = {
 SIZES = (3, 4, 0, 1, 2, 7, 8, 9, 16, 17, 33, 64, 65, 100, 257)
 INTS = (0, 1, 2, 3, -1, 7, 255, 2**31, 2**32 - 1, 2**63, 2**64 - 1, 2**64, 2**200, -(2**70), True,
         np.int8(-1), np.uint64(2**63), 1.0, np.nan, None, "1", [1], b"1", object)  # fmt: skip
-FLOATS = (0.0, 0.5, 1.0, -1.0, 2.0, 1e300, 1e-320, np.inf, -np.inf, np.nan, 3, 2**200, np.float32(1),
-          None, "1", [1.0], 1j, object)  # fmt: skip
+FLOATS = (0.0, 0.5, 1.0, -1.0, 2.0, 1e300, 1e-320, np.inf, -np.inf, np.nan, 3, 2**200,
+          np.float32(1), None, "1", [1.0], 1j, object)  # fmt: skip
 
 
 class Guarded:
@@ -71,6 +71,7 @@ class Guarded:
 
 
 def _fill(whole, draw):
+    whole = whole.reshape(-1)  # a view, also of no dimensions
     how, random = draw.below(8), draw.generator()
     if whole.dtype.kind != "f":
         top = 2 if how < 4 else np.iinfo(whole.dtype).max
@@ -85,7 +86,7 @@ def _fill(whole, draw):
         odd = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e38, 1e-45, 1.0)[draw.below(8)]
         whole[random.random(whole.shape) < (0.1, 0.5, 1.0)[how - 4]] = odd
     elif how == 3:
-        whole.sort(axis=-1)
+        whole.sort()
 
 
 def core(data):
@@ -225,7 +226,9 @@ def _spec(draw):
 
 def _layer(draw, i):
     kind = draw.choice(KINDS)
-    name = f"{kind}{i}" if not draw.rarely(16) else draw.choice(("", "x" * 80, "x" * 81, "é", None))
+    name = f"{kind}{i}"
+    if draw.rarely(16):
+        name = draw.choice(("", "x" * 80, "x" * 81, "é", None))
     inputs = (i,) if not draw.rarely(8) else (draw.choice((0, i, i + 1, -1, 2**40, None)), i)
     options = {o: _option(o, draw) for o in OF_KIND.get(kind, ()) if not draw.rarely(16)}
     if draw.rarely(16):
@@ -251,7 +254,8 @@ def _action(made, guarded, draw):
         x = guarded.array(shape, "f4", draw).transpose(0, 3, 1, 2)
         also = draw.choice((None, None, *names, "no", 3))
         options = {"train": kind == "train", "seed": draw.choice(INTS[:3])} | (
-            {"also": also} if draw.rarely(4) else {})
+            {"also": also} if draw.rarely(4) else {}
+        )
         return "forward", [_perhaps_wrong(x, draw)], options
     if kind == "backward":
         g = guarded.array((2, draw.choice((5, 4, 8, 20))), "f4", draw)
@@ -279,8 +283,25 @@ def _perhaps_wrong(array, draw):
 
 def _numbers(draw):
     good = [draw.choice((0.1, 0.9, 0.0, 1e-5))]
-    return good if not draw.rarely(12) else draw.choice((
-        [], [1, 2], None, "1", [None], [np.nan], [np.inf], [1e300], 0.1, np.zeros(1), iter(good)))
+    return (
+        good
+        if not draw.rarely(12)
+        else draw.choice(
+            (
+                [],
+                [1, 2],
+                None,
+                "1",
+                [None],
+                [np.nan],
+                [np.inf],
+                [1e300],
+                0.1,
+                np.zeros(1),
+                iter(good),
+            )
+        )
+    )
 
 
 def _state(made, guarded, draw, kind):

@@ -52,15 +52,31 @@ def ways(target):
 def fuzz(target, covered, seconds, seed):
     """Return a line of the table, and what was said if something was found."""
     done = subprocess.run(
-        [sys.executable, HERE / "run.py", target, "--seconds", str(seconds), "--seed", str(seed),
-         *(["--coverage"] if covered else [])],
-        text=True, capture_output=True, check=False)
+        [
+            sys.executable,
+            HERE / "run.py",
+            target,
+            "--seconds",
+            str(seconds),
+            "--seed",
+            str(seed),
+            *(["--coverage"] if covered else []),
+        ],
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     said = None if done.returncode == 0 else f"{done.stdout}\n{done.stderr}"
     lines = done.stdout.splitlines()
-    counts = json.loads(lines[-1]) if said is None else dict.fromkeys(
-        ("executions", "taken", "seconds"), float("nan"))
-    return (f"| {target} | {'coverage' if covered else 'seed'} | {counts['executions']} "
-            f"| {counts['taken']} | {counts['seconds'] / 60:.1f} | {int(said is not None)} |"), said
+    counts = (
+        json.loads(lines[-1])
+        if said is None
+        else dict.fromkeys(("executions", "taken", "seconds"), float("nan"))
+    )
+    return (
+        f"| {target} | {'coverage' if covered else 'seed'} | {counts['executions']} "
+        f"| {counts['taken']} | {counts['seconds'] / 60:.1f} | {int(said is not None)} |"
+    ), said
 
 
 def main():
@@ -68,7 +84,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=60, help="for each target")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="the page of results to write")
-    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], default=TARGETS)
+    parser.add_argument("targets", nargs="*", default=TARGETS, help="of run.py; default all")
     options, rows, failed = parser.parse_args(), [], False
     for target, covered in ((t, way) for t in options.targets for way in ways(t)):
         row, said = fuzz(target, covered, options.seconds, options.seed)
@@ -78,11 +94,19 @@ def main():
             failed = True
             print(said, file=sys.stderr, flush=True)
     if options.out:
-        options.out.write_text(PAGE.format(
-            seconds=options.seconds, seed=options.seed, rows="\n".join(rows),
-            version=mlclassify.__version__, numpy=np.__version__, pillow=PIL.__version__,
-            python=platform.python_version(), system=platform.system(),
-            found=FOUND.read_text().strip()))
+        options.out.write_text(
+            PAGE.format(
+                seconds=options.seconds,
+                seed=options.seed,
+                rows="\n".join(rows),
+                version=mlclassify.__version__,
+                numpy=np.__version__,
+                pillow=PIL.__version__,
+                python=platform.python_version(),
+                system=platform.system(),
+                found=FOUND.read_text().strip(),
+            )
+        )
     sys.exit(failed)
 
 

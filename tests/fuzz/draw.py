@@ -89,13 +89,47 @@ def _change_place(container, key, random):
     elif how == 2 and isinstance(container[key], (int, float)):
         container[key] *= random.choice((-1, 0, 0.5, 2, 1e9, 1e300))
     else:
-        container[key] = copy.deepcopy(random.choice((*ODD, *container))) if isinstance(
-            container, list) else copy.deepcopy(random.choice(ODD))
+        container[key] = (
+            copy.deepcopy(random.choice((*ODD, *container)))
+            if isinstance(container, list)
+            else copy.deepcopy(random.choice(ODD))
+        )
 
 
-ODD = [None, True, False, 0, 1, -1, 2, 0.5, 1e-300, 1e300, float("nan"), float("inf"), 2**31, 2**63,
-       2**100, "", "x", "inf", "nan", "-inf", "mask", "balanced", [], {}, [1], [0.5, 0.5, 0.5], [[1]],
-       {"size": 3}, ["Resize", {"size": 8}], ["Zoom", {}], ["Rotate", {"max_deg": 400}], "Resize"]
+ODD = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    0.5,
+    1e-300,
+    1e300,
+    float("nan"),
+    float("inf"),
+    2**31,
+    2**63,
+    2**100,
+    "",
+    "x",
+    "inf",
+    "nan",
+    "-inf",
+    "mask",
+    "balanced",
+    [],
+    {},
+    [1],
+    [0.5, 0.5, 0.5],
+    [[1]],
+    {"size": 3},
+    ["Resize", {"size": 8}],
+    ["Zoom", {}],
+    ["Rotate", {"max_deg": 400}],
+    "Resize",
+]
 
 
 def _place(data, random):
@@ -150,7 +184,9 @@ def _token(data, others, random, tokens):
 def _splice(data, others, random, tokens):
     other = random.choice(others)
     at, start = _place(data, random), _place(other, random)
-    data[at : at + random.choice((0, 16, 1 << 20))] = other[start : start + random.choice((16, 256))]
+    data[at : at + random.choice((0, 16, 1 << 20))] = other[
+        start : start + random.choice((16, 256))
+    ]
 
 
 def _noise(data, others, random, tokens):

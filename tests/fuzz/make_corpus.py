@@ -36,23 +36,38 @@ def of_tensors():
     yield "export", save(few, metadata("export-1.safetensors"))
     yield "checkpoint", save(few, metadata("checkpoint-1.safetensors"))
     yield "half", save({"h": np.ones(3, np.float16), "t": np.array([True])}, {"x": "y"})
-    yield "null", header(b'{"__metadata__":null,"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
-                         bytes(4))
+    yield (
+        "null",
+        header(
+            b'{"__metadata__":null,"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', bytes(4)
+        ),
+    )
     yield "empty", header(b"{}")
 
 
 def of_learner():
     text = metadata("export-1.safetensors")["mlclassify.learner"]
     yield "first", text.encode()
-    about = json.loads(text) | {"written_by": "0.1.0", "novelty": None}
-    about["loss"] |= {"calibration": {"method": "temperature", "scale": 1.5, "bias": 0.0}}
+    about = json.loads(text) | {"written_by": "0.1.0"}
+    about["loss"] |= {"calibration": {"scale": 1.5, "shift": 0.1}}
     about["item_tfms"] = [["RandomResizedCrop", {"size": [16, 16], "min_scale": 0.5}]]
-    about["batch_tfms"] = [["Saturation", {}], ["Hue", {}], ["RandomErasing", {}],
-                           ["RandomResizedCropGPU", {"size": [16, 16]}]]
+    about["batch_tfms"] = [
+        ["Saturation", {}],
+        ["Hue", {}],
+        ["RandomErasing", {}],
+        ["RandomResizedCropGPU", {"size": [16, 16]}],
+    ]
     yield "other", json.dumps(about).encode()
     about["item_tfms"] = [["CropPad", {"size": [20, 24], "pad_mode": "border"}]]
-    about["loss"] = {"name": "AsymmetricLossFlat", "thresh": ["inf", 0.5, "-inf"], "reduction": "sum",
-                     "weight": None, "pos_weight": None, "flatten": True, "gamma_neg": 2.0}
+    about["loss"] = {
+        "name": "AsymmetricLossFlat",
+        "thresh": ["inf", 0.5, "-inf"],
+        "reduction": "sum",
+        "weight": None,
+        "pos_weight": None,
+        "flatten": True,
+        "gamma_neg": 2.0,
+    }
     yield "asymmetric", json.dumps(about).encode()
 
 
@@ -66,7 +81,10 @@ def of_training():
 
 
 def of_table():
-    yield "plain", b"fname,labels,is_valid\n1.jpg,sea sky,True\n2.jpg,,\n\xc3\xa9/3.jpg,bear,False\n"
+    yield (
+        "plain",
+        b"fname,labels,is_valid\n1.jpg,sea sky,True\n2.jpg,,\n\xc3\xa9/3.jpg,bear,False\n",
+    )
     yield "quoted", b'\xef\xbb\xbflabels,fname\r\n"a b","x,""y"".jpg"\r\n"c","line\nbreak.jpg"\r\n'
     yield "empty", b"fname,labels\n"
 
@@ -91,17 +109,23 @@ def of_image():
     exif[0x0112] = 6
     grey16 = Image.fromarray(random.randint(0, 65536, (6, 5), np.uint16))
     variants = {
-        "jpeg": (photo, "JPEG", {"exif": exif}), "progressive": (photo, "JPEG", {"progressive": True}),
-        "grey": (photo.convert("L"), "JPEG", {}), "cmyk": (photo.convert("CMYK"), "JPEG", {}),
-        "png": (photo, "PNG", {"exif": exif}), "grey16": (grey16, "PNG", {}),
+        "jpeg": (photo, "JPEG", {"exif": exif}),
+        "progressive": (photo, "JPEG", {"progressive": True}),
+        "grey": (photo.convert("L"), "JPEG", {}),
+        "cmyk": (photo.convert("CMYK"), "JPEG", {}),
+        "png": (photo, "PNG", {"exif": exif}),
+        "grey16": (grey16, "PNG", {}),
         "palette": (photo.convert("P"), "PNG", {"transparency": 3}),
-        "bilevel": (photo.convert("1"), "PNG", {}), "rgba": (photo.convert("RGBA"), "PNG", {}),
+        "bilevel": (photo.convert("1"), "PNG", {}),
+        "rgba": (photo.convert("RGBA"), "PNG", {}),
         "apng": (photo, "PNG", {"save_all": True, "append_images": frames}),
-        "webp": (photo, "WEBP", {}), "lossless": (photo.convert("RGBA"), "WEBP", {"lossless": True}),
+        "webp": (photo, "WEBP", {}),
+        "lossless": (photo.convert("RGBA"), "WEBP", {"lossless": True}),
         "awebp": (photo, "WEBP", {"save_all": True, "append_images": frames}),
         "gif": (photo.convert("P"), "GIF", {"save_all": True, "append_images": frames}),
-        "bmp": (photo, "BMP", {}), "rle": (photo.convert("P"), "BMP", {}),
-    }  # fmt: skip
+        "bmp": (photo, "BMP", {}),
+        "rle": (photo.convert("P"), "BMP", {}),
+    }
     for name, (image, kind, options) in variants.items():
         buffer = io.BytesIO()
         image.save(buffer, kind, **options)
@@ -120,23 +144,114 @@ def of_net():
 
 
 TOKENS = {
-    "tensors": (b'{"__metadata__":', b'"dtype":"F32"', b'"BF16"', b'"F64"', b'"shape":[]', b"null",
-                b'"data_offsets":[0,0]', b'"a":', b"{}", b"mlclassify.sha256"),
-    "learner": (b"null", b"true", b"[]", b"{}", b"1e400", b"NaN", b'"inf"', b'"nan"', b"-1", b"[1,1]",
-                b'"Resize"', b'"AffineWarp"', b'"Normalize"', b'"Flip"', b'"size":', b"\\u0000",
-                b'"RandomErasing"', b'"calibration":', b'"missing":"mask"', b'"p":', b"1e308"),
-    "training": (b"null", b"true", b"[]", b"{}", b"1e400", b"NaN", b"-1", b'"Adam"', b'"Lion"',
-                 b'"RAdam"', b'"SGD"', b'"lr":', b'"mom":', b'"epochs_begun":', b'"trainable":'),
-    "table": (b"fname", b"labels", b",", b'"', b'""', b"\r", b"\r\n", b"\x00", b"\xef\xbb\xbf", b" ",
-              b"\xe2\x80\xa8", b"\xc2\x85", b"'", b"\xff", b"\t"),
-    "image": (b"\xff\xd8", b"\xff\xd9", b"\xff\xdb", b"\xff\xc4", b"\xff\xda", b"\xff\xe1", b"IHDR",
-              b"IDAT", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf", b"iTXt", b"zTXt", b"iCCP",
-              b"RIFF", b"WEBP", b"VP8 ", b"VP8L", b"VP8X", b"ANMF", b"GIF89a", b"\x2c", b"\x21\xf9",
-              b"BM", b"Exif\x00\x00II*\x00", b"MPF\x00", b"Adobe"),
-    "core": (b"\x00", b"\xff"), "net": (b"\x00", b"\xff"),
-}  # fmt: skip
-TOKENS |= {"manifest": (*TOKENS["table"], b"http://h/", b"=", b"'="),
-           "session": (*TOKENS["table"], b"--", b"a.png", b"b.png")}
+    "tensors": (
+        b'{"__metadata__":',
+        b'"dtype":"F32"',
+        b'"BF16"',
+        b'"F64"',
+        b'"shape":[]',
+        b"null",
+        b'"data_offsets":[0,0]',
+        b'"a":',
+        b"{}",
+        b"mlclassify.sha256",
+    ),
+    "learner": (
+        b"null",
+        b"true",
+        b"[]",
+        b"{}",
+        b"1e400",
+        b"NaN",
+        b'"inf"',
+        b'"nan"',
+        b"-1",
+        b"[1,1]",
+        b'"Resize"',
+        b'"AffineWarp"',
+        b'"Normalize"',
+        b'"Flip"',
+        b'"size":',
+        b"\\u0000",
+        b'"RandomErasing"',
+        b'"calibration":',
+        b'"missing":"mask"',
+        b'"p":',
+        b"1e308",
+    ),
+    "training": (
+        b"null",
+        b"true",
+        b"[]",
+        b"{}",
+        b"1e400",
+        b"NaN",
+        b"-1",
+        b'"Adam"',
+        b'"Lion"',
+        b'"RAdam"',
+        b'"SGD"',
+        b'"lr":',
+        b'"mom":',
+        b'"epochs_begun":',
+        b'"trainable":',
+    ),
+    "table": (
+        b"fname",
+        b"labels",
+        b",",
+        b'"',
+        b'""',
+        b"\r",
+        b"\r\n",
+        b"\x00",
+        b"\xef\xbb\xbf",
+        b" ",
+        b"\xe2\x80\xa8",
+        b"\xc2\x85",
+        b"'",
+        b"\xff",
+        b"\t",
+    ),
+    "image": (
+        b"\xff\xd8",
+        b"\xff\xd9",
+        b"\xff\xdb",
+        b"\xff\xc4",
+        b"\xff\xda",
+        b"\xff\xe1",
+        b"IHDR",
+        b"IDAT",
+        b"PLTE",
+        b"tRNS",
+        b"acTL",
+        b"fcTL",
+        b"fdAT",
+        b"eXIf",
+        b"iTXt",
+        b"zTXt",
+        b"iCCP",
+        b"RIFF",
+        b"WEBP",
+        b"VP8 ",
+        b"VP8L",
+        b"VP8X",
+        b"ANMF",
+        b"GIF89a",
+        b"\x2c",
+        b"\x21\xf9",
+        b"BM",
+        b"Exif\x00\x00II*\x00",
+        b"MPF\x00",
+        b"Adobe",
+    ),
+    "core": (b"\x00", b"\xff"),
+    "net": (b"\x00", b"\xff"),
+}
+TOKENS |= {
+    "manifest": (*TOKENS["table"], b"http://h/", b"=", b"'="),
+    "session": (*TOKENS["table"], b"--", b"a.png", b"b.png"),
+}
 
 
 def main():

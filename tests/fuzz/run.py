@@ -67,8 +67,11 @@ class Counted:
 
     def report(self):
         """Return what is printed at the end."""
-        return {"executions": self.executions, "taken": self.taken,
-                "seconds": round(time.monotonic() - self.start, 1)}
+        return {
+            "executions": self.executions,
+            "taken": self.taken,
+            "seconds": round(time.monotonic() - self.start, 1),
+        }
 
 
 def run_seeded(target, name, options):
@@ -95,6 +98,7 @@ def run_covered(target, name, options, last):
     import atheris
 
     with tempfile.TemporaryDirectory() as found:
+
         def stop():
             print(json.dumps(target.report()), flush=True)
             os.unlink(last.name)
@@ -107,9 +111,20 @@ def run_covered(target, name, options, last):
             if time.monotonic() > end:
                 stop()
 
-        atheris.Setup([sys.argv[0], f"-seed={options.seed}", "-max_len=16384", "-rss_limit_mb=4096",
-                       f"-timeout={PATIENCE}", f"-artifact_prefix={found}/", "-verbosity=0", found,
-                       str(CORPUS / name)], one)
+        atheris.Setup(
+            [
+                sys.argv[0],
+                f"-seed={options.seed}",
+                "-max_len=16384",
+                "-rss_limit_mb=4096",
+                f"-timeout={PATIENCE}",
+                f"-artifact_prefix={found}/",
+                "-verbosity=0",
+                found,
+                str(CORPUS / name),
+            ],
+            one,
+        )
         atheris.Fuzz()
 
 
