@@ -22,7 +22,7 @@ from mlclassify.tensor import nn, tensor
 from mlclassify.thresholds import check_thresh
 from mlclassify.vision import augment
 from mlclassify.vision.models import ARCHS, build_model
-from mlclassify.weights import ModelFileError, read_tensors, write_tensors
+from mlclassify.weights import ModelFileError, named_place, read_tensors, write_tensors
 
 FORMAT_VERSION = 1
 _VERSION, _LEARNER, _HASH = (f"mlclassify.{k}" for k in ("format_version", "learner", "sha256"))
@@ -72,25 +72,13 @@ def write_learner(learn, path):
     OSError
         The folder does not exist (FileNotFoundError), or cannot be written to.
     """
-    if Path(path).suffix != ".safetensors":
-        raise ValueError(f"export: `fname` must end in .safetensors, got {Path(path).name!r}")
-    if not Path(path).parent.is_dir():
-        raise FileNotFoundError(
-            f"export: `fname` must lie in a folder that exists, got {str(path)!r}"
-        )
-    text = json.dumps(_described(learn), allow_nan=False, ensure_ascii=False)
-    tensors = learn.model.state_dict()
-    if learn.novelty is not None:
-        tensors[_NOVELTY] = learn.novelty.features
-    metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: digest(tensors, text)}
-    try:
+    with named_place("export", Path(path), ".safetensors"):
+        text = json.dumps(_described(learn), allow_nan=False, ensure_ascii=False)
+        tensors = learn.model.state_dict()
+        if learn.novelty is not None:
+            tensors[_NOVELTY] = learn.novelty.features
+        metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: digest(tensors, text)}
         write_tensors(path, tensors, metadata)
-    except OSError as error:
-        told = type(error)(
-            f"export: `fname` must be a place to write to, got {str(path)!r} ({error.strerror})"
-        )
-        told.errno = error.errno  # a caller tells a full disk from a missing permission by it
-        raise told from error
 
 
 def _described(learn):
@@ -119,7 +107,7 @@ def _described_calibration(calibration):
 def _described_novelty(novelty):
     if novelty is None:
         return None
-    return {"names": novelty.names, "cut": _jsonable(novelty.cut), "k": novelty.k}
+    return {"names": novelty.names, "cut": jsonable(novelty.cut), "k": novelty.k}
 
 
 def _check_can_be_rebuilt(model):
@@ -136,13 +124,13 @@ def _described_loss(loss):
     """Return the arguments of the loss; refuse one that another class could not stand for."""
     name = _name_of(loss)
     thresh = getattr(loss, "thresh", 0.5)
-    _check_decides_alike(loss, thresh)
+    check_decides_alike(loss, "export")
     return {
         "name": name,
-        "thresh": _jsonable(thresh),
+        "thresh": jsonable(thresh),
         "reduction": loss.reduction,
-        "weight": _jsonable(loss.func.weight),
-        "pos_weight": _jsonable(loss.func.pos_weight),
+        "weight": jsonable(loss.func.weight),
+        "pos_weight": jsonable(loss.func.pos_weight),
         "flatten": bool(loss.flatten),
         "calibration": _described_calibration(getattr(loss, "calibration", None)),
         **{option: getattr(loss.func, option) for option in _LOSSES[name][2]},
@@ -160,8 +148,9 @@ def _name_of(loss):
     )
 
 
-def _check_decides_alike(loss, thresh):
-    """Refuse a loss class of the user's whose decisions its threshold does not tell."""
+def check_decides_alike(loss, function):
+    """Refuse a loss of the user's whose decisions its threshold and calibration do not tell."""
+    thresh = getattr(loss, "thresh", 0.5)
     plain = BCEWithLogitsLossFlat(thresh=thresh)
     plain.calibration = calibration = getattr(loss, "calibration", None)
     labels = max(np.size(thresh), 1 if calibration is None else calibration.scale.size)
@@ -172,23 +161,23 @@ def _check_decides_alike(loss, thresh):
     )
     if not alike:
         raise ValueError(
-            "export: `loss_func` must decide as BCEWithLogitsLossFlat does with its `thresh`, for "
-            f"a file holds no functions, got {type(loss).__name__}"
+            f"{function}: `loss_func` must decide as BCEWithLogitsLossFlat does with its `thresh`, "
+            f"for a file holds no functions, got {type(loss).__name__}"
         )
 
 
-def _jsonable(value):
+def jsonable(value):
     """Return numbers as JSON has them; it has no infinity, so that becomes a text."""
     if value is None:
         return None
     value = np.asarray(value, np.float64)
     if value.ndim:
-        return [_jsonable(v) for v in value]
+        return [jsonable(v) for v in value]
     return float(value) if np.isfinite(value) else str(float(value))
 
 
 def _numbers(value):
-    """Undo `_jsonable`."""
+    """Undo `jsonable`."""
     if isinstance(value, list):
         return [_numbers(v) for v in value]
     return None if value is None else float(value)

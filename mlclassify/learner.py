@@ -29,6 +29,7 @@ from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import make_metric, make_report
 from mlclassify.metrics.columns import other_thresholds
 from mlclassify.novelty import fit_novelty, photo_names
+from mlclassify.onnx import write_onnx
 from mlclassify.optim import Adam, check_hyper
 from mlclassify.plot import plot_f1_curves, show_images, verdict_color
 from mlclassify.progress import progress
@@ -799,6 +800,40 @@ class Learner(Trainer):
         """
         path = self.path / check_path("export", "fname", fname)
         write_learner(self, path)
+        return path
+
+    def export_onnx(self, fname="export.onnx"):
+        """Save the learner for other runtimes: an ONNX file from pixels to decisions.
+
+        Its input is `pixels`, uint8 (N, H, W, 3): photos in RGB, decoded and brought to their size
+        by whoever asks; ``examples/onnx_predict.py`` does that with Pillow and NumPy alone. Its
+        outputs are `probs`, float32 (N, L); `mask`, bool (N, L), which labels they have, by the
+        thresholds and the novelty; and, after `fit_novelty`, `novelty`, float32 (N,). Labels,
+        thresholds, size and item transforms are JSON texts in its metadata; `mlclassify.onnx` has
+        a list.
+
+        Parameters
+        ----------
+        fname : str or Path
+            Relative to ``learn.path``; must end in ``.onnx``.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ImportError
+            onnx is not installed: ``pip install 'mlclassify[onnx]'``.
+        ValueError
+            The loss or a transform is none that a graph can hold.
+
+        Examples
+        --------
+        ``learn.export_onnx("bears.onnx")``
+        """
+        path = self.path / check_path("export_onnx", "fname", fname)
+        write_onnx(self, path)
         return path
 
     def __repr__(self):

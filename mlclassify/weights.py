@@ -11,6 +11,8 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +152,41 @@ def write_file(path, data):
             error.filename = str(path)
         raise
     _flush_folder(path.parent)
+
+
+@contextmanager
+def named_place(function: str, path: Path, suffix: str) -> Iterator[None]:
+    """Check a file name before it is written to, and have a write that fails say what it was for.
+
+    Parameters
+    ----------
+    function : str
+        Whose name starts the messages.
+    path : Path
+    suffix : str
+
+    Raises
+    ------
+    ValueError
+        The name ends in something else.
+    OSError
+        The folder does not exist (FileNotFoundError), or cannot be written to.
+    """
+    if path.suffix != suffix:
+        raise ValueError(f"{function}: `fname` must end in {suffix}, got {path.name!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{function}: `fname` must lie in a folder that exists, got {str(path)!r}"
+        )
+    try:
+        yield
+    except OSError as error:
+        told = type(error)(
+            f"{function}: `fname` must be a place to write to, got {str(path)!r} "
+            f"({error.strerror})"
+        )
+        told.errno = error.errno  # a caller tells a full disk from a missing permission by it
+        raise told from error
 
 
 def _umask():

@@ -36,7 +36,7 @@ PYTHON_STOREYS = [
     {"callbacks", "novelty", "gradcam"},
     {"schedule", "tracker", "steps", "loggers"},
     {"export"},
-    {"checkpoint", "trainer"},
+    {"checkpoint", "onnx", "trainer"},
     {"learner"},
     {"interpret"},
     {"vision.learner"},

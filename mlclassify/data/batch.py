@@ -169,7 +169,7 @@ def run_plan(plan, images, out):
     homography = plan.homography
     if homography is None and plan.out_size != images.shape[1:3]:
         homography = np.tile(np.eye(3), (plan.n, 1, 1))
-    images = _shrunk(images, plan.out_size, homography) if plan.size and plan.n else images
+    images = shrunk(images, plan.out_size, homography) if plan.size and plan.n else images
     colors = map(_float32, (plan.lighting, plan.tint, plan.turn))
     _core.augment(
         images, homography, _BORDERS.index(plan.border), plan.mode == "nearest",
@@ -187,7 +187,7 @@ def _float32(array):
     return None if array is None else np.ascontiguousarray(array, np.float32)
 
 
-def _shrunk(images, size, homography):
+def shrunk(images, size, homography):
     """Return photos averaged down to twice `size`, as fastai does: four pixels are read for one.
 
     Where the plan enlarges a part of the photos by more than that they stay.

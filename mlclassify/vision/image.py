@@ -22,6 +22,7 @@ from PIL import (  # noqa: F401  (a plugin registers its format; ImageDraw is fo
 )
 
 from mlclassify.tensor import TensorImage
+from mlclassify.types import Float32
 
 # Pillow goes by a file's first bytes, so a .jpg may reach any of its forty parsers. These five are
 # what photos come in; the others are where its security holes keep being found.
@@ -538,6 +539,26 @@ def shrink_image(pixels, size):
     """
     size = width_height("shrink_image", size)
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+
+
+def shrink_weights(n: int, size: int) -> Float32:
+    """Return by what `shrink_image` multiplies a line of `n` pixels for each of `size`.
+
+    Parameters
+    ----------
+    n, size : int
+
+    Returns
+    -------
+    float32 (size, n)
+
+    Examples
+    --------
+    >>> shrink_weights(4, 2).tolist()
+    [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
+    """
+    lines = Image.fromarray(np.eye(n, dtype=np.float32))
+    return np.asarray(lines.resize((n, size), Image.Resampling.BOX))
 
 
 def crop_pad(im, size, pad_mode="zeros", position=(0.5, 0.5)):
