@@ -39,7 +39,8 @@ from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
 from mlclassify.trainer import Trainer, as_list, view_as
 from mlclassify.verdict import decisions, verdict
 from mlclassify.vision.augment import Normalize
-from mlclassify.weights import ModelFileError
+from mlclassify.weight_names import named_as, named_as_here
+from mlclassify.weights import ModelFileError, named_place, read_tensors, write_tensors
 
 _LISTED = 20  # labels in a table
 _DATA = "be DataLoaders, as DataBlock(...).dataloaders(source) gives"
@@ -801,6 +802,68 @@ class Learner(Trainer):
         path = self.path / check_path("export", "fname", fname)
         write_learner(self, path)
         return path
+
+    def export_weights(self, fname="weights.safetensors", names="torchvision"):
+        """Save the weights alone, under the names that other libraries have for them.
+
+        Parameters
+        ----------
+        fname : str or Path
+            Relative to ``learn.path``; must end in ``.safetensors``.
+        names : {'torchvision', 'timm', 'fastai'}
+            The first two name the backbone, and the head is left out; fastai names the whole model
+            of its ``vision_learner``.
+
+        Returns
+        -------
+        Path
+
+        Examples
+        --------
+        ``learn.export_weights("body.safetensors", "timm")``; then, with timm,
+        ``timm.create_model("resnet18", num_classes=0, checkpoint_path="body.safetensors")``
+        """
+        path = self.path / check_path("export_weights", "fname", fname)
+        tensors = named_as(self.model.state_dict(), names, "export_weights")
+        with named_place("export_weights", path, ".safetensors"):
+            write_tensors(path, tensors, {"format": "pt"})
+        return path
+
+    def load_weights(self, fname):
+        """Load weights that another library trained, all of them or none.
+
+        Parameters
+        ----------
+        fname : str or Path
+            A safetensors file, relative to ``learn.path``, with the names of `export_weights`. One
+            of fastai, ``safetensors.torch.save_file(learn.model.state_dict(), fname)`` there, holds
+            a head, too: its labels must come in the order of ``learn.dls.vocab``, which no file of
+            weights says. From a file without a head the backbone is loaded, and the head stays.
+
+        Returns
+        -------
+        Learner
+            This one.
+
+        Raises
+        ------
+        FileNotFoundError
+        ModelFileError
+            The file is damaged, or of another model or number of labels.
+        """
+        path = self.path / check_path("load_weights", "fname", fname)
+        tensors = named_as_here(read_tensors(path, "load_weights")[0])
+        if any(name.startswith("head.") for name in tensors):
+            try:
+                self.model.load_state_dict(tensors)
+            except (TypeError, ValueError) as error:
+                raise ModelFileError(
+                    f"load_weights: {str(path)!r} must fit this learner: {error}"
+                ) from error
+        else:
+            self.model.load_body(tensors, repr(str(path)))
+        self._forget_what_was_fitted("load_weights: another set of weights")
+        return self
 
     def export_onnx(self, fname="export.onnx"):
         """Save the learner for other runtimes: an ONNX file from pixels to decisions.

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from mlclassify.checks import check_path
+from mlclassify.weight_names import named_as_here
 
 _LARGEST_FILE = 4 << 30
 
@@ -251,7 +252,7 @@ def pretrained_tensors(arch, weights=None, function="vision_learner"):
         rule = "`weights`" if weights is not None else "MLCLASSIFY_WEIGHTS"
         folder = Path(named) if weights is None else check_path(function, "weights", weights)
         path = _file_in(folder, arch, f"{function}: {rule}")
-        return read_tensors(path, function)[0], path
+        return named_as_here(read_tensors(path, function)[0]), path
     if arch not in PINNED:
         raise FileNotFoundError(
             f"{function}: `weights` must name a file for {arch}, for there is no download that "

@@ -24,7 +24,7 @@ C_STOREYS = [
 PYTHON_STOREYS = [
     {"_core", "types"},
     {"arrays", "checks", "progress", "markup"},
-    {"rng", "printing", "promotion"},
+    {"rng", "printing", "promotion", "weight_names"},
     {"ndtensor"},
     {"functional"},
     {"tensor"},
