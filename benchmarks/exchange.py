@@ -3,9 +3,9 @@
     python benchmarks/exchange.py PYTHON
 
 PYTHON is the interpreter of an environment with torch, torchvision and fastai, and timm if it is to
-be judged. For each backbone a network of ours is written, loaded there with ``strict`` (no name may be
-missing or too many) and asked; then one of theirs, with random weights and statistics, comes back.
-Prints the largest difference of logits or features, as a part of their
+be judged. For each backbone a network of ours is written, loaded there with ``strict`` (no name may
+be missing or too many) and asked; then one of theirs, with random weights and statistics, comes
+back. Prints the largest difference of logits or features, as a part of their
 largest value.
 """
 

@@ -22,7 +22,14 @@ from mlclassify.tensor import nn, tensor
 from mlclassify.thresholds import check_thresh
 from mlclassify.vision import augment
 from mlclassify.vision.models import ARCHS, build_model
-from mlclassify.weights import ModelFileError, named_place, read_tensors, write_tensors
+from mlclassify.weights import (
+    ModelFileError,
+    named_place,
+    parse_tensors,
+    read_file,
+    tensors_to_bytes,
+    write_file,
+)
 
 FORMAT_VERSION = 1
 _VERSION, _LEARNER, _HASH = (f"mlclassify.{k}" for k in ("format_version", "learner", "sha256"))
@@ -73,12 +80,17 @@ def write_learner(learn, path):
         The folder does not exist (FileNotFoundError), or cannot be written to.
     """
     with named_place("export", Path(path), ".safetensors"):
-        text = json.dumps(_described(learn), allow_nan=False, ensure_ascii=False)
-        tensors = learn.model.state_dict()
-        if learn.novelty is not None:
-            tensors[_NOVELTY] = learn.novelty.features
-        metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: digest(tensors, text)}
-        write_tensors(path, tensors, metadata)
+        write_file(path, learner_to_bytes(learn))
+
+
+def learner_to_bytes(learn):
+    """Return what `write_learner` writes."""
+    text = json.dumps(_described(learn), allow_nan=False, ensure_ascii=False)
+    tensors = learn.model.state_dict()
+    if learn.novelty is not None:
+        tensors[_NOVELTY] = learn.novelty.features
+    metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: digest(tensors, text)}
+    return tensors_to_bytes(tensors, metadata)
 
 
 def _described(learn):
@@ -215,7 +227,12 @@ def read_learner(path):
     FileNotFoundError
     ModelFileError
     """
-    tensors, metadata = read_tensors(path, "load_learner")
+    return parse_learner(read_file(path, "load_learner"), path)
+
+
+def parse_learner(data, path):
+    """Read the bytes of a file of a learner; `path` is what messages call them."""
+    tensors, metadata = parse_tensors(data, path, "load_learner")
     text = _checked_text(path, tensors, metadata)
     try:
         return _restored(json.loads(text), tensors)

@@ -24,7 +24,7 @@ from mlclassify.checks import (
 from mlclassify.data.batch import pictures
 from mlclassify.data.lists import L
 from mlclassify.data.loader import DataLoader
-from mlclassify.export import read_learner, write_learner
+from mlclassify.export import parse_learner, read_learner, write_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import make_metric, make_report
 from mlclassify.metrics.columns import other_thresholds
@@ -938,7 +938,29 @@ def load_learner(fname):
     ModelFileError
         The file is damaged, foreign, or of a format that this version does not know.
     """
-    saved = read_learner(check_path("load_learner", "fname", fname))
+    return _restored(read_learner(check_path("load_learner", "fname", fname)))
+
+
+def learner_from_bytes(data):
+    """Load a learner from the contents of a file, as `load_learner` does.
+
+    Parameters
+    ----------
+    data : bytes
+        Of ``export.learner_to_bytes``, or of a file of `Learner.export`.
+
+    Returns
+    -------
+    Learner
+
+    Raises
+    ------
+    ModelFileError
+    """
+    return _restored(parse_learner(data, f"{len(data)} bytes"))
+
+
+def _restored(saved):
     learn = Learner(saved.dls, saved.model, saved.loss_func, seed=saved.seed)
     learn.epochs_begun, learn.novelty = saved.epochs_begun, saved.novelty
     return learn

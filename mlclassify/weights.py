@@ -96,10 +96,11 @@ def read_tensors(path, function):
     FileNotFoundError, ModelFileError
         As `read_file`; also where the file is no whole safetensors file.
     """
-    return _parse(read_file(path, function), path, function)
+    return parse_tensors(read_file(path, function), path, function)
 
 
-def _parse(data, path, function):
+def parse_tensors(data, path, function):
+    """Read the bytes of a safetensors file; `path` is what messages call them."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -124,11 +125,16 @@ def write_tensors(path, tensors, metadata=None):
     tensors : dict of str to ndarray
     metadata : dict of str to str, optional
     """
+    write_file(path, tensors_to_bytes(tensors, metadata))
+
+
+def tensors_to_bytes(tensors, metadata=None):
+    """Return what `write_tensors` writes."""
     from safetensors.numpy import save
 
     # safetensors takes the memory as it lies, whatever its strides say.
     whole = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    write_file(path, save(whole, metadata))
+    return save(whole, metadata)
 
 
 def write_file(path, data):
@@ -264,7 +270,7 @@ def pretrained_tensors(arch, weights=None, function="vision_learner"):
     path = cached_file(arch)
     data = read_file(path, function) if path.exists() else _download(arch, path, function)
     _check_sha256(data, arch, path, function)
-    return _parse(data, path, function)[0], path
+    return parse_tensors(data, path, function)[0], path
 
 
 def _file_in(path, arch, who):

@@ -40,7 +40,7 @@ PYTHON_STOREYS = [
     {"learner"},
     {"interpret"},
     {"vision.learner"},
-    {"vision.all"},
+    {"vision.all", "sklearn"},
     {"cli"},
     {"__main__"},
 ]

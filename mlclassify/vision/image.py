@@ -87,7 +87,7 @@ def open_image(fn, enough=None):
     """
     if isinstance(fn, Image.Image):
         return _decode(lambda: _checked_copy(fn), "a PIL image")[0]
-    if hasattr(fn, "__array__"):
+    if hasattr(fn, "__array__") and not isinstance(fn, (str, bytes)):  # NumPy's texts have it
         return _to_rgb(_from_array(fn))
     return _decode(*_opener(fn), enough)[0]
 
