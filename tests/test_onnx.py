@@ -18,6 +18,7 @@ from mlclassify.data.files import get_image_files
 from mlclassify.functional import nn
 from mlclassify.learner import Learner, load_learner
 from mlclassify.losses import BaseLoss, BCEWithLogitsLossFlat
+from mlclassify.novelty import Novelty
 from mlclassify.onnx import IR_VERSION, OPSET
 from mlclassify.vision.augment import (
     CropPad,
@@ -28,7 +29,7 @@ from mlclassify.vision.augment import (
     aug_transforms,
     imagenet_stats,
 )
-from mlclassify.vision.image import Image
+from mlclassify.vision.image import Image, open_image
 from mlclassify.vision.models import ARCHS, create_classifier, create_model
 
 if not os.environ.get("MLCLASSIFY_TEST_DATA"):
@@ -129,6 +130,26 @@ def normalized(pixels):
     """The definition: float64, of (N, H, W, 3)."""
     mean, std = (np.array(v) for v in imagenet_stats)
     return ((pixels / 255 - mean) / std).transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("arch", [
+    "resnet18", *(pytest.param(name, marks=pytest.mark.slow)
+                  for name in ("resnet34", "resnet50", "resnet101")),
+])
+def test_photos_of_every_backbone(arch, shared, tmp_path):
+    model = create_model(ARCHS[arch], 5, seed=3)
+    stir(model, seed=4)
+    learn = learner_of(model, [RandomResizedCrop(80)], path=tmp_path)
+    files = list(get_image_files(shared("bears/teddy"))[:12])
+    learn.novelty = Novelty(learn._features(learn.dls.test_dl(files[:8])), files[:8], 0.01, k=2)
+    transform = learn.dls.valid.item_tfms[0]
+    pixels = [np.asarray(transform.apply(open_image(f), None, False)) for f in files]
+    found = asked(learn.export_onnx(), pixels)
+    for i, want in enumerate(learn.predict(files)):
+        np.testing.assert_allclose(found["probs"][i], want.probs, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(found["novelty"][i], want.novelty, rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(found["mask"][i], want.mask)
+    assert (found["novelty"][:8] < 0.9).all()
 
 
 def test_the_network_of_imagenet(tmp_path):
