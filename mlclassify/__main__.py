@@ -5,20 +5,28 @@ status: 0 when a command did what it was asked, 1 when it could not, 2 when the 
 no sense, 130 when it was interrupted.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
 import sys
 import warnings
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    Commands: TypeAlias = argparse._SubParsersAction[ArgumentParser]
 
 METHODS = ("scut", "scutfbr0", "scutfbr1", "svm1", "smoothed", "micromacro", "global", "micro",
            "cyclic", "cyclic_samples", "pcut", "rcut")
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     options = parser().parse_args(arguments)
     try:
@@ -36,20 +44,21 @@ def main(arguments=None):
         return 1
 
 
-def _run(options):
+def _run(options: Namespace) -> int:
     """Do what a command says: it returns what --json prints, and the status."""
     module, function = options.run
     with redirect_stdout(sys.stderr) if options.json else nullcontext():
-        answer, status = getattr(import_module(f"mlclassify.cli.{module}"), function)(options)
+        command = getattr(import_module(f"mlclassify.cli.{module}"), function)
+        answer, status = command(options)
     if options.json:
         from mlclassify.cli.labelled import as_json
 
         print(json.dumps(as_json(answer), indent=1, allow_nan=False))
     sys.stdout.flush()
-    return status
+    return int(status)
 
 
-def one_line(error):
+def one_line(error: object) -> str:
     """Return the message of an error, and the notes that it was given, on one line.
 
     Examples
@@ -62,17 +71,18 @@ def one_line(error):
     return " ".join("; ".join(parts).split())
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None):
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+                  file: Any = None, line: str | None = None) -> None:
     print(f"mlclassify: warning: {one_line(message)}", file=sys.stderr)
 
 
 # --- what can be said ---
 
 
-def parser():
+def parser() -> ArgumentParser:
     """Return the parser of the command line."""
-    top = argparse.ArgumentParser(
-        prog="mlclassify", description=__doc__.replace("``", ""),
+    top = ArgumentParser(
+        prog="mlclassify", description=str(__doc__).replace("``", ""),
         formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (_train, _predict, _report, _tune, _info, _verify, _scrape, _label, _demo):
@@ -80,22 +90,23 @@ def parser():
     return top
 
 
-def _command(commands, name, module, does, function=None):
+def _command(commands: Commands, name: str, module: str, does: str,
+             function: str | None = None) -> ArgumentParser:
     command = commands.add_parser(name, help=does, description=does)
     command.set_defaults(run=(module, function or name), json=False, parser=command)
     return command
 
 
-def _json(command):
+def _json(command: ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def _bytes(text):
+def _bytes(text: str) -> int | str:
     """Return an amount of bytes as the API takes it: a number, or a text such as 2GB."""
     return int(text) if text.isdecimal() else text
 
 
-def _data(command, seed):
+def _data(command: ArgumentParser, seed: str) -> None:
     option = command.add_argument
     option("source", type=Path, help="folder of the photos: with a table of labels (labels.csv), "
            "or of folders named by label")
@@ -107,7 +118,7 @@ def _data(command, seed):
     option("--seed", type=int, default=0, help=f"{seed} (default: %(default)s)")
 
 
-def _train(commands):
+def _train(commands: Commands) -> None:
     command = _command(commands, "train", "training", "train a model on labelled photos")
     option = command.add_argument
     _data(command, "of the split and of the training")
@@ -134,7 +145,7 @@ def _train(commands):
     _json(command)
 
 
-def _predict(commands):
+def _predict(commands: Commands) -> None:
     command = _command(commands, "predict", "asking", "say which labels photos have")
     command.add_argument("model", type=Path)
     command.add_argument("photos", type=Path, nargs="+", help="files, or folders of them")
@@ -142,7 +153,7 @@ def _predict(commands):
     _json(command)
 
 
-def _judging(commands, name, does):
+def _judging(commands: Commands, name: str, does: str) -> ArgumentParser:
     command = _command(commands, name, "asking", does)
     command.add_argument("model", type=Path)
     _data(command, "of the split, as train had it")
@@ -151,11 +162,11 @@ def _judging(commands, name, does):
     return command
 
 
-def _report(commands):
+def _report(commands: Commands) -> None:
     _json(_judging(commands, "report", "judge a model on labelled photos"))
 
 
-def _tune(commands):
+def _tune(commands: Commands) -> None:
     command = _judging(commands, "tune", "choose a threshold for every label")
     command.add_argument("--method", choices=METHODS, default="scut", metavar="METHOD",
                          help=f"{', '.join(METHODS)} (default: %(default)s)")
@@ -163,18 +174,18 @@ def _tune(commands):
     _json(command)
 
 
-def _info(commands):
+def _info(commands: Commands) -> None:
     command = _command(commands, "info", "machine", "versions, instruction set, threads; a model")
     command.add_argument("model", type=Path, nargs="?")
     _json(command)
 
 
-def _distance(command):
+def _distance(command: ArgumentParser) -> None:
     command.add_argument("--max-distance", type=int, default=8, help="in how many of 128 bits the "
                          "hashes of photos that look alike may differ (default: %(default)s)")
 
 
-def _verify(commands):
+def _verify(commands: Commands) -> None:
     command = _command(commands, "verify", "photos", "find files that are no readable photos; the "
                        "status is 1 if there are any left")
     command.add_argument("photos", type=Path, nargs="+", help="files, or folders of them")
@@ -184,7 +195,7 @@ def _verify(commands):
     _json(command)
 
 
-def _scrape(commands):
+def _scrape(commands: Commands) -> None:
     command = _command(commands, "scrape", "photos", "collect photos of labels from the web")
     option = command.add_argument
     option("path", type=Path, help="folder for folders named by label, and labels.csv")
@@ -202,7 +213,7 @@ def _scrape(commands):
     _json(command)
 
 
-def _label(commands):
+def _label(commands: Commands) -> None:
     command = _command(commands, "label", "photos", "label photos on a page in the browser")
     option = command.add_argument
     option("path", type=Path, help="folder of the photos")
@@ -215,7 +226,7 @@ def _label(commands):
     option("--open-browser", action="store_true", help="open the page")
 
 
-def _demo(commands):
+def _demo(commands: Commands) -> None:
     command = _command(commands, "demo", "demo", "train, judge, predict and save, on drawn bears",
                        "main")
     command.add_argument("--out", type=Path, default=Path("demo"), help="folder for what it makes")

@@ -5,10 +5,14 @@ in; C-contiguous plain arrays of one dtype go out. A copy is made only where it 
 function is handed the name of the argument and of the caller, for its message.
 """
 
+from typing import Any
+
 import numpy as np
 
+from mlclassify.types import AnyArray, ArrayLike, Float32, UInt8
 
-def as_array(name, fn, x):
+
+def as_array(name: str, fn: str, x: Any) -> AnyArray:
     """Return `x` as a plain ndarray of numbers, of whatever dtype it has.
 
     Parameters
@@ -48,7 +52,7 @@ def as_array(name, fn, x):
     return array
 
 
-def _convert(x):
+def _convert(x: Any) -> AnyArray:
     if isinstance(x, (list, tuple)) and any(_is_foreign(item) for item in x):
         return np.stack([_convert(item) for item in x])
     if _is_foreign(x):
@@ -60,19 +64,19 @@ def _convert(x):
     return np.asarray(x)
 
 
-def _is_foreign(x):
+def _is_foreign(x: object) -> bool:
     """Whether `x` is an array of another library."""
     if isinstance(x, (np.ndarray, np.generic)):
         return False
     return hasattr(x, "__dlpack__") or hasattr(x, "__array__")
 
 
-def _short(x):
+def _short(x: object) -> str:
     text = repr(x)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def as_float32(name, fn, x):
+def as_float32(name: str, fn: str, x: ArrayLike) -> Float32:
     """Return `x` as a C-contiguous float32 ndarray of the same shape.
 
     float64 beyond the range of float32 becomes infinite. Raises as `as_array` does.
@@ -86,7 +90,7 @@ def as_float32(name, fn, x):
         return np.asarray(as_array(name, fn, x), dtype=np.float32, order="C")
 
 
-def as_matrix(name, fn, x):
+def as_matrix(name: str, fn: str, x: ArrayLike) -> Float32:
     """Return `x` as C-contiguous float32 (N, L); a vector is N photos with one label each.
 
     Raises
@@ -105,7 +109,7 @@ def as_matrix(name, fn, x):
     return array if array.ndim == 2 else array[:, None]
 
 
-def as_uint8_mask(name, fn, x, strict=False):
+def as_uint8_mask(name: str, fn: str, x: ArrayLike, strict: bool = False) -> UInt8:
     """Return which cells of `x` are not zero, as C-contiguous uint8 0 and 1 of the same shape.
 
     It shares memory with `x` where `x` is that already.
@@ -138,7 +142,7 @@ def as_uint8_mask(name, fn, x, strict=False):
     return np.asarray(array != 0, dtype=np.uint8, order="C")
 
 
-def refuse(bad, name, fn, rule, array):
+def refuse(bad: ArrayLike, name: str, fn: str, rule: str, array: AnyArray) -> None:
     """Raise ValueError at the first cell of `array` where the mask `bad` is set.
 
     Examples
@@ -156,7 +160,7 @@ def refuse(bad, name, fn, rule, array):
     raise ValueError(f"{fn}: `{name}` must {rule}, got {array[place].item()}{where}")
 
 
-def refuse_nan(name, fn, array):
+def refuse_nan(name: str, fn: str, array: AnyArray) -> None:
     """Raise ValueError at the first NaN of `array`.
 
     Examples
@@ -172,7 +176,7 @@ def refuse_nan(name, fn, array):
         refuse(np.isnan(array), name, fn, "not be NaN", array)
 
 
-def images_to_c(x):
+def images_to_c(x: ArrayLike) -> Float32:
     """Return a batch of images as float32 (N, 3, H, W), a transposed view of NHWC memory.
 
     Parameters

@@ -5,7 +5,10 @@ fitted on photos that the model was not trained on. Everywhere here NaN targets 
 left out.
 """
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 
@@ -13,6 +16,12 @@ from mlclassify.arrays import as_array, refuse
 from mlclassify.checks import MLClassifyWarning, check_choice, check_whole
 from mlclassify.plot import new_axes
 from mlclassify.tensor import Tensor
+from mlclassify.types import ArrayLike, Bools, Float64, Int64
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Strategy: TypeAlias = Literal["uniform", "quantile"]
 
 TEMPERATURES = (0.01, 100.0)
 _STEPS, _TOLERANCE, _ROUNDING = 100, 1e-14, 1e-13  # the last two of the loss
@@ -39,7 +48,7 @@ class Calibration:
     Calibration(scale=0.5, shift=0)
     """
 
-    def __init__(self, scale, shift):
+    def __init__(self, scale: ArrayLike, shift: ArrayLike) -> None:
         self.scale, self.shift = (
             np.array(as_array(name, "Calibration", value), np.float64)
             for name, value in (("scale", scale), ("shift", shift))
@@ -52,12 +61,12 @@ class Calibration:
                 f"got {self.scale.shape} and {self.shift.shape}"
             )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         shown = (np.array2string(a, precision=4, threshold=6) if a.ndim else f"{a:g}"
                  for a in (self.scale, self.shift))
         return "Calibration(scale={}, shift={})".format(*shown)
 
-    def __call__(self, logits):
+    def __call__(self, logits: ArrayLike) -> Tensor:
         """Return calibrated probabilities, a float32 Tensor of the shape of `logits` (..., L)."""
         x = as_array("logits", "Calibration", logits).astype(np.float64)
         if self.scale.ndim and x.shape[-1:] != self.scale.shape:
@@ -67,19 +76,19 @@ class Calibration:
             )
         return Tensor(_sigmoid(self.scale * x + self.shift))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
         return {"scale": self.scale.tolist(), "shift": self.shift.tolist()}
 
     @classmethod
-    def from_dict(cls, saved):
+    def from_dict(cls, saved: Any) -> Self:
         """Undo `to_dict`; ValueError or TypeError for anything else."""
         if not isinstance(saved, dict) or set(saved) != {"scale", "shift"}:
             raise ValueError(f"Calibration: `saved` must have scale and shift, got {saved!r}")
         return cls(**saved)
 
 
-def fit_temperature(logits, targs, per_label=False):
+def fit_temperature(logits: ArrayLike, targs: ArrayLike, per_label: bool = False) -> Calibration:
     """Fit the temperature T of ``sigmoid(logits / T)`` (Guo et al., ICML 2017) by least log loss.
 
     Parameters
@@ -109,7 +118,7 @@ def fit_temperature(logits, targs, per_label=False):
     fn = "fit_temperature"
     x, t, known = _checked(fn, "logits", logits, targs)
     if not per_label:
-        x, t, known = (a.reshape(-1, 1) for a in (x, t, known))
+        x, t, known = x.reshape(-1, 1), t.reshape(-1, 1), known.reshape(-1, 1)
     scale, shift = _newton(x, t, known, with_shift=False)
     larger, smaller = (x > 0) & (t > 0) | (x < 0) & (t < 1), (x > 0) & (t < 1) | (x < 0) & (t > 0)
     scale = np.where((smaller & known).any(0), scale, np.inf)  # what each cell asks for
@@ -122,7 +131,7 @@ def fit_temperature(logits, targs, per_label=False):
     return Calibration(bounded, shift) if per_label else Calibration(bounded[0], shift[0])
 
 
-def fit_platt(logits, targs):
+def fit_platt(logits: ArrayLike, targs: ArrayLike) -> Calibration:
     """Fit ``sigmoid(scale * logits + shift)`` to each label by least log loss (Platt, 1999).
 
     As there, n present labels count as ``(n + 1) / (n + 2)`` and n absent ones as ``1 / (n + 2)``,
@@ -161,7 +170,10 @@ def fit_platt(logits, targs):
     return Calibration(scale, shift)
 
 
-def expected_calibration_error(probs, targs, *, n_bins=15, strategy="uniform", average="macro"):
+def expected_calibration_error(
+    probs: ArrayLike, targs: ArrayLike, *, n_bins: int = 15, strategy: Strategy = "uniform",
+    average: Literal["macro"] | None = "macro"
+) -> Any:
     """Return how far probabilities are from what happens, in bins of each label.
 
     The sum over bins of ``n_bin / N * |mean probability - share of present labels|``.
@@ -203,7 +215,9 @@ def expected_calibration_error(probs, targs, *, n_bins=15, strategy="uniform", a
     return errors if average is None else float(np.nanmean(errors))
 
 
-def reliability_curve(probs, targs, *, n_bins=10, strategy="uniform"):
+def reliability_curve(
+    probs: ArrayLike, targs: ArrayLike, *, n_bins: int = 10, strategy: Strategy = "uniform"
+) -> tuple[Float64, Float64, Int64]:
     """Return, of all labels together, what was said and what happened in each bin.
 
     Parameters
@@ -231,8 +245,10 @@ def reliability_curve(probs, targs, *, n_bins=10, strategy="uniform"):
     return prob[full] / count[full], present[full] / count[full], count[full]
 
 
-def plot_reliability(probs, targs, *, n_bins=10, strategy="uniform", ax=None,
-                     figsize=None):
+def plot_reliability(
+    probs: ArrayLike, targs: ArrayLike, *, n_bins: int = 10, strategy: Strategy = "uniform",
+    ax: Axes | None = None, figsize: tuple[float, float] | None = None
+) -> Axes:
     """Draw `reliability_curve`: calibrated probabilities lie on the diagonal.
 
     The area of a point is the share of probabilities in its bin.
@@ -262,12 +278,12 @@ def plot_reliability(probs, targs, *, n_bins=10, strategy="uniform", ax=None,
 # --- shared
 
 
-def _sigmoid(z):
+def _sigmoid(z: Float64) -> Float64:
     """The sigmoid in float64, without overflow."""
     return np.exp(-np.logaddexp(0, -z))
 
 
-def _checked(fn, name, x, targs):
+def _checked(fn: str, name: str, x: ArrayLike, targs: ArrayLike) -> tuple[Float64, Float64, Bools]:
     """Return (x, targets, known) as float64 (N, L), targets 0 where they are not known."""
     x, t = as_array(name, fn, x).astype(np.float64), as_array("targs", fn, targs).astype(np.float64)
     if x.ndim not in (1, 2) or x.shape != t.shape:
@@ -281,21 +297,22 @@ def _checked(fn, name, x, targs):
     if not known.any():
         raise ValueError(f"{fn}: `targs` must hold a target that is known, got none")
     columns = (-1, x.shape[1] if x.ndim == 2 else 1)
-    return tuple(a.reshape(columns) for a in (x, np.where(known, t, 0.0), known))
+    t = np.where(known, t, 0.0)
+    return x.reshape(columns), t.reshape(columns), known.reshape(columns)
 
 
-def _warn(fn, where, per_label, what):
+def _warn(fn: str, where: Bools, per_label: bool, what: str) -> None:
     if np.any(where):
         labels = f" for the labels {np.flatnonzero(where).tolist()}" if per_label else ""
         warnings.warn(f"{fn}: {what}{labels}", MLClassifyWarning, stacklevel=3)
 
 
-def _log_loss(a, b, x, t, known):
+def _log_loss(a: Float64, b: Float64, x: Float64, t: Float64, known: Bools) -> Float64:
     z = a * x + b
-    return ((np.logaddexp(0, z) - t * z) * known).sum(0)
+    return np.asarray(((np.logaddexp(0, z) - t * z) * known).sum(0))
 
 
-def _newton(x, t, known, with_shift):
+def _newton(x: Float64, t: Float64, known: Bools, with_shift: bool) -> tuple[Float64, Float64]:
     """Return the `scale` and `shift` (L,) of least log loss of each column, by Newton's method.
 
     The loss is convex in both. Scores are centred and brought to one size first, so that the start,
@@ -325,7 +342,9 @@ def _newton(x, t, known, with_shift):
     return a / size, b - a / size * center
 
 
-def _direction(a, b, x, t, known, with_shift):
+def _direction(
+    a: Float64, b: Float64, x: Float64, t: Float64, known: Bools, with_shift: bool
+) -> tuple[Float64, Float64 | float, Float64]:
     """Return Newton's step for a and for b, and by how much the loss would fall to first order."""
     p = _sigmoid(a * x + b)
     residual, curve = (p - t) * known, p * (1 - p) * known
@@ -340,7 +359,8 @@ def _direction(a, b, x, t, known, with_shift):
     return step_a, step_b, da * step_a + db * step_b
 
 
-def _bins(fn, probs, targs, n_bins, strategy):
+def _bins(fn: str, probs: ArrayLike, targs: ArrayLike, n_bins: int,
+          strategy: Strategy) -> tuple[Int64, Float64, Float64]:
     """Return of each label and bin (L, n_bins): count, sum of probabilities, of present labels."""
     n_bins = check_whole(fn, "n_bins", n_bins, at_least=1)
     check_choice(fn, "strategy", strategy, ("uniform", "quantile"))
@@ -352,11 +372,14 @@ def _bins(fn, probs, targs, n_bins, strategy):
     else:
         bins = np.stack([_quantile_bins(*column, n_bins) for column in zip(p.T, known.T)], axis=1)
     at = (np.arange(p.shape[1]) * n_bins + bins)[known]
-    sums = (np.bincount(at, w, p.shape[1] * n_bins) for w in (None, p[known], t[known]))
-    return tuple(s.reshape(-1, n_bins) for s in sums)
+    size = p.shape[1] * n_bins
+    count: Int64 = np.bincount(at, minlength=size).reshape(-1, n_bins)
+    prob, present = (np.asarray(np.bincount(at, w, size).reshape(-1, n_bins), np.float64)
+                     for w in (p[known], t[known]))
+    return count, prob, present
 
 
-def _quantile_bins(p, known, n_bins):
+def _quantile_bins(p: Float64, known: Bools, n_bins: int) -> Int64:
     if not known.any():
         return np.zeros(len(p), np.int64)
     edges = np.quantile(p[known], np.arange(1, n_bins) / n_bins)

@@ -25,17 +25,33 @@ between backward and step are kept, and those of the next batch are added. ``aft
 however a fit ends; ``learn.completed`` then tells whether an error ended it.
 """
 
+from __future__ import annotations
+
 import time
 import weakref
+from collections.abc import Iterable, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from mlclassify import markup
 from mlclassify.checks import check_whole
-from mlclassify.metrics import unique_names
-from mlclassify.plot import new_axes, new_grid
+from mlclassify.metrics import Metric, unique_names
+from mlclassify.plot import Grid, new_axes, new_grid
 from mlclassify.progress import format_time, in_notebook, progress_bar
+from mlclassify.types import FigSize, Float32, StrPath
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+    from mlclassify.data.loader import DataLoaders
+    from mlclassify.progress import Bar
+    from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
+    from mlclassify.vision.models import Model
 
 EVENTS = (
     "before_fit", "before_epoch", "before_train", "before_batch", "after_pred", "after_loss",
@@ -76,6 +92,38 @@ class CancelBackwardException(Exception):
     """Raised by a callback to leave out the backward pass of a batch, and so its step."""
 
 
+class Fitting(Protocol):
+    """What a callback may use of its learner, and what it may set in the middle of a fit."""
+
+    dls: DataLoaders
+    model: Model
+    loss_func: Any
+    opt: Any  # an Optimizer, or what else `opt_func` gave; None before the first fit
+    metrics: list[Metric]
+    recorder: Recorder
+    path: Path
+    seed: int
+
+    n_epoch: int
+    epoch: int
+    n_iter: int
+    iter: int
+    train_iter: int
+    training: bool
+    completed: bool
+    key: tuple[int, int, int]
+
+    x: TensorImage
+    y: TensorMultiCategory
+    pred: Tensor
+    loss: Any  # what `loss_func` gave, a number; None before it was asked about a batch
+    loss_grad: Float32
+
+    def save(self, file: StrPath, with_opt: bool = True) -> Path: ...
+
+    def load(self, file: StrPath, with_opt: bool = True) -> Any: ...
+
+
 class Callback:
     """Base of all callbacks: every event does nothing.
 
@@ -97,26 +145,27 @@ class Callback:
         gives back its gigabytes at once.
     """
 
-    order = 0
+    order: int = 0
     run, run_train, run_valid, in_lr_find = True, True, True, True
-    _learn = None
+    _learn: weakref.ref[Fitting] | None = None
 
     @property
-    def learn(self):
-        return None if self._learn is None else self._learn()
+    def learn(self) -> Fitting:
+        # At every event there is one; that there may be None is for who asks at other times.
+        return None if self._learn is None else self._learn()  # type: ignore[return-value]
 
     @learn.setter
-    def learn(self, learn):
+    def learn(self, learn: Fitting | None) -> None:
         self._learn = None if learn is None else weakref.ref(learn)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         # Only what neither the object nor its class has comes here.
         if not name.startswith("_") and self.learn is not None and hasattr(self.learn, name):
             return getattr(self.learn, name)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}, nor has its "
                              "learner")
 
-    def __call__(self, event):
+    def __call__(self, event: str) -> None:
         """Call the method of an event, unless it is switched off."""
         wanted = True
         if event in _OF_A_BATCH:
@@ -126,76 +175,76 @@ class Callback:
         if event == "after_fit":
             self.run = True
 
-    def before_fit(self):
+    def before_fit(self) -> None:
         """Before the first epoch."""
 
-    def before_epoch(self):
+    def before_epoch(self) -> None:
         """Before an epoch trains."""
 
-    def before_train(self):
+    def before_train(self) -> None:
         """Before the training batches of an epoch."""
 
-    def before_batch(self):
+    def before_batch(self) -> None:
         """Before a batch is used."""
 
-    def after_pred(self):
+    def after_pred(self) -> None:
         """After the logits of a batch."""
 
-    def after_loss(self):
+    def after_loss(self) -> None:
         """After the loss of a batch."""
 
-    def before_backward(self):
+    def before_backward(self) -> None:
         """Before the gradients of a batch."""
 
-    def after_cancel_backward(self):
+    def after_cancel_backward(self) -> None:
         """After a CancelBackwardException."""
 
-    def after_backward(self):
+    def after_backward(self) -> None:
         """After the gradients of a batch."""
 
-    def before_step(self):
+    def before_step(self) -> None:
         """Before the parameters move."""
 
-    def after_cancel_step(self):
+    def after_cancel_step(self) -> None:
         """After a CancelStepException."""
 
-    def after_step(self):
+    def after_step(self) -> None:
         """After the parameters have moved."""
 
-    def after_cancel_batch(self):
+    def after_cancel_batch(self) -> None:
         """After a CancelBatchException."""
 
-    def after_batch(self):
+    def after_batch(self) -> None:
         """After a batch was used."""
 
-    def after_cancel_train(self):
+    def after_cancel_train(self) -> None:
         """After a CancelTrainException."""
 
-    def after_train(self):
+    def after_train(self) -> None:
         """After the training batches of an epoch."""
 
-    def before_validate(self):
+    def before_validate(self) -> None:
         """Before the validation batches."""
 
-    def after_cancel_validate(self):
+    def after_cancel_validate(self) -> None:
         """After a CancelValidException."""
 
-    def after_validate(self):
+    def after_validate(self) -> None:
         """After the validation batches."""
 
-    def after_cancel_epoch(self):
+    def after_cancel_epoch(self) -> None:
         """After a CancelEpochException."""
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         """After an epoch has trained and validated."""
 
-    def after_cancel_fit(self):
+    def after_cancel_fit(self) -> None:
         """After a CancelFitException."""
 
-    def after_fit(self):
+    def after_fit(self) -> None:
         """After the last epoch, an error or an interrupt."""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return type(self).__name__
 
 
@@ -223,39 +272,44 @@ class Recorder(Callback):
     order = 50
     beta = 0.98
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._start()
 
-    def before_fit(self):
+    def _start(self) -> None:
+        self.values: list[list[Any]] = []
+        self.rows: list[list[Any]] = []
+        self.losses: list[float] = []
+        self.iters: list[int] = []
+        self.hps: dict[str, list[float]] = {}
+        self._weighted = 0.0
+
+    def before_fit(self) -> None:
         self._start()
         self.hps = {name: [] for name in self.learn.opt.hypers[-1]}
         self.metric_names = ["epoch", "train_loss", "valid_loss",
                              *unique_names(self.learn.metrics), "time"]
 
-    def _start(self):
-        self.values, self.rows, self.losses, self.iters, self.hps = [], [], [], [], {}
-        self._weighted = 0.0
-
-    def before_epoch(self):
+    def before_epoch(self) -> None:
         self._started = time.monotonic()
-        self.valid_loss, self._loss_sum, self._count = None, 0.0, 0
+        self.valid_loss: float | None = None
+        self._loss_sum, self._count = 0.0, 0
 
-    def before_validate(self):
+    def before_validate(self) -> None:
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Start the sums of a validation pass."""
         self._loss_sum, self._count = 0.0, 0
         for metric in self.learn.metrics:
             metric.reset()
 
-    def after_batch(self):
+    def after_batch(self) -> None:
         if self.learn.training:
             self._after_step()
         else:
             self._after_valid_batch()
 
-    def _after_step(self):
+    def _after_step(self) -> None:
         if self.learn.loss is None:
             return  # the batch was cancelled before it had one
         for name, value in self.learn.opt.hypers[-1].items():
@@ -264,7 +318,7 @@ class Recorder(Callback):
         # An average that began at 0 is too small by this factor.
         self.losses.append(self._weighted / (1 - self.beta ** (len(self.losses) + 1)))
 
-    def _after_valid_batch(self):
+    def _after_valid_batch(self) -> None:
         if self.learn.loss is None:
             return
         n = len(self.learn.y)
@@ -273,20 +327,20 @@ class Recorder(Callback):
         for metric in self.learn.metrics:
             metric.accumulate(self.learn)
 
-    def after_validate(self):
+    def after_validate(self) -> None:
         self.valid_loss = self._loss_sum / self._count if self._count else None
 
     @property
-    def smooth_loss(self):
+    def smooth_loss(self) -> float | None:
         """The training loss, averaged over the last fifty steps or so; None before the first."""
         return self.losses[-1] if self.losses else None
 
-    def validation_values(self):
+    def validation_values(self) -> list[Any]:
         """Return the validation loss and the metrics of the last validation pass."""
         seen = self._count > 0  # nothing is, where a callback cancelled the validation
         return [self.valid_loss, *(m.value if seen else None for m in self.learn.metrics)]
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         values = [self.smooth_loss, *self.validation_values()]
         self.values.append(values)
         self.iters.append(len(self.losses))
@@ -294,14 +348,14 @@ class Recorder(Callback):
         self.rows.append([self.learn.epoch, *values, format_time(seconds)])
 
     @property
-    def lrs(self):
+    def lrs(self) -> list[float]:
         return self.hps.get("lr", [])
 
     @property
-    def moms(self):
+    def moms(self) -> list[float]:
         return self.hps.get("mom", [])
 
-    def to_frame(self):
+    def to_frame(self) -> DataFrame:
         """Return the table of the last fit as a pandas DataFrame, one row for each epoch.
 
         Examples
@@ -309,16 +363,19 @@ class Recorder(Callback):
         ``learn.recorder.to_frame().to_csv("run.csv", index=False)``
         """
         pandas = import_extra("pandas")
-        return pandas.DataFrame(self.rows, columns=getattr(self, "metric_names", None))
+        table: DataFrame = pandas.DataFrame(self.rows,
+                                            columns=getattr(self, "metric_names", None))
+        return table
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str | None:
         """The table of the last fit; without one, the text stands."""
         if not self.rows:
             return None
         return markup.table(self.metric_names, [map(format_cell, row) for row in self.rows])
 
-    def plot_loss(self, skip_start=5, with_valid=True, log=False, show_epochs=False, ax=None,
-                  figsize=None):
+    def plot_loss(self, skip_start: int = 5, with_valid: bool = True, log: bool = False,
+                  show_epochs: bool = False, ax: Axes | None = None,
+                  figsize: FigSize | None = None) -> Axes:
         """Draw the training loss of every step and the validation loss of every epoch.
 
         Parameters
@@ -356,7 +413,9 @@ class Recorder(Callback):
         ax.legend()
         return ax
 
-    def plot_sched(self, keys=("lr", "mom"), figsize=None, axes=None):
+    def plot_sched(self, keys: str | Iterable[str] = ("lr", "mom"),
+                   figsize: FigSize | None = None,
+                   axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
         """Draw hyper-parameters of every step.
 
         Parameters
@@ -390,7 +449,8 @@ class Recorder(Callback):
             ax.set_ylabel(key)
         return axes
 
-    def plot_metrics(self, nrows=None, ncols=None, figsize=None):
+    def plot_metrics(self, nrows: int | None = None, ncols: int | None = None,
+                     figsize: FigSize | None = None) -> Grid:
         """Draw the losses of every epoch, and each metric that is a number.
 
         Parameters
@@ -422,7 +482,9 @@ class Recorder(Callback):
             ax.xaxis.get_major_locator().set_params(integer=True)
         return axes
 
-    def plot_lr_find(self, skip_end=5, suggestions=(), ax=None, figsize=None):
+    def plot_lr_find(self, skip_end: int = 5,
+                     suggestions: Sequence[tuple[str, float, float]] = (),
+                     ax: Axes | None = None, figsize: FigSize | None = None) -> Axes:
         """Draw the loss over the learning rate of `Learner.lr_find`.
 
         Parameters
@@ -452,7 +514,7 @@ class Recorder(Callback):
         return ax
 
 
-def _numbers(epochs, values):
+def _numbers(epochs: Iterable[int], values: Iterable[Any]) -> tuple[list[int], list[Any]]:
     """Return epochs and values where there is one: an epoch may be cancelled before it has."""
     there = [(e, v) for e, v in zip(epochs, values) if v is not None]
     return [e for e, _ in there], [v for _, v in there]
@@ -469,50 +531,51 @@ class ProgressCallback(Callback):
 
     order = 60
     bar, table = True, True
-    _open, _rows = None, None
+    _open: Bar | None = None
+    _rows: EpochTable | None = None
 
-    def before_fit(self):
+    def before_fit(self) -> None:
         self._rows = EpochTable(self.learn.recorder.metric_names) if self.table else None
 
-    def before_train(self):
+    def before_train(self) -> None:
         self._start("train", self.learn.n_iter)
 
-    def before_validate(self):
+    def before_validate(self) -> None:
         self._start("valid", self.learn.n_iter)
 
-    def _start(self, what, total):
+    def _start(self, what: str, total: int) -> None:
         self.close()
         self._open = progress_bar(what, total, self.bar)
 
-    def after_batch(self):
+    def after_batch(self) -> None:
         if self._open is None:
             return
         if self.learn.training and self.learn.recorder.losses:
             self._open.set_postfix_str(f"{self.learn.recorder.smooth_loss:.4f}", refresh=False)
         self._open.update()
 
-    def after_train(self):
+    def after_train(self) -> None:
         self.close()
 
-    def after_validate(self):
+    def after_validate(self) -> None:
         self.close()
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         if self._rows is not None:
             self._rows.add(self.learn.recorder.rows[-1])
 
-    def after_fit(self):
+    def after_fit(self) -> None:
         self.close()
         self._rows = None
 
-    def close(self):
+    def close(self) -> None:
         """Take the bar away, if there is one."""
         if self._open is not None:
             self._open.close()
             self._open = None
 
 
-def import_extra(name, brought_by="'mlclassify[notebook]'"):
+def import_extra(name: str, brought_by: str = "'mlclassify[notebook]'") -> Any:
     """Import a package that only some need, or say how to install it."""
     try:
         return import_module(name)
@@ -521,7 +584,7 @@ def import_extra(name, brought_by="'mlclassify[notebook]'"):
         raise
 
 
-def format_cell(value):
+def format_cell(value: Any) -> str:
     """Return a cell of the table: floats with six decimals, everything else as it prints."""
     try:
         return f"{value:.6f}" if not isinstance(value, (int, str)) else str(value)
@@ -529,7 +592,7 @@ def format_cell(value):
         return str(value)
 
 
-def format_row(cells, names):
+def format_row(cells: Iterable[Any], names: Iterable[str]) -> str:
     """Return a line of text, each cell right-aligned under its name.
 
     Examples
@@ -539,8 +602,8 @@ def format_row(cells, names):
     >>> print(format_row([0, "00:07"], ["epoch", "time"]))
            0     00:07
     """
-    cells = (format_cell(c) for c in cells)
-    return "  ".join(cell.rjust(max(len(name), 8)) for cell, name in zip(cells, names))
+    texts = map(format_cell, cells)
+    return "  ".join(text.rjust(max(len(name), 8)) for text, name in zip(texts, names))
 
 
 class EpochTable:
@@ -552,8 +615,10 @@ class EpochTable:
         The columns.
     """
 
-    def __init__(self, names):
-        self.names, self.rows, self._handle = names, [], None
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self.rows: list[list[Any]] = []
+        self._handle: Any = None
         if in_notebook():
             from IPython.display import display
 
@@ -561,7 +626,7 @@ class EpochTable:
         else:
             print(format_row(names, names), flush=True)
 
-    def add(self, row):
+    def add(self, row: list[Any]) -> None:
         """Show another row."""
         self.rows.append(row)
         if self._handle is not None:
@@ -569,11 +634,11 @@ class EpochTable:
         else:
             print(format_row(row, self.names), flush=True)
 
-    def _bundle(self):
+    def _bundle(self) -> dict[str, str]:
         """Return the table as HTML, and as text for where HTML is not shown."""
         lines = [format_row(row, self.names) for row in (self.names, *self.rows)]
         return {"text/html": self.to_html(), "text/plain": "\n".join(lines)}
 
-    def to_html(self):
+    def to_html(self) -> str:
         """Return the table as HTML; names are escaped, for they may come from anywhere."""
         return markup.table(self.names, [map(format_cell, row) for row in self.rows])

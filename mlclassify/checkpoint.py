@@ -5,13 +5,19 @@ Safetensors with the tensors of the model under their own names and the optimize
 holds no architecture, threshold or transform: it is loaded into a learner that has them.
 """
 
+from __future__ import annotations
+
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mlclassify.export import digest
 from mlclassify.rng import check_seed
+from mlclassify.types import AnyArray, Float32
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
 FORMAT_VERSION = 1
@@ -28,12 +34,13 @@ class Checkpoint:
     epochs_begun.
     """
 
-    weights: dict
-    vocab: list
-    optimizer: dict | None
+    weights: dict[str, Float32]
+    vocab: list[str]
+    optimizer: dict[str, Any] | None
 
 
-def write_checkpoint(path, weights, vocab, optimizer=None):
+def write_checkpoint(path: Path, weights: Mapping[str, Float32], vocab: list[str],
+                     optimizer: dict[str, Any] | None = None) -> None:
     """Write a checkpoint to `path`, whole or not at all.
 
     Parameters
@@ -57,7 +64,7 @@ def write_checkpoint(path, weights, vocab, optimizer=None):
                                   _HASH: digest(tensors, text)})
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: Path) -> Checkpoint:
     """Read what `write_checkpoint` wrote, and check that it is whole.
 
     Returns
@@ -85,7 +92,7 @@ def read_checkpoint(path):
                              f"{error}") from error
 
 
-def _restored(about, tensors):
+def _restored(about: dict[str, Any], tensors: Mapping[str, AnyArray]) -> Checkpoint:
     vocab, optimizer = about["vocab"], about["optimizer"]
     if not isinstance(vocab, list) or not all(isinstance(label, str) for label in vocab):
         raise TypeError("its vocab must hold texts")

@@ -7,14 +7,18 @@ with the argument, the rule and what was given.
 import operator
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
+
+from mlclassify.types import Function
 
 
 class MLClassifyWarning(UserWarning):
     """Something that this library thinks its user should know."""
 
 
-def check_whole(function, name, value, at_least):
+def check_whole(function: str, name: str, value: Any, at_least: int) -> int:
     """Return `value` as an int that is not below `at_least`.
 
     Examples
@@ -36,7 +40,7 @@ def check_whole(function, name, value, at_least):
     return number
 
 
-def check_between(function, name, value, low, high):
+def check_between(function: str, name: str, value: Any, low: float, high: float) -> float:
     """Return `value` as a float of [low, high).
 
     Examples
@@ -49,7 +53,8 @@ def check_between(function, name, value, low, high):
     ValueError: AsymmetricLoss: `clip` must lie in [0, 1), got 1
     """
     try:
-        number = float(None if isinstance(value, (str, bool)) else value)
+        given: Any = None if isinstance(value, (str, bool)) else value
+        number = float(given)
     except (TypeError, ValueError):
         raise TypeError(f"{function}: `{name}` must be a number, got {value!r}") from None
     if not low <= number < high:
@@ -60,7 +65,7 @@ def check_between(function, name, value, low, high):
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
-def check_bytes(function, name, value):
+def check_bytes(function: str, name: str, value: Any) -> int:
     """Return an amount of memory, a number of bytes or a text such as '500MB', as an int.
 
     Examples
@@ -87,7 +92,7 @@ def check_bytes(function, name, value):
     return number
 
 
-def check_function(function, name, value):
+def check_function(function: str, name: str, value: object) -> Function:
     """Return `value`, which can be called.
 
     Examples
@@ -102,7 +107,7 @@ def check_function(function, name, value):
     return value
 
 
-def check_choice(function, name, value, choices):
+def check_choice(function: str, name: str, value: Any, choices: Collection[str | None]) -> Any:
     """Return `value`, which is one of `choices`: strings, or None.
 
     Examples
@@ -118,7 +123,7 @@ def check_choice(function, name, value, choices):
     return value
 
 
-def check_path(function, name, value):
+def check_path(function: str, name: str, value: Any) -> Path:
     """Return `value` as a Path.
 
     Examples
@@ -133,7 +138,7 @@ def check_path(function, name, value):
     return Path(value)
 
 
-def check_has(function, name, value, rule, *attributes):
+def check_has(function: str, name: str, value: Any, rule: str, *attributes: str) -> Any:
     """Return `value`, which has `attributes`; `rule` says what that is, and how to come by it.
 
     Examples

@@ -5,23 +5,35 @@ format, a JSON object with all that is no tensor, and the sha256 of both. What t
 (architecture, loss, transforms) is looked up in the tables below and nowhere else.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from mlclassify.calibration import Calibration
 from mlclassify.data.block import empty_dataloaders
+from mlclassify.data.loader import DataLoaders
 from mlclassify.functional import AsymmetricLoss
 from mlclassify.losses import AsymmetricLossFlat, BaseLoss, BCEWithLogitsLossFlat
 from mlclassify.novelty import Novelty
 from mlclassify.rng import check_seed
 from mlclassify.tensor import nn, tensor
 from mlclassify.thresholds import check_thresh
+from mlclassify.types import AnyArray, Float32, StrPath
 from mlclassify.vision import augment
-from mlclassify.vision.models import ARCHS, build_model
+from mlclassify.vision.models import (
+    ARCHS,
+    Architecture,
+    Model,
+    build_backbone,
+    build_model,
+)
 from mlclassify.weights import (
     ModelFileError,
     named_place,
@@ -31,22 +43,25 @@ from mlclassify.weights import (
     write_file,
 )
 
+_Json: TypeAlias = dict[str, Any]  # an object of JSON
+
 FORMAT_VERSION = 1
 _VERSION, _LEARNER, _HASH = (f"mlclassify.{k}" for k in ("format_version", "learner", "sha256"))
 _NOVELTY = "novelty.maxima_means"  # the tensor of its features
+_BACKBONE = "novelty.backbone."  # before the names of the tensors of the untrained body
 _OLD_NOVELTY = "novelty.features"  # of means alone, with a cut for the k-th neighbour
 _LAST = "head.fc2.weight"  # of every network that `build_model` makes
 # Losses by name: the class, that of the loss within, and the options a file may leave out.
 _PLAIN = {"label_smoothing": 0.0, "missing": None}
 _FOCUS = {**_PLAIN, "gamma_neg": 4.0, "gamma_pos": 1.0, "clip": 0.05}
-_LOSSES = {
+_LOSSES: dict[str, tuple[type[Any], type[Any], dict[str, float | None]]] = {
     "BCEWithLogitsLossFlat": (BCEWithLogitsLossFlat, nn.BCEWithLogitsLoss, _PLAIN),
     "AsymmetricLossFlat": (AsymmetricLossFlat, AsymmetricLoss, _FOCUS),
 }
-_ITEM_TFMS = {
+_ITEM_TFMS: dict[str, type[Any]] = {
     t.__name__: t for t in (augment.CropPad, augment.RandomResizedCrop, augment.Resize)
 }
-_BATCH_TFMS = {
+_BATCH_TFMS: dict[str, type[Any]] = {
     t.__name__: t
     for t in (
         augment.AffineWarp, augment.Brightness, augment.Contrast, augment.Dihedral, augment.Flip,
@@ -61,15 +76,28 @@ _BATCH_TFMS = {
 class Saved:
     """What a file of a learner holds."""
 
-    model: object
-    dls: object
-    loss_func: object
+    model: Model
+    dls: DataLoaders
+    loss_func: Any
     seed: int
     epochs_begun: int
-    novelty: object
+    novelty: Novelty | None
 
 
-def write_learner(learn, path):
+class Exported(Protocol):
+    """What is saved of a learner."""
+
+    model: Model
+    loss_func: Any
+    seed: int
+    epochs_begun: int
+    novelty: Novelty | None
+
+    @property
+    def dls(self) -> DataLoaders: ...
+
+
+def write_learner(learn: Exported, path: StrPath) -> None:
     """Write a learner to `path`, whole or not at all.
 
     Raises
@@ -83,17 +111,17 @@ def write_learner(learn, path):
         write_file(path, learner_to_bytes(learn))
 
 
-def learner_to_bytes(learn):
+def learner_to_bytes(learn: Exported) -> bytes:
     """Return what `write_learner` writes."""
     text = json.dumps(_described(learn), allow_nan=False, ensure_ascii=False)
-    tensors = learn.model.state_dict()
+    tensors: dict[str, AnyArray] = {**learn.model.state_dict()}
     if learn.novelty is not None:
-        tensors[_NOVELTY] = learn.novelty.features
+        tensors |= _novelty_tensors(learn.novelty)
     metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: digest(tensors, text)}
     return tensors_to_bytes(tensors, metadata)
 
 
-def _described(learn):
+def _described(learn: Exported) -> _Json:
     """Return all of a learner that is no tensor, as JSON has it."""
     model, train = learn.model, learn.dls.train
     loss = _described_loss(learn.loss_func)
@@ -112,17 +140,22 @@ def _described(learn):
     }
 
 
-def _described_calibration(calibration):
+def _described_calibration(calibration: Calibration | None) -> _Json | None:
     return None if calibration is None else calibration.to_dict()
 
 
-def _described_novelty(novelty):
+def _described_novelty(novelty: Novelty | None) -> _Json | None:
     if novelty is None:
         return None
     return {"names": novelty.names, "cut": jsonable(novelty.cut), "k": novelty.k}
 
 
-def _check_can_be_rebuilt(model):
+def _novelty_tensors(novelty: Novelty) -> dict[str, AnyArray]:
+    backbone = {} if novelty.backbone is None else novelty.backbone.state_dict()
+    return {_NOVELTY: novelty.features, **{_BACKBONE + k: v for k, v in backbone.items()}}
+
+
+def _check_can_be_rebuilt(model: Model) -> None:
     """Refuse a network that `build_model` could not make again from a name."""
     if ARCHS.get(model.arch.name) is not model.arch or _LAST not in model.parameters():
         raise ValueError(
@@ -132,7 +165,7 @@ def _check_can_be_rebuilt(model):
         )
 
 
-def _described_loss(loss):
+def _described_loss(loss: Any) -> _Json:
     """Return the arguments of the loss; refuse one that another class could not stand for."""
     name = _name_of(loss)
     thresh = getattr(loss, "thresh", 0.5)
@@ -149,7 +182,7 @@ def _described_loss(loss):
     }
 
 
-def _name_of(loss):
+def _name_of(loss: Any) -> str:
     """Return which of `_LOSSES` computes as `loss` does."""
     for name, (_, within, _) in _LOSSES.items():
         if isinstance(loss, BaseLoss) and isinstance(loss.func, within):
@@ -160,7 +193,7 @@ def _name_of(loss):
     )
 
 
-def check_decides_alike(loss, function):
+def check_decides_alike(loss: Any, function: str) -> None:
     """Refuse a loss of the user's whose decisions its threshold and calibration do not tell."""
     thresh = getattr(loss, "thresh", 0.5)
     plain = BCEWithLogitsLossFlat(thresh=thresh)
@@ -178,7 +211,7 @@ def check_decides_alike(loss, function):
         )
 
 
-def jsonable(value):
+def jsonable(value: Any) -> Any:
     """Return numbers as JSON has them; it has no infinity, so that becomes a text."""
     if value is None:
         return None
@@ -188,14 +221,16 @@ def jsonable(value):
     return float(value) if np.isfinite(value) else str(float(value))
 
 
-def _numbers(value):
+def _numbers(value: Any) -> Any:
     """Undo `jsonable`."""
     if isinstance(value, list):
         return [_numbers(v) for v in value]
     return None if value is None else float(value)
 
 
-def _described_transforms(transforms, known):
+def _described_transforms(
+    transforms: Iterable[Any], known: Mapping[str, type[Any]]
+) -> list[list[Any]]:
     for t in transforms:
         if known.get(type(t).__name__) is not type(t):
             raise ValueError(
@@ -205,7 +240,7 @@ def _described_transforms(transforms, known):
     return [[type(t).__name__, t.config()] for t in transforms]
 
 
-def digest(tensors, text):
+def digest(tensors: Mapping[str, AnyArray], text: str) -> str:
     """Return the sha256 of named tensors and a text."""
     total = hashlib.sha256(text.encode())
     for name in sorted(tensors):
@@ -215,7 +250,7 @@ def digest(tensors, text):
     return total.hexdigest()
 
 
-def read_learner(path):
+def read_learner(path: StrPath) -> Saved:
     """Read what `write_learner` wrote, and check all of it.
 
     Returns
@@ -230,7 +265,7 @@ def read_learner(path):
     return parse_learner(read_file(path, "load_learner"), path)
 
 
-def parse_learner(data, path):
+def parse_learner(data: bytes, path: StrPath) -> Saved:
     """Read the bytes of a file of a learner; `path` is what messages call them."""
     tensors, metadata = parse_tensors(data, path, "load_learner")
     text = _checked_text(path, tensors, metadata)
@@ -242,7 +277,9 @@ def parse_learner(data, path):
         ) from error
 
 
-def _checked_text(path, tensors, metadata):
+def _checked_text(
+    path: StrPath, tensors: Mapping[str, AnyArray], metadata: Mapping[str, str]
+) -> str:
     """Return the JSON of a file whose format and hash are as they should be."""
     name = f"load_learner: {str(path)!r}"
     if not {_VERSION, _LEARNER, _HASH} <= set(metadata):
@@ -260,11 +297,13 @@ def _checked_text(path, tensors, metadata):
     return metadata[_LEARNER]
 
 
-_TYPES = {"arch": str, "ps": float, "exact": bool, "vocab": list, "loss": dict, "item_tfms": list,
-          "batch_tfms": list, "seed": int, "epochs_begun": int, "novelty": (dict, type(None))}
+_TYPES: dict[str, Any] = {
+    "arch": str, "ps": float, "exact": bool, "vocab": list, "loss": dict, "item_tfms": list,
+    "batch_tfms": list, "seed": int, "epochs_begun": int, "novelty": (dict, type(None)),
+}  # fmt: skip
 
 
-def _restored(config, tensors):
+def _restored(config: Any, tensors: dict[str, AnyArray]) -> Saved:
     """Build a learner's parts from checked JSON; errors are the caller's to name the file in."""
     config = _check_types(config)
     if _OLD_NOVELTY in tensors:
@@ -272,8 +311,7 @@ def _restored(config, tensors):
             "its novelty is that of a preview of mlclassify 0.1.0, which went by other features; "
             "install that preview to load it, or call learn.fit_novelty() and export again"
         )
-    width = 2 * ARCHS[config["arch"]].features
-    novelty = _restored_novelty(config["novelty"], tensors.pop(_NOVELTY, None), width)
+    novelty = _restored_novelty(config, tensors)
     dls = empty_dataloaders(
         config["vocab"],
         _made(config["item_tfms"], _ITEM_TFMS),
@@ -289,7 +327,7 @@ def _restored(config, tensors):
     )
 
 
-def _check_types(config):
+def _check_types(config: Any) -> _Json:
     """Return the fields of a file; those of before there was an `exact` have it False."""
     if isinstance(config, dict):
         config = {"exact": False, **config}
@@ -312,7 +350,7 @@ def _check_types(config):
     return config
 
 
-def _restored_model(config, tensors):
+def _restored_model(config: _Json, tensors: Mapping[str, Float32]) -> Model:
     last = tensors.get(_LAST)
     # Before a network of that size is built: the file itself must be as large.
     if last is None or last.shape[:1] != (len(config["vocab"]),):
@@ -324,7 +362,7 @@ def _restored_model(config, tensors):
     return model
 
 
-def _restored_loss(config, n_labels):
+def _restored_loss(config: _Json, n_labels: int) -> Any:
     config = {"name": "BCEWithLogitsLossFlat", **config}
     cls, _, optional = _LOSSES[config.pop("name")]
     config = {"calibration": None, **optional, **config}
@@ -342,7 +380,7 @@ def _restored_loss(config, n_labels):
     return loss
 
 
-def _restored_calibration(config, n_labels):
+def _restored_calibration(config: _Json | None, n_labels: int) -> Calibration | None:
     if config is None:
         return None
     calibration = Calibration.from_dict(config)
@@ -351,17 +389,34 @@ def _restored_calibration(config, n_labels):
     return calibration
 
 
-def _restored_novelty(config, features, width):
-    if (config is None) != (features is None):
+def _restored_novelty(config: _Json, tensors: dict[str, AnyArray]) -> Novelty | None:
+    """Take the tensors of the novelty out of all; return it, or None."""
+    features = tensors.pop(_NOVELTY, None)
+    backbone = {k.removeprefix(_BACKBONE): tensors.pop(k) for k in list(tensors)
+                if k.startswith(_BACKBONE)}
+    arch, exact, config = ARCHS[config["arch"]], config["exact"], config["novelty"]
+    if len({config is None, features is None, features is None and not backbone}) > 1:
         raise ValueError(f"its novelty must come with the tensor {_NOVELTY}, and that with it")
-    if config is None:
+    if config is None or features is None:
         return None
     if set(config) != {"names", "cut", "k"} or type(config["names"]) is not list:
         raise ValueError("its novelty must have names, cut, k")
+    width = 2 * arch.features * (2 if backbone else 1)
     if features.shape[1:] != (width,):
         raise ValueError(f"its tensor {_NOVELTY} must have {width} columns")
-    return Novelty(features, config["names"], _numbers(config["cut"]), config["k"])
+    return Novelty(features, config["names"], _numbers(config["cut"]), config["k"],
+                   _restored_backbone(arch, exact, backbone) if backbone else None)
 
 
-def _made(pairs, known):
+def _restored_backbone(
+    arch: Architecture, exact: bool, tensors: Mapping[str, AnyArray]
+) -> Model:
+    if any(t.dtype != np.float32 for t in tensors.values()):
+        raise TypeError("its tensors must be float32")
+    backbone = build_backbone(arch, exact)
+    backbone.load_state_dict(tensors)
+    return backbone
+
+
+def _made(pairs: Iterable[tuple[str, _Json]], known: Mapping[str, type[Any]]) -> list[Any]:
     return [known[name](**config) for name, config in pairs]

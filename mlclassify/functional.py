@@ -4,12 +4,19 @@ Losses on logits live here once: `F`, `nn`, and the losses of `mlclassify.losses
 `_value`, which makes the one C call for values and gradient together.
 """
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeAlias
+
 import numpy as np
 
 from mlclassify import _core
 from mlclassify.arrays import as_array, as_float32, refuse
 from mlclassify.checks import check_between, check_choice
 from mlclassify.ndtensor import NO_AUTOGRAD, Size, Tensor
+from mlclassify.types import AnyArray, ArrayLike, Float32, Float64, Function
+
+Reduction: TypeAlias = Literal["mean", "sum", "none"]
+_Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]  # of `_value`
 
 _REDUCTIONS = ("mean", "sum", "none")
 _BCE = "binary_cross_entropy_with_logits"
@@ -26,35 +33,35 @@ class Namespace:
     AttributeError: nn has no `Linear`; it has Sigmoid. PyTorch is not behind it
     """
 
-    def __init__(self, name, **members):
+    def __init__(self, name: str, **members: Any) -> None:
         self._name = name
         self.__dict__.update(members)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # copy and IPython ask for these before anything is set
             raise AttributeError(name)
         raise AttributeError(unknown_name(self._name, name, dir(self)))
 
-    def __dir__(self):
+    def __dir__(self) -> list[str]:
         return sorted(name for name in self.__dict__ if not name.startswith("_"))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self._name}: {', '.join(dir(self))}>"
 
 
-def unknown_name(space, name, known):
+def unknown_name(space: str, name: str, known: Iterable[str]) -> str:
     """Return the message for a `name` of torch that `space` does not have."""
     return f"{space} has no `{name}`; it has {', '.join(known)}. PyTorch is not behind it"
 
 
-def check_reduction(fn, reduction):
+def check_reduction(fn: str, reduction: Any) -> Any:
     """Return `reduction`, or raise ValueError in the name of `fn`."""
     if not isinstance(reduction, str) or reduction not in _REDUCTIONS:
         raise ValueError(f"{fn}: `reduction` must be one of {_REDUCTIONS}, got {reduction!r}")
     return reduction
 
 
-def check_weight(name, fn, weight):
+def check_weight(name: str, fn: str, weight: ArrayLike | None) -> Float32 | None:
     """Return `weight` as float32, finite and not negative, or None as None."""
     if weight is None:
         return None
@@ -64,8 +71,9 @@ def check_weight(name, fn, weight):
 
 
 def binary_cross_entropy_with_logits(
-    input, target, weight=None, reduction="mean", pos_weight=None
-):
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None,
+    reduction: Reduction = "mean", pos_weight: ArrayLike | None = None
+) -> Tensor:
     """Return the binary cross entropy of logits against targets in [0, 1].
 
     ``l = weight * ((1 - y) * x + (1 + (pos_weight - 1) * y) * log(1 + exp(-x)))``, computed so
@@ -101,22 +109,24 @@ def binary_cross_entropy_with_logits(
     >>> binary_cross_entropy_with_logits(x, y, reduction="none")
     tensor([[0.3946, 0.0345, 2.4403]])
     """
+    core: Function = _core.bce_with_logits
     if weight is None and pos_weight is None and reduction == "mean":
         try:  # what C takes as it is needs no more looking at
-            value = _core.bce_with_logits(input, target, None, None, 0, False, True, None, None)
+            value = core(input, target, None, None, 0, False, True, None, None)
         except (TypeError, ValueError):
             pass  # what it refuses is converted, or refused by name, below
         else:
             return _like(input, value)
     check_reduction(_BCE, reduction)
-    weights = {"weight": weight, "pos_weight": pos_weight}
-    value, cells, _ = _value(_core.bce_with_logits, _BCE, input, target, reduction, **weights)
+    weights: dict[str, Any] = {"weight": weight, "pos_weight": pos_weight}
+    value, cells, _ = _value(core, _BCE, input, target, reduction, **weights)
     return _like(input, cells if reduction == "none" else value)
 
 
 def binary_cross_entropy_with_logits_value_and_grad(
-    input, target, weight=None, reduction="mean", pos_weight=None
-):
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None,
+    reduction: Reduction = "mean", pos_weight: ArrayLike | None = None
+) -> tuple[float, Float32]:
     """Return the loss and its gradient, from one pass over the logits.
 
     Parameters
@@ -146,24 +156,31 @@ def binary_cross_entropy_with_logits_value_and_grad(
 
 
 # A Learner may be handed the plain function: it finds the gradient as it does on a loss object.
-binary_cross_entropy_with_logits.value_and_grad = binary_cross_entropy_with_logits_value_and_grad
+binary_cross_entropy_with_logits.value_and_grad = (  # type: ignore[attr-defined]
+    binary_cross_entropy_with_logits_value_and_grad
+)
 
 
-def _like(input, value):
+def _like(input: ArrayLike, value: ArrayLike) -> Tensor:
     """Return `value` as float32 of the class of `input`, at least a Tensor."""
     cls = type(input) if isinstance(input, Tensor) else Tensor
     return np.ndarray.view(np.asarray(value, np.float32), cls)
 
 
-def _value_and_grad(core, fn, input, target, reduction, **options):
+def _value_and_grad(core: Function, fn: str, input: ArrayLike, target: ArrayLike, reduction: str,
+                    **options: Any) -> tuple[float, Float32]:
     if reduction not in ("mean", "sum"):
         raise ValueError(f"{fn}: `reduction` must be 'mean' or 'sum' to train, got {reduction!r}")
     value, _, grad = _value(core, fn, input, target, reduction, want_grad=True, **options)
     return value, grad
 
 
-def _value(core, fn, input, target, reduction, *, weight=None, pos_weight=None, smoothing=0.0,
-           missing=False, focus=(), want_grad=False):
+def _value(
+    core: Function, fn: str, input: ArrayLike, target: ArrayLike, reduction: str, *,
+    weight: ArrayLike | None = None, pos_weight: ArrayLike | None = None,
+    smoothing: float = 0.0, missing: bool = False, focus: Sequence[float] = (),
+    want_grad: bool = False
+) -> tuple[float, Any, Any]:
     """Return (value, cells, grad) of a loss of C: cells for "none", grad on request, else None."""
     x, y = as_float32("input", fn, input), as_array("target", fn, target)
     _check_shapes(fn, x, y)
@@ -183,7 +200,8 @@ def _value(core, fn, input, target, reduction, *, weight=None, pos_weight=None, 
     return value, cells, grad
 
 
-def _as_rows(name, fn, weight, shape):
+def _as_rows(name: str, fn: str, weight: ArrayLike | None,
+             shape: tuple[int, ...]) -> Float32 | None:
     """Return a weight as C takes it for logits of `shape`: None, (L,) or of that shape."""
     weight = check_weight(name, fn, weight)
     if weight is None:
@@ -196,7 +214,7 @@ def _as_rows(name, fn, weight, shape):
         ) from error
 
 
-def _check_shapes(fn, input, target):
+def _check_shapes(fn: str, input: AnyArray, target: AnyArray) -> None:
     if target.shape != input.shape:
         raise ValueError(
             f"{fn}: `target` must have the shape of `input` (BCEWithLogitsLossFlat flattens both), "
@@ -205,13 +223,14 @@ def _check_shapes(fn, input, target):
         )
 
 
-def _check_target(fn, target, missing=False):
+def _check_target(fn: str, target: AnyArray, missing: bool = False) -> None:
     bad = ~((target >= 0) & (target <= 1))
     bad = bad & ~np.isnan(target) if missing else bad
     refuse(bad, "target", fn, "lie in [0, 1]", target)
 
 
-def binary_cross_entropy(input, target, weight=None, reduction="mean"):
+def binary_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None,
+                         reduction: Reduction = "mean") -> Tensor:
     """Return the binary cross entropy of probabilities; its logarithms stop at -100, as torch's.
 
     Parameters
@@ -252,7 +271,7 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     return np.ndarray.view(np.asarray(result, dtype=np.float32), cls)
 
 
-def _times(cells, weight):
+def _times(cells: Float64, weight: Float32) -> Float64:
     try:
         return cells * np.broadcast_to(weight, cells.shape)
     except ValueError as error:
@@ -262,7 +281,7 @@ def _times(cells, weight):
         ) from error
 
 
-def sigmoid(input):
+def sigmoid(input: ArrayLike) -> Tensor:
     """Return 1 / (1 + exp(-x)) of an array_like, a Tensor of the same shape.
 
     Examples
@@ -273,7 +292,7 @@ def sigmoid(input):
     return _as_floats("sigmoid", input).sigmoid()
 
 
-def relu(input):
+def relu(input: ArrayLike) -> Tensor:
     """Return the larger of each cell and 0, a Tensor of the same shape.
 
     Examples
@@ -284,11 +303,11 @@ def relu(input):
     return _as_floats("relu", input).relu()
 
 
-def _as_floats(fn, x):
+def _as_floats(fn: str, x: ArrayLike) -> Tensor:
     return x if isinstance(x, Tensor) else np.ndarray.view(as_float32("input", fn, x), Tensor)
 
 
-def one_hot(tensor, num_classes=-1):
+def one_hot(tensor: ArrayLike, num_classes: int = -1) -> Tensor:
     """Return int64 (..., num_classes) with 1 at each class index of `tensor`.
 
     Parameters
@@ -322,45 +341,53 @@ def one_hot(tensor, num_classes=-1):
 class _Loss:
     """What the losses of `nn` share: a checked weight and reduction."""
 
-    def __init__(self, weight=None, *, reduction="mean"):
+    def __init__(self, weight: ArrayLike | None = None, *, reduction: Reduction = "mean") -> None:
         name = type(self).__name__
         self.reduction = check_reduction(name, reduction)
         self.weight = _as_tensor(check_weight("weight", name, weight))
 
-    def __call__(self, input, target):
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Tensor:
         return self.forward(input, target)
 
-    def __repr__(self):
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Tensor:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 
 
-def _as_tensor(array):
+def _as_tensor(array: Float32 | None) -> Tensor | None:
     return None if array is None else np.ndarray.view(array, Tensor)
 
 
 class _LogitLoss(_Loss):
     """What the losses on logits share: their options, and the call of C."""
 
-    def __init__(self, weight=None, *, reduction="mean", pos_weight=None, label_smoothing=0.0,
-                 missing=None):
+    def __init__(self, weight: ArrayLike | None = None, *, reduction: Reduction = "mean",
+                 pos_weight: ArrayLike | None = None, label_smoothing: float = 0.0,
+                 missing: Literal["mask"] | None = None) -> None:
         name = type(self).__name__
         super().__init__(weight, reduction=reduction)
         self.pos_weight = _as_tensor(check_weight("pos_weight", name, pos_weight))
         self.label_smoothing = check_between(name, "label_smoothing", label_smoothing, 0, 1)
         self.missing = check_choice(name, "missing", missing, (None, "mask"))
 
-    def _arguments(self, input, target):
+    def _core(self) -> tuple[Function, str]:
+        """Return the function of C, and the name for its messages."""
+        raise NotImplementedError
+
+    def _arguments(self, input: ArrayLike, target: ArrayLike) -> _Arguments:
         options = {"weight": self.weight, "pos_weight": self.pos_weight,
                    "smoothing": self.label_smoothing, "missing": self.missing == "mask"}
         return (*self._core(), input, target, self.reduction), options
 
-    def forward(self, input, target):
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Tensor:
         """Return the loss, as calling the object does."""
         args, options = self._arguments(input, target)
         value, cells, _ = _value(*args, **options)
         return _like(input, cells if self.reduction == "none" else value)
 
-    def value_and_grad(self, input, target):
+    def value_and_grad(self, input: ArrayLike, target: ArrayLike) -> tuple[float, Float32]:
         """Return (float, float32 gradient of the shape of `input`)."""
         refuse_redefined(self, _LogitLoss, "forward", "__call__")
         args, options = self._arguments(input, target)
@@ -388,7 +415,7 @@ class BCEWithLogitsLoss(_LogitLoss):
     tensor(0.6931)
     """
 
-    def _core(self):
+    def _core(self) -> tuple[Function, str]:
         return _core.bce_with_logits, _BCE
 
 
@@ -415,22 +442,23 @@ class AsymmetricLoss(_LogitLoss):
     tensor(0.0078)
     """
 
-    def __init__(self, gamma_neg=4.0, gamma_pos=1.0, clip=0.05, **options):
+    def __init__(self, gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05,
+                 **options: Any) -> None:
         super().__init__(**options)
         name = type(self).__name__
         self.gamma_neg = check_between(name, "gamma_neg", gamma_neg, 0, np.inf)
         self.gamma_pos = check_between(name, "gamma_pos", gamma_pos, 0, np.inf)
         self.clip = check_between(name, "clip", clip, 0, 1)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (f"AsymmetricLoss(gamma_neg={self.gamma_neg:g}, gamma_pos={self.gamma_pos:g}, "
                 f"clip={self.clip:g})")
 
-    def _arguments(self, input, target):
+    def _arguments(self, input: ArrayLike, target: ArrayLike) -> _Arguments:
         args, options = super()._arguments(input, target)
         return args, {**options, "focus": (self.gamma_neg, self.gamma_pos, self.clip)}
 
-    def _core(self):
+    def _core(self) -> tuple[Function, str]:
         return _core.asymmetric_with_logits, "AsymmetricLoss"
 
 
@@ -443,7 +471,7 @@ class BCELoss(_Loss):
     tensor(0.4904)
     """
 
-    def forward(self, input, target):
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Tensor:
         """Return the loss, as calling the object does."""
         return binary_cross_entropy(input, target, self.weight, self.reduction)
 
@@ -457,20 +485,20 @@ class Sigmoid:
     tensor([0.5000])
     """
 
-    def __call__(self, input):
+    def __call__(self, input: ArrayLike) -> Tensor:
         return sigmoid(input)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "Sigmoid()"
 
 
-def refuse_redefined(loss, base, *methods):
+def refuse_redefined(loss: object, base: type[Any], *methods: str) -> None:
     """Raise NotImplementedError if the gradient of `base` is not that of `loss`.
 
     That is so where a subclass redefines one of `methods`, which compute the loss, and leaves
     ``value_and_grad`` as `base` has it.
     """
-    cls = type(loss)
+    cls: Any = type(loss)
     if cls.value_and_grad is not base.value_and_grad:
         return
     changed = [m for m in methods if getattr(cls, m) is not getattr(base, m)]
@@ -481,7 +509,7 @@ def refuse_redefined(loss, base, *methods):
         )
 
 
-def value_and_grad(loss_func, logits, targs):
+def value_and_grad(loss_func: Any, logits: ArrayLike, targs: ArrayLike) -> tuple[float, Float32]:
     """Return the value and the gradient of any loss that knows its gradient.
 
     Parameters
@@ -507,7 +535,7 @@ def value_and_grad(loss_func, logits, targs):
     NotImplementedError: value_and_grad: `loss_func` must know its gradient, got BCELoss(); there \
 is no autograd here: train with a Learner, or ask a loss for `value_and_grad(logits, targs)`
     """
-    known = getattr(loss_func, "value_and_grad", None)
+    known: Callable[..., tuple[float, Float32]] | None = getattr(loss_func, "value_and_grad", None)
     if known is None:
         raise NotImplementedError(
             f"value_and_grad: `loss_func` must know its gradient, got {loss_func!r}; {NO_AUTOGRAD}"

@@ -5,12 +5,24 @@ over its places of d logit / dA_k. Everything between A and a logit is the head,
 small layers, so its gradient is written out here: in evaluation mode, in float64, from the weights.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
 import numpy as np
 
 from mlclassify.arrays import images_to_c
+from mlclassify.types import ArrayLike, Float64
+from mlclassify.vision.models import Model
+
+Backward: TypeAlias = Callable[[Float64], Float64]
+_Through: TypeAlias = tuple[Float64, Backward]  # what a layer gives, and its way back
+_Own: TypeAlias = Mapping[str, Float64]
+_Options: TypeAlias = Mapping[str, Any]
 
 
-def grad_cam(model, x, label):
+def grad_cam(model: Model, x: ArrayLike, label: int) -> Float64:
     """Return how much each place of the last feature map speaks for a label.
 
     Parameters
@@ -32,10 +44,11 @@ def grad_cam(model, x, label):
     """
     feature_map = model.forward_with_map(images_to_c(x))[1].astype(np.float64)
     weights = head_gradient(model, feature_map, label).mean(axis=(2, 3))
-    return np.maximum(np.einsum("nk,nkhw->nhw", weights, feature_map), 0)
+    heat: Float64 = np.einsum("nk,nkhw->nhw", weights, feature_map)
+    return np.maximum(heat, 0)
 
 
-def head_gradient(model, feature_map, label):
+def head_gradient(model: Model, feature_map: Float64, label: int) -> Float64:
     """Return d logit / d feature map of one label.
 
     Parameters
@@ -54,7 +67,7 @@ def head_gradient(model, feature_map, label):
     return backward(gradient)
 
 
-def head_logits(model, feature_map):
+def head_logits(model: Model, feature_map: Float64) -> tuple[Float64, Backward]:
     """Run the head in evaluation mode.
 
     Parameters
@@ -69,14 +82,14 @@ def head_logits(model, feature_map):
         From d something / d logits to d something / d feature map.
     """
     state = {**model.net.parameters(), **model.net.buffers()}
-    x, backwards = feature_map, []
+    x, backwards = feature_map, list[Backward]()
     for kind, name, _, options in model.head:
         own = {key.removeprefix(f"{name}."): value.astype(np.float64)
                for key, value in state.items() if key.startswith(f"{name}.")}
         x, backward = _LAYERS[kind](x, own, options)
         backwards.append(backward)
 
-    def through_all(gradient):
+    def through_all(gradient: Float64) -> Float64:
         for backward in reversed(backwards):
             gradient = backward(gradient)
         return gradient
@@ -87,20 +100,20 @@ def head_logits(model, feature_map):
 # Each layer: (input, its parameters, its options) to (output, function from dy to dx).
 
 
-def _average(x, own, options):
+def _average(x: Float64, own: _Own, options: _Options) -> _Through:
     n, channels, h, w = x.shape
 
-    def backward(dy):
+    def backward(dy: Float64) -> Float64:
         return np.broadcast_to((dy / (h * w))[:, :, None, None], x.shape)
 
     return x.mean(axis=(2, 3)), backward
 
 
-def _maximum(x, own, options):
+def _maximum(x: Float64, own: _Own, options: _Options) -> _Through:
     flat = x.reshape(*x.shape[:2], -1)
     at = flat.argmax(axis=2)[:, :, None]
 
-    def backward(dy):
+    def backward(dy: Float64) -> Float64:
         dx = np.zeros_like(flat)
         np.put_along_axis(dx, at, dy[:, :, None], axis=2)
         return dx.reshape(x.shape)
@@ -108,29 +121,29 @@ def _maximum(x, own, options):
     return np.take_along_axis(flat, at, axis=2)[:, :, 0], backward
 
 
-def _maximum_and_average(x, own, options):
+def _maximum_and_average(x: Float64, own: _Own, options: _Options) -> _Through:
     (largest, of_largest), (mean, of_mean) = _maximum(x, own, options), _average(x, own, options)
 
-    def backward(dy):
+    def backward(dy: Float64) -> Float64:
         return of_largest(dy[:, : x.shape[1]]) + of_mean(dy[:, x.shape[1] :])
 
     return np.concatenate([largest, mean], axis=1), backward
 
 
-def _batchnorm(x, own, options):
+def _batchnorm(x: Float64, own: _Own, options: _Options) -> _Through:
     scale = own["weight"] / np.sqrt(own["running_var"] + options["eps"])
     return (x - own["running_mean"]) * scale + own["bias"], lambda dy: dy * scale
 
 
-def _dropout(x, own, options):
+def _dropout(x: Float64, own: _Own, options: _Options) -> _Through:
     return x, lambda dy: dy
 
 
-def _linear(x, own, options):
+def _linear(x: Float64, own: _Own, options: _Options) -> _Through:
     return x @ own["weight"].T + own.get("bias", 0.0), lambda dy: dy @ own["weight"]
 
 
-def _relu(x, own, options):
+def _relu(x: Float64, own: _Own, options: _Options) -> _Through:
     return np.maximum(x, 0), lambda dy: dy * (x > 0)
 
 

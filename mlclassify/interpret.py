@@ -1,13 +1,20 @@
 """What a learner gets wrong, and why: the worst photos, tables, curves and maps for each label."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
+
 import numpy as np
 
 from mlclassify.checks import check_has, check_whole
 from mlclassify.data.batch import pictures
 from mlclassify.data.lists import L, listify
+from mlclassify.data.loader import DataLoader
 from mlclassify.gradcam import grad_cam
-from mlclassify.learner import plain_loader
+from mlclassify.learner import Learner, plain_loader
 from mlclassify.metrics import (
+    Report,
     average_precision_score,
     make_report,
     precision_recall_curve,
@@ -15,6 +22,7 @@ from mlclassify.metrics import (
 )
 from mlclassify.novelty import photo_names
 from mlclassify.plot import (
+    Grid,
     plot_counts,
     plot_heat,
     plot_histograms,
@@ -24,7 +32,22 @@ from mlclassify.plot import (
     verdict_color,
 )
 from mlclassify.tensor import Tensor
-from mlclassify.verdict import verdict
+from mlclassify.types import (
+    AnyArray,
+    ArrayLike,
+    FigSize,
+    Float64,
+    Function,
+    Int64,
+    UInt8,
+)
+from mlclassify.verdict import Decision, verdict
+from mlclassify.vision.image import PhotoSource
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Labels: TypeAlias = str | Sequence[str] | None  # which to show; None for the most wrong
 
 _NOTHING = "(nothing)"
 _LOSS = "say which labels are there (decodes), as BCEWithLogitsLossFlat does"
@@ -52,7 +75,8 @@ class Interpretation:
     losses : Tensor float32 (N,)
     """
 
-    def __init__(self, learn, dl, preds, targs, decoded, losses):
+    def __init__(self, learn: Learner, dl: DataLoader, preds: Tensor, targs: Tensor,
+                 decoded: Tensor, losses: Tensor) -> None:
         self.learn, self.dl = learn, dl
         self.vocab = [str(label) for label in learn.dls.vocab]
         self.photos = photo_names(dl.dataset.items, learn.path)
@@ -62,7 +86,8 @@ class Interpretation:
         self._missed, self._wrongly = self._there & ~self._named, self._absent & self._named
 
     @classmethod
-    def from_learner(cls, learn, ds_idx=1, dl=None, act=None):
+    def from_learner(cls, learn: Learner, ds_idx: int = 1, dl: DataLoader | None = None,
+                     act: Function | None = None) -> Self:
         """Ask a learner about labelled photos.
 
         Parameters
@@ -92,11 +117,18 @@ class Interpretation:
         if not dl.has_labels:
             raise ValueError("Interpretation: `dl` must have labels, got photos without; see "
                              "with_labels of dls.test_dl")
-        return cls(learn, dl, *learn.get_preds(dl=dl, with_decoded=True, with_loss=True, act=act))
+        answer: tuple[Any, ...] = learn.get_preds(dl=dl, with_decoded=True, with_loss=True, act=act)
+        return cls(learn, dl, *answer)
 
     # --- photos
 
-    def top_losses(self, k=None, largest=True, items=False):
+    @overload
+    def top_losses(self, k: int | None = None, largest: bool = True,
+                   items: Literal[False] = False) -> tuple[Tensor, L[int]]: ...
+    @overload
+    def top_losses(self, k: int | None = None, largest: bool = True, *,
+                   items: Literal[True]) -> tuple[Tensor, L[int], L[Any]]: ...
+    def top_losses(self, k: int | None = None, largest: bool = True, items: bool = False) -> Any:
         """Return the largest losses, and of which photos they are.
 
         Parameters
@@ -120,11 +152,11 @@ class Interpretation:
         found = Tensor(losses[order]), L(order)
         return (*found, L([self.dl.dataset.items[i] for i in order])) if items else found
 
-    def decisions(self, i):
+    def decisions(self, i: int) -> list[Decision]:
         """Return a `verdict.Decision` for each label of photo `i`."""
         return self.learn.decisions(self.targs[i], self.decoded[i], self.preds[i])
 
-    def offender(self, i):
+    def offender(self, i: int) -> Decision | None:
         """Return the decision about photo `i` whose probability is furthest from the truth.
 
         Returns
@@ -134,7 +166,8 @@ class Interpretation:
         known = [d for d in self.decisions(i) if d.there is not None]
         return max(known, key=lambda d: d.distance, default=None)
 
-    def plot_top_losses(self, k=9, largest=True, nrows=None, ncols=None, figsize=None):
+    def plot_top_losses(self, k: int = 9, largest: bool = True, nrows: int | None = None,
+                        ncols: int | None = None, figsize: FigSize | None = None) -> Grid:
         """Draw the photos of the largest losses: the loss, the label that is furthest off, and
         what was decided.
 
@@ -156,16 +189,17 @@ class Interpretation:
         colors = [verdict_color(row) for row in decided]
         return show_images(self._photos(items), titles, colors, nrows, ncols, figsize)
 
-    def _headline(self, i):
+    def _headline(self, i: int) -> str:
         worst = self.offender(i)
         which = f": {worst.label} {worst.prob:.2f}" if worst else ""
         return f"{_end_of(self.photos[i])}\nloss {float(self.losses[i]):.3f}{which}"
 
-    def _photos(self, items):
+    def _photos(self, items: Iterable[Any]) -> UInt8:
         few = plain_loader(self.dl, self.dl.dataset.new(list(items)))
         return np.concatenate([pictures(few.batch_tfms, batch[0]) for batch in few])
 
-    def plot_grad_cam(self, i, label=None, ax=None, figsize=None):
+    def plot_grad_cam(self, i: int, label: str | None = None, ax: Axes | None = None,
+                      figsize: FigSize | None = None) -> Axes:
         """Draw where in photo `i` the evidence for a label lies, as `plot_grad_cam`."""
         i = check_whole("plot_grad_cam", "i", i, at_least=0)
         if i >= len(self.losses):
@@ -174,7 +208,7 @@ class Interpretation:
 
     # --- labels
 
-    def confusion_matrix(self):
+    def confusion_matrix(self) -> Int64:
         """Return a table for each label, as scikit-learn's ``multilabel_confusion_matrix``.
 
         Returns
@@ -186,8 +220,9 @@ class Interpretation:
         cells = (self._absent & ~named, self._wrongly, self._missed, self._there & named)
         return np.stack([c.sum(axis=0) for c in cells], axis=1).reshape(-1, 2, 2)
 
-    def plot_confusion_matrix(self, labels=None, max_n=12, normalize=False, nrows=None,
-                              ncols=None, figsize=None):
+    def plot_confusion_matrix(self, labels: Labels = None, max_n: int = 12,
+                              normalize: bool = False, nrows: int | None = None,
+                              ncols: int | None = None, figsize: FigSize | None = None) -> Grid:
         """Draw the table of each label.
 
         Parameters
@@ -206,7 +241,8 @@ class Interpretation:
         at, names = self._chosen("plot_confusion_matrix", labels, max_n)
         return plot_tables(self.confusion_matrix()[at], names, normalize, nrows, ncols, figsize)
 
-    def plot_precision_recall(self, labels=None, max_n=10, ax=None, figsize=None):
+    def plot_precision_recall(self, labels: Labels = None, max_n: int = 10,
+                              ax: Axes | None = None, figsize: FigSize | None = None) -> Axes:
         """Draw precision over recall of each label, with a dot where it is decided.
 
         Parameters
@@ -237,7 +273,8 @@ class Interpretation:
         ax.set(xlabel="recall", ylabel="precision", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         return ax
 
-    def plot_roc(self, labels=None, max_n=10, ax=None, figsize=None):
+    def plot_roc(self, labels: Labels = None, max_n: int = 10, ax: Axes | None = None,
+                 figsize: FigSize | None = None) -> Axes:
         """Draw the share of photos with a label that are found over that of others taken for it.
 
         Parameters
@@ -264,8 +301,9 @@ class Interpretation:
                xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         return ax
 
-    def plot_probabilities(self, labels=None, max_n=9, bins=20, nrows=None, ncols=None,
-                           figsize=None):
+    def plot_probabilities(self, labels: Labels = None, max_n: int = 9, bins: int = 20,
+                           nrows: int | None = None, ncols: int | None = None,
+                           figsize: FigSize | None = None) -> Grid:
         """Draw how probable each label was called where it is there and where it is not, and its
         threshold.
 
@@ -292,7 +330,7 @@ class Interpretation:
 
     # --- errors that come together
 
-    def error_counts(self):
+    def error_counts(self) -> Int64:
         """Return on how many photos one label was missed and another wrongly named.
 
         Returns
@@ -304,9 +342,10 @@ class Interpretation:
         only_wrong = ~self._missed.any(axis=1) & self._wrongly.any(axis=1)
         only_missed = self._missed.any(axis=1) & ~self._wrongly.any(axis=1)
         missed = np.column_stack([self._missed, only_wrong]).astype(np.int64)
-        return missed.T @ np.column_stack([self._wrongly, only_missed])
+        counts: Int64 = missed.T @ np.column_stack([self._wrongly, only_missed])
+        return counts
 
-    def most_confused(self, min_val=1):
+    def most_confused(self, min_val: int = 1) -> list[tuple[str, str, int]]:
         """Return which labels were missed where others were named, the most frequent first.
 
         Parameters
@@ -324,7 +363,8 @@ class Interpretation:
                  if n >= min_val]
         return sorted(pairs, key=lambda pair: -pair[2])
 
-    def plot_error_counts(self, labels=None, max_n=12, ax=None, figsize=None):
+    def plot_error_counts(self, labels: Labels = None, max_n: int = 12, ax: Axes | None = None,
+                          figsize: FigSize | None = None) -> Axes:
         """Draw `error_counts`: what was missed, and what was named on the same photos.
 
         Parameters
@@ -345,18 +385,18 @@ class Interpretation:
         ax.set(xlabel="wrongly named", ylabel="missed")
         return ax
 
-    def report(self):
+    def report(self) -> Report:
         """Return the table of `Learner.report` for these photos."""
         thresh = getattr(self.learn.loss_func, "thresh", np.nan)
         return make_report(self.preds, self.targs, self.decoded, thresh, self.vocab)
 
-    def print_classification_report(self):
+    def print_classification_report(self) -> None:
         """Print `report`."""
         print(self.report())
 
     # --- shared
 
-    def _chosen(self, fn, labels, max_n):
+    def _chosen(self, fn: str, labels: Labels, max_n: int) -> tuple[list[int], list[str]]:
         """Return the columns of the labels to show, and their names."""
         check_whole(fn, "max_n", max_n, at_least=1)
         if labels is not None:
@@ -368,7 +408,8 @@ class Interpretation:
             at = sorted(np.argsort(-errors, kind="stable")[:max_n].tolist())
         return at, [self.vocab[i] for i in at]
 
-    def _with_both(self, fn, at, names, absent=True):
+    def _with_both(self, fn: str, at: list[int], names: list[str],
+                   absent: bool = True) -> tuple[list[int], list[str]]:
         """Leave out labels that no photo has, or all have."""
         kept = [i for i in at if self._there[:, i].any()
                 and (not absent or self._absent[:, i].any())]
@@ -377,12 +418,12 @@ class Interpretation:
             raise ValueError(f"{fn}: `labels` must hold one that {rule}, got {', '.join(names)}")
         return kept, [self.vocab[i] for i in kept]
 
-    def _known(self, i):
+    def _known(self, i: int) -> tuple[UInt8, AnyArray]:
         """Return targets (0 and 1) and probabilities of a label where it is known."""
         known = self._there[:, i] | self._absent[:, i]
         return self._there[known, i].astype(np.uint8), np.asarray(self.preds)[known, i]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         wrong = (self._missed | self._wrongly).any(axis=1).sum()
         return (f"Interpretation of {len(self.losses)} photos, {len(self.vocab)} labels: "
                 f"{self._missed.sum()} missed, {self._wrongly.sum()} wrongly named, on {wrong} "
@@ -392,11 +433,11 @@ class Interpretation:
 ClassificationInterpretation = Interpretation
 
 
-def _end_of(name):
+def _end_of(name: str) -> str:
     return name if len(name) <= _LETTERS else "…" + name[1 - _LETTERS :]
 
 
-def roc_curve(targets, scores):
+def roc_curve(targets: ArrayLike, scores: ArrayLike) -> tuple[Float64, Float64]:
     """Return the points of a ROC curve, from (0, 0) to (1, 1).
 
     Parameters
@@ -422,7 +463,8 @@ def roc_curve(targets, scores):
     return wrongly / wrongly[-1], found / found[-1]
 
 
-def plot_grad_cam(learn, item, label=None, ax=None, figsize=None):
+def plot_grad_cam(learn: Learner, item: PhotoSource, label: str | None = None,
+                  ax: Axes | None = None, figsize: FigSize | None = None) -> Axes:
     """Draw where in a photo the evidence for a label lies, as the network sees the photo.
 
     Parameters
@@ -460,7 +502,7 @@ def plot_grad_cam(learn, item, label=None, ax=None, figsize=None):
     return plot_heat(pictures(dl.batch_tfms, x)[0], heat, title, ax, figsize)
 
 
-def find_label(function, argument, vocab, label):
+def find_label(function: str, argument: str, vocab: Sequence[str], label: object) -> int:
     """Return the column of a label, or say which ones there are.
 
     Examples

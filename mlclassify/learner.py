@@ -3,16 +3,26 @@
 How it trains stands in ``trainer.py``.
 """
 
+from __future__ import annotations
+
 import sys
 import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 import numpy as np
 
 from mlclassify import markup
-from mlclassify.calibration import fit_platt, fit_temperature, plot_reliability
+from mlclassify.calibration import (
+    Calibration,
+    fit_platt,
+    fit_temperature,
+    plot_reliability,
+)
 from mlclassify.callbacks import ProgressCallback, Recorder
-from mlclassify.checkpoint import read_checkpoint, write_checkpoint
+from mlclassify.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from mlclassify.checks import (
     MLClassifyWarning,
     check_choice,
@@ -23,24 +33,53 @@ from mlclassify.checks import (
 )
 from mlclassify.data.batch import pictures
 from mlclassify.data.lists import L
-from mlclassify.data.loader import DataLoader
-from mlclassify.export import parse_learner, read_learner, write_learner
+from mlclassify.data.loader import (
+    BatchTfms,
+    DataLoader,
+    DataLoaders,
+    DatasetLike,
+    ItemTfms,
+)
+from mlclassify.export import Saved, parse_learner, read_learner, write_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
-from mlclassify.metrics import make_metric, make_report
+from mlclassify.metrics import Metric, Report, make_metric, make_report
 from mlclassify.metrics.columns import other_thresholds
-from mlclassify.novelty import fit_novelty, photo_names
+from mlclassify.novelty import Novelty, fit_novelty, forward_with_features, photo_names
 from mlclassify.onnx import write_onnx
-from mlclassify.optim import Adam, check_hyper
-from mlclassify.plot import plot_f1_curves, show_images, verdict_color
+from mlclassify.optim import Adam, Hyper, check_hyper
+from mlclassify.plot import Grid, plot_f1_curves, show_images, verdict_color
 from mlclassify.progress import progress
 from mlclassify.rng import check_seed, default_seed, fresh_seed
-from mlclassify.selection import as_thresh, f1_curves, find_thresholds
+from mlclassify.selection import (
+    FoundThresholds,
+    Method,
+    as_thresh,
+    f1_curves,
+    find_thresholds,
+)
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
-from mlclassify.trainer import Trainer, as_list, view_as
-from mlclassify.verdict import decisions, verdict
+from mlclassify.trainer import Cbs, Trainer, as_list, view_as
+from mlclassify.types import ArrayLike, FigSize, Float32, Function, StrPath
+from mlclassify.verdict import Decision, decisions, verdict
 from mlclassify.vision.augment import Normalize
+from mlclassify.vision.image import PhotoSource
+from mlclassify.vision.models import Model, build_backbone
 from mlclassify.weight_names import named_as, named_as_here
-from mlclassify.weights import ModelFileError, named_place, read_tensors, write_tensors
+from mlclassify.weights import (
+    ModelFileError,
+    named_place,
+    pretrained_tensors,
+    read_tensors,
+    write_tensors,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Targets (N, L), None where the photos have no labels: `Any` spares a check who knows that they do.
+Targets: TypeAlias = TensorMultiCategory | Any
+# Each a Metric or a function of (predictions, targets); a list of both is one of objects to mypy.
+Metrics: TypeAlias = Metric | Function | Sequence[Any] | None
 
 _LISTED = 20  # labels in a table
 _DATA = "be DataLoaders, as DataBlock(...).dataloaders(source) gives"
@@ -48,7 +87,7 @@ _MODEL = "be a Model, as create_model(arch, n_out) gives; vision_learner(dls, ar
 _LOADER = "be a DataLoader, as dls.test_dl(files) gives"
 
 
-class Prediction(tuple):
+class Prediction(tuple[L[str], Tensor, Tensor]):
     """What `Learner.predict` answers: a tuple of exactly (labels, mask, probs).
 
     Attributes
@@ -67,16 +106,26 @@ class Prediction(tuple):
         All labels, in the order of `probs`.
     """
 
-    def __new__(cls, labels, mask, probs, thresh, novelty=None, neighbours=(), vocab=()):
+    labels: L[str]
+    mask: Tensor
+    probs: Tensor
+    thresh: Any
+    novelty: float | None
+    neighbours: L[str]
+    vocab: L[Any]
+
+    def __new__(cls, labels: L[str], mask: Tensor, probs: Tensor, thresh: Any,
+                novelty: float | None = None, neighbours: Iterable[str] = (),
+                vocab: Iterable[Any] = ()) -> Self:
         self = super().__new__(cls, (labels, mask, probs))
         self.labels, self.mask, self.probs, self.thresh = labels, mask, probs, thresh
         self.novelty, self.neighbours, self.vocab = novelty, L(neighbours), L(vocab)
         return self
 
-    def __getnewargs__(self):
+    def __getnewargs__(self) -> Any:
         return (*self, self.thresh, self.novelty, list(self.neighbours), list(self.vocab))
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         """What a notebook prints of it as text, and under it the most probable labels."""
         decided = decisions(self.vocab, None, self.mask, self.probs, self.thresh)
         decided.sort(key=lambda d: -d.prob)
@@ -86,17 +135,17 @@ class Prediction(tuple):
         return markup.preformatted(_pretty(tuple(self))) + markup.table(head, rows) + "".join(
             map(markup.paragraph, self._remarks(len(decided))))
 
-    def _remarks(self, labels):
+    def _remarks(self, labels: int) -> Iterator[str]:
         if labels > _LISTED:
             yield f"and {labels - _LISTED} less probable labels"
         if self.novelty is not None:
             yield f"novelty {self.novelty:.4f}, most like {', '.join(self.neighbours[:3])}"
 
 
-def _pretty(answer):
+def _pretty(answer: object) -> str:
     """Return how a notebook prints something: an `L` with its length, where IPython prints it."""
     pretty = getattr(sys.modules.get("IPython.lib.pretty"), "pretty", repr)
-    return pretty(answer)
+    return str(pretty(answer))
 
 
 class Summary(str):
@@ -104,7 +153,7 @@ class Summary(str):
 
     __slots__ = ()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return str(self)
 
 
@@ -150,11 +199,14 @@ class Learner(Trainer):
         What `fit_novelty` found; None switches it off. Training does, too.
     """
 
-    def __init__(self, dls, model, loss_func=None, opt_func=Adam, lr=1e-3, cbs=None, metrics=None,
-                 path=None, model_dir="models", wd=None, wd_bn_bias=False, train_bn=True,
-                 moms=(0.95, 0.85, 0.95), seed=None):
+    def __init__(self, dls: DataLoaders, model: Model, loss_func: Any = None,
+                 opt_func: Function = Adam, lr: Hyper = 1e-3, cbs: Cbs = None,
+                 metrics: Metrics = None, path: StrPath | None = None,
+                 model_dir: StrPath = "models", wd: float | None = None,
+                 wd_bn_bias: bool = False, train_bn: bool = True,
+                 moms: Sequence[float] = (0.95, 0.85, 0.95), seed: int | None = None) -> None:
         self.model = check_has("Learner", "model", model, _MODEL, "forward", "set_decay")
-        self._dls = check_has("Learner", "dls", dls, _DATA, "train", "valid", "vocab")
+        self._dls: DataLoaders = check_has("Learner", "dls", dls, _DATA, "train", "valid", "vocab")
         self.loss_func = BCEWithLogitsLossFlat() if loss_func is None else loss_func
         self.opt_func = check_function("Learner", "opt_func", opt_func)
         self.lr, self.wd, self.opt = lr, wd, None
@@ -163,27 +215,28 @@ class Learner(Trainer):
         self.path = check_path("Learner", "path", dls.path if path is None else path)
         self.model_dir = check_path("Learner", "model_dir", model_dir)
         self.seed = default_seed() if seed is None else check_seed("Learner", seed)
-        self.epochs_begun, self.novelty = 0, None
+        self.epochs_begun = 0
+        self.novelty: Novelty | None = None
         self.recorder, self._progress, self.cbs = Recorder(), ProgressCallback(), []
         self.add_cbs([self.recorder, self._progress, *as_list(cbs)])
         model.set_decay(wd_bn_bias)
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[Metric]:
         """The metrics, as a list of `Metric`."""
         return self._metrics
 
     @metrics.setter
-    def metrics(self, metrics):
+    def metrics(self, metrics: Metrics) -> None:
         self._metrics = [make_metric(m) for m in as_list(metrics)]
 
     @property
-    def dls(self):
+    def dls(self) -> DataLoaders:
         """The data; other data of the same labels may be assigned, to train or validate on."""
         return self._dls
 
     @dls.setter
-    def dls(self, dls):
+    def dls(self, dls: DataLoaders) -> None:
         check_has("Learner", "dls", dls, _DATA, "train", "valid", "vocab")
         if list(dls.vocab) != list(self._dls.vocab):
             raise ValueError(
@@ -195,19 +248,19 @@ class Learner(Trainer):
         self._dls = dls
 
     @property
-    def loss_func(self):
+    def loss_func(self) -> Any:
         """The loss; one with ``pos_weight='balanced'`` is shown the training targets."""
         return self._loss_func
 
     @loss_func.setter
-    def loss_func(self, loss_func):
+    def loss_func(self, loss_func: Any) -> None:
         if getattr(loss_func, "balanced", False):
             loss_func.balance(self.dls.train.dataset.targets())
         self._loss_func = loss_func
 
     # --- asking
 
-    def validate(self, ds_idx=1, dl=None):
+    def validate(self, ds_idx: int = 1, dl: DataLoader | None = None) -> L[Any]:
         """Return the loss and the metrics on a loader, by default the validation one.
 
         Parameters
@@ -227,8 +280,18 @@ class Learner(Trainer):
             self._progress.close()
         return L(self.recorder.validation_values())
 
-    def get_preds(self, ds_idx=1, dl=None, with_input=False, with_decoded=False, with_loss=False,
-                  act=None):
+    @overload
+    def get_preds(self, ds_idx: int = 1, dl: DataLoader | None = None,
+                  with_input: Literal[False] = False, with_decoded: Literal[False] = False,
+                  with_loss: Literal[False] = False,
+                  act: Function | None = None) -> tuple[Tensor, Targets]: ...
+    @overload
+    def get_preds(self, ds_idx: int = 1, dl: DataLoader | None = None, with_input: bool = False,
+                  with_decoded: bool = False, with_loss: bool = False,
+                  act: Function | None = None) -> tuple[Any, ...]: ...
+    def get_preds(self, ds_idx: int = 1, dl: DataLoader | None = None, with_input: bool = False,
+                  with_decoded: bool = False, with_loss: bool = False,
+                  act: Function | None = None) -> tuple[Any, ...]:
         """Return what the model says of every photo of a loader, in its order.
 
         Parameters
@@ -253,8 +316,9 @@ class Learner(Trainer):
         if act is not None:
             check_function("get_preds", "act", act)
         inputs, logits, targets, features = self._collect(dl, with_input, self._progress.bar)
-        preds = (act or getattr(self.loss_func, "activation", _same))(logits)
-        answer = [inputs] if with_input else []
+        activation: Function = getattr(self.loss_func, "activation", _same) if act is None else act
+        preds = activation(logits)
+        answer: list[Any] = [inputs] if with_input else []
         answer += [preds, targets]
         if with_decoded:
             answer.append(self._decide(preds, features))
@@ -262,22 +326,26 @@ class Learner(Trainer):
             answer.append(self._losses(logits, targets))
         return tuple(answer)
 
-    def loader(self, ds_idx=1, dl=None):
+    def loader(self, ds_idx: int = 1, dl: DataLoader | None = None) -> DataLoader:
         """Return the loader that arguments such as those of `get_preds` mean."""
         if dl is not None:
-            return check_has("Learner", "dl", dl, _LOADER, "stream", "dataset")
+            check_has("Learner", "dl", dl, _LOADER, "stream", "dataset")
+            return dl
         if not isinstance(ds_idx, (int, np.integer)) or ds_idx not in (0, 1):
             raise ValueError(f"Learner: `ds_idx` must be 0 or 1, got {ds_idx!r}")
         if ds_idx == 1:
             return self.dls.valid
         return plain_loader(self.dls.train, self.dls.train.dataset)
 
-    def _collect(self, dl, with_input, show, epoch=0):
+    def _collect(
+        self, dl: DataLoader, with_input: bool, show: bool, epoch: int = 0
+    ) -> tuple[TensorImage | None, Tensor, TensorMultiCategory | None, Float32 | None]:
         """Run the model over a loader; nothing on the learner changes, so threads may share it.
 
         Returns inputs, logits, targets, and body features if there is a novelty to judge by them.
         """
-        inputs, logits, targets, features = [], [], [], []
+        inputs, logits, targets = [], [], list[Any]()  # targets hold None where there are no labels
+        features: list[Float32] = []
         with (
             progress("predict", len(dl), show) as step,
             closing(dl.stream(self.seed, epoch)) as batches,
@@ -286,8 +354,8 @@ class Learner(Trainer):
                 if self.novelty is None:
                     logits.append(self.model.forward(batch.x))
                 else:
-                    for kept, new in zip((logits, features),
-                                         self.model.forward_with_features(batch.x)):
+                    for kept, new in zip((logits, features), forward_with_features(
+                            self.model, self.novelty.backbone, batch.x)):
                         kept.append(new)
                 # Copies: the loader writes its next batch over this one.
                 targets.append(None if batch.y is None else np.array(batch.y))
@@ -303,14 +371,14 @@ class Learner(Trainer):
             np.concatenate(features) if features else None,
         )
 
-    def _decide(self, preds, features):
+    def _decide(self, preds: Tensor, features: Float32 | None) -> Any:
         """Return the decisions of the loss, none for what is like nothing that was taught."""
         mask = getattr(self.loss_func, "decodes", _same)(preds)
-        if features is not None:
+        if features is not None and self.novelty is not None:
             mask[self.novelty.is_novel(features)] = False
         return mask
 
-    def _losses(self, logits, targets):
+    def _losses(self, logits: Tensor, targets: Tensor | None) -> Tensor:
         """Return the loss of each photo, the mean over its labels."""
         if targets is None:
             raise ValueError("get_preds: `dl` must have labels when with_loss=True, got none")
@@ -318,7 +386,11 @@ class Learner(Trainer):
         each = [float(loss(logits[i : i + 1], targets[i : i + 1])) for i in range(len(logits))]
         return view_as(np.array(each, np.float32), Tensor)
 
-    def predict(self, item):
+    @overload
+    def predict(self, item: list[Any] | L[Any]) -> L[Prediction]: ...
+    @overload
+    def predict(self, item: PhotoSource) -> Prediction: ...
+    def predict(self, item: Any) -> Any:
         """Say which labels a photo has.
 
         Parameters
@@ -345,8 +417,8 @@ class Learner(Trainer):
         _, logits, _, features = self._collect(dl, False, several and self._progress.bar)
         probs = loss.activation(logits)
         mask = self._decide(probs, features)
-        why = [{}] * len(probs)
-        if features is not None:
+        why: list[dict[str, Any]] = [{}] * len(probs)
+        if features is not None and self.novelty is not None:
             why = [{"novelty": float(score), "neighbours": near} for score, near in
                    zip(self.novelty.scores(features), self.novelty.neighbours(features))]
         thresh = getattr(loss, "thresh", None)
@@ -355,8 +427,17 @@ class Learner(Trainer):
                 for i in range(len(probs))]
         return L(told) if several else told[0]
 
-    def tta(self, ds_idx=1, dl=None, n=4, item_tfms=None, batch_tfms=None, beta=0.25,
-            use_max=False):
+    @overload
+    def tta(self, ds_idx: int = 1, dl: DataLoader | None = None, n: int = 4,
+            item_tfms: ItemTfms = None, batch_tfms: BatchTfms = None, beta: float = 0.25,
+            use_max: bool = False) -> tuple[Tensor, Targets]: ...
+    @overload
+    def tta(self, ds_idx: int = 1, dl: DataLoader | None = None, n: int = 4,
+            item_tfms: ItemTfms = None, batch_tfms: BatchTfms = None, *, beta: None,
+            use_max: Literal[False] = False) -> tuple[tuple[Tensor, Tensor], Targets]: ...
+    def tta(self, ds_idx: int = 1, dl: DataLoader | None = None, n: int = 4,
+            item_tfms: ItemTfms = None, batch_tfms: BatchTfms = None, beta: float | None = 0.25,
+            use_max: bool = False) -> tuple[Any, Targets]:
         """Predict by test time augmentation: several times, as in training, and once without.
 
         Parameters
@@ -402,7 +483,8 @@ class Learner(Trainer):
             return (augmented, plain), targets
         return augmented + (plain - augmented) * beta, targets
 
-    def tune_thresholds(self, method="scut", ds_idx=1, dl=None, **options):
+    def tune_thresholds(self, method: Method = "scut", ds_idx: int = 1,
+                        dl: DataLoader | None = None, **options: Any) -> FoundThresholds:
         """Choose a threshold for every label, from photos that were not trained on.
 
         They are written to ``learn.loss_func.thresh``: `predict`, `show_results` and the decisions
@@ -445,7 +527,8 @@ class Learner(Trainer):
         loss.thresh = as_thresh(probs, found.thresholds)
         return found
 
-    def calibrate(self, method="temperature", ds_idx=1, dl=None, **options):
+    def calibrate(self, method: Literal["temperature", "platt"] = "temperature",
+                  ds_idx: int = 1, dl: DataLoader | None = None, **options: Any) -> Calibration:
         """Make probabilities mean what they say: of photos with .8, eight in ten have the label.
 
         What is fitted is written to ``learn.loss_func.calibration``: from here on `predict`,
@@ -484,16 +567,17 @@ class Learner(Trainer):
         check_choice("calibrate", "method", method, ("temperature", "platt"))
         logits, targets = self._labelled("calibrate", ds_idx, dl, act=_same)
         fit = fit_platt if method == "platt" else fit_temperature
-        loss.calibration = fit(logits, targets, **options)
+        loss.calibration = found = fit(logits, targets, **options)
         if np.ndim(loss.thresh):
             warnings.warn(
                 "calibrate: the thresholds of `learn.loss_func` were chosen for other "
                 "probabilities; call learn.tune_thresholds() again",
                 MLClassifyWarning, stacklevel=2,
             )
-        return loss.calibration
+        return found
 
-    def plot_reliability(self, ds_idx=1, dl=None, **options):
+    def plot_reliability(self, ds_idx: int = 1, dl: DataLoader | None = None,
+                         **options: Any) -> Axes:
         """Draw what share of the photos has a label over how probable it was said to be.
 
         Parameters
@@ -509,14 +593,16 @@ class Learner(Trainer):
         """
         return plot_reliability(*self._labelled("plot_reliability", ds_idx, dl), **options)
 
-    def _labelled(self, fn, ds_idx, dl, **options):
+    def _labelled(
+        self, fn: str, ds_idx: int, dl: DataLoader | None, **options: Any
+    ) -> tuple[Any, ...]:
         """Return what `get_preds` does, refusing photos without labels."""
         answer = self.get_preds(ds_idx, dl, **options)
         if answer[1] is None:
             raise ValueError(f"{fn}: `dl` must have labels, got photos without")
         return answer
 
-    def report(self, ds_idx=1, dl=None):
+    def report(self, ds_idx: int = 1, dl: DataLoader | None = None) -> Report:
         """Judge every label: precision, recall, F1, average precision, support and threshold.
 
         The line of the accuracy says what a model that never names anything would get: with many
@@ -538,7 +624,8 @@ class Learner(Trainer):
         return make_report(probs, targets, masks, thresh, list(self.dls.vocab),
                            other_thresholds(self.metrics, thresh))
 
-    def plot_thresholds(self, ds_idx=1, dl=None, ax=None, figsize=None):
+    def plot_thresholds(self, ds_idx: int = 1, dl: DataLoader | None = None,
+                        ax: Axes | None = None, figsize: FigSize | None = None) -> Axes:
         """Draw F1 of every label over the threshold, and where the label's own threshold is.
 
         Parameters
@@ -560,13 +647,23 @@ class Learner(Trainer):
         curves = f1_curves(probs, targets, thresholds)
         return plot_f1_curves(thresholds, curves, labels, chosen, ax, figsize)
 
-    def fit_novelty(self, lost=0.05, k=5):
+    def fit_novelty(
+        self,
+        lost: float = 0.05,
+        k: int = 5,
+        pretrained: bool | None = None,
+        weights: StrPath | None = None,
+    ) -> Novelty:
         """Learn what the training photos look like, so that `predict` can say that it knows none.
 
         From here on `predict`, `show_results` and the decisions of `get_preds` give no label to a
         photo that is further from all training photos than known ones are: by the mean cosine of
         its body features to the `k` nearest of theirs. The features are kept with the model, and
         exported.
+
+        Training makes the body blind to what does not tell its labels apart, so the body as it was
+        before is asked as well: a second one, which takes as much time in each prediction and as
+        much room in the file.
 
         Parameters
         ----------
@@ -576,6 +673,11 @@ class Learner(Trainer):
             average over draws of photos; `mlclassify.novelty.choose_cut` says how it is kept.
         k : int
             How many neighbours count.
+        pretrained : bool, optional
+            Whether the body before training is asked, too; default where the model began with
+            pretrained weights.
+        weights : str or Path, optional
+            The weights of that body, as in `vision_learner`; default those it began with.
 
         Returns
         -------
@@ -587,18 +689,38 @@ class Learner(Trainer):
         ValueError
             There are no validation photos, no more than `k` training photos, or `lost` is out of
             range or below what so few photos can tell.
+        FileNotFoundError
+            The weights are not where they were; the message says the ways out.
 
         Examples
         --------
         ``learn.fit_novelty(); learn.predict("cat.jpg").novelty > learn.novelty.cut``
         """
-        dataset = self.dls.train.dataset
-        known, held_out = (self._features(self.loader(i, None)) for i in (0, 1))
-        names = photo_names(dataset.items, self.path)
-        self.novelty = fit_novelty(known, names, held_out, lost, k)
+        backbone = self._untrained_backbone(pretrained, weights)
+        known, held_out = (self._features(self.loader(i, None), backbone) for i in (0, 1))
+        names = photo_names(self.dls.train.dataset.items, self.path)
+        self.novelty = fit_novelty(known, names, held_out, lost, k, backbone)
         return self.novelty
 
-    def _features(self, dl):
+    def _untrained_backbone(
+        self, pretrained: bool | None, weights: StrPath | None
+    ) -> Model | None:
+        """Return the body of the model with the weights it began with, or None."""
+        if weights is not None and pretrained is False:
+            raise ValueError(
+                f"fit_novelty: `weights` must be None with pretrained=False, got {weights!r}"
+            )
+        weights = self.model.weights_file if weights is None else weights
+        if pretrained is None:
+            pretrained = weights is not None
+        if not pretrained:
+            return None
+        tensors, source = pretrained_tensors(self.model.arch.name, weights, "fit_novelty")
+        backbone = build_backbone(self.model.arch, self.model.exact)
+        backbone.load_body(tensors, str(source))
+        return backbone
+
+    def _features(self, dl: DataLoader, backbone: Model | None) -> Float32:
         """Return the body features of the photos of a loader, in its order and plain."""
         found = []
         with (
@@ -606,16 +728,17 @@ class Learner(Trainer):
             closing(dl.stream(self.seed, 0)) as batches,
         ):
             for batch in batches:
-                found.append(self.model.forward_with_features(batch.x)[1])
+                found.append(forward_with_features(self.model, backbone, batch.x)[1])
                 step()
         return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
-    def _names(self, row):
+    def _names(self, row: Iterable[Any]) -> L[str]:
         """Return the labels that are there in a row of 0 and 1."""
         return L([label for label, there in zip(self.dls.vocab, row) if there == 1])
 
-    def show_results(self, ds_idx=1, dl=None, max_n=9, shuffle=True, nrows=None, ncols=None,
-                     figsize=None):
+    def show_results(self, ds_idx: int = 1, dl: DataLoader | None = None, max_n: int = 9,
+                     shuffle: bool = True, nrows: int | None = None, ncols: int | None = None,
+                     figsize: FigSize | None = None) -> Grid:
         """Draw photos under what was decided: a tick or a cross for each label that is there or
         was named, with its probability and the threshold.
 
@@ -648,12 +771,13 @@ class Learner(Trainer):
         titles = [verdict(row) for row in decided]
         return show_images(pictures(few.batch_tfms, x), titles, colors, nrows, ncols, figsize)
 
-    def decisions(self, target, mask, probs):
+    def decisions(self, target: ArrayLike | None, mask: ArrayLike,
+                  probs: ArrayLike) -> list[Decision]:
         """Return what was decided about each label of one photo, as `verdict.decisions`."""
         return decisions(self.dls.vocab, target, mask, probs,
                          getattr(self.loss_func, "thresh", None))
 
-    def summary(self):
+    def summary(self) -> Summary:
         """Describe the model: every layer with the shape of its output and what it learns.
 
         Returns
@@ -684,7 +808,7 @@ class Learner(Trainer):
 
     # --- files
 
-    def save(self, file, with_opt=True):
+    def save(self, file: StrPath, with_opt: bool = True) -> Path:
         """Save the weights, and what training needs to go on: a safetensors file.
 
         Parameters
@@ -713,7 +837,7 @@ class Learner(Trainer):
         write_checkpoint(path, self.model.state_dict(), self._labels(), optimizer)
         return path
 
-    def load(self, file, with_opt=True):
+    def load(self, file: StrPath, with_opt: bool = True) -> Self:
         """Load what `save` saved, all of it or nothing.
 
         A fit that was stopped goes on to the bit: ``SaveModelCallback(every_epoch=True,
@@ -753,14 +877,14 @@ class Learner(Trainer):
         self._forget_what_was_fitted("load: another set of weights")
         return self
 
-    def _restore(self, saved, with_opt):
+    def _restore(self, saved: Checkpoint, with_opt: bool) -> None:
         """Write a checkpoint into the learner; on an error nothing has changed."""
         before, own_opt = self.model.state_dict(), self.opt
         pretrained, trainable = self.model.pretrained, self.model.trainable
         self.model.load_state_dict(saved.weights)
-        if not with_opt:
-            return
         training = saved.optimizer
+        if not with_opt or training is None:
+            return
         try:
             if own_opt is None:
                 self.create_opt()
@@ -776,14 +900,14 @@ class Learner(Trainer):
             raise
         self.seed, self.epochs_begun = training["seed"], training["epochs_begun"]
 
-    def _model_file(self, file, function):
+    def _model_file(self, file: StrPath, function: str) -> Path:
         path = self.path / self.model_dir / check_path(function, "file", file)
         return path.with_name(f"{path.name}.safetensors")
 
-    def _labels(self):
+    def _labels(self) -> list[str]:
         return [str(label) for label in self.dls.vocab]
 
-    def export(self, fname="export.safetensors"):
+    def export(self, fname: StrPath = "export.safetensors") -> Path:
         """Save what predicting needs, in one file that runs no code when it is loaded.
 
         Weights, labels, thresholds, calibration and the rest of the loss, transforms with the
@@ -803,7 +927,8 @@ class Learner(Trainer):
         write_learner(self, path)
         return path
 
-    def export_weights(self, fname="weights.safetensors", names="torchvision"):
+    def export_weights(self, fname: StrPath = "weights.safetensors",
+                       names: str = "torchvision") -> Path:
         """Save the weights alone, under the names that other libraries have for them.
 
         Parameters
@@ -829,7 +954,7 @@ class Learner(Trainer):
             write_tensors(path, tensors, {"format": "pt"})
         return path
 
-    def load_weights(self, fname):
+    def load_weights(self, fname: StrPath) -> Self:
         """Load weights that another library trained, all of them or none.
 
         Parameters
@@ -865,7 +990,7 @@ class Learner(Trainer):
         self._forget_what_was_fitted("load_weights: another set of weights")
         return self
 
-    def export_onnx(self, fname="export.onnx"):
+    def export_onnx(self, fname: StrPath = "export.onnx") -> Path:
         """Save the learner for other runtimes: an ONNX file from pixels to decisions.
 
         Its input is `pixels`, uint8 (N, H, W, 3): photos in RGB, decoded and brought to their size
@@ -899,16 +1024,18 @@ class Learner(Trainer):
         write_onnx(self, path)
         return path
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         metrics = ", ".join(repr(m) for m in self.metrics)
         return (f"Learner({self.model!r}\n  loss_func={self.loss_func!r}, "
                 f"thresh={_brief(getattr(self.loss_func, 'thresh', None))}\n"
                 f"  metrics=[{metrics}]\n  seed={self.seed}, epochs_begun={self.epochs_begun})")
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         loss = self.loss_func
-        fitted = {"threshold": getattr(loss, "thresh", None), "novelty": self.novelty,
-                  "calibration": getattr(loss, "calibration", None)}
+        fitted: dict[str, Any] = {
+            "threshold": getattr(loss, "thresh", None), "novelty": self.novelty,
+            "calibration": getattr(loss, "calibration", None),
+        }  # fmt: skip
         if np.ndim(fitted["threshold"]):
             fitted["threshold"] = ", ".join(f"{label} {t:.4f}" for label, t in zip(
                 self._labels()[:_LISTED], fitted["threshold"]))
@@ -920,7 +1047,7 @@ class Learner(Trainer):
         return markup.table(["Learner", ""], shown)
 
 
-def load_learner(fname):
+def load_learner(fname: StrPath) -> Learner:
     """Load what `Learner.export` saved.
 
     Parameters
@@ -941,7 +1068,7 @@ def load_learner(fname):
     return _restored(read_learner(check_path("load_learner", "fname", fname)))
 
 
-def learner_from_bytes(data):
+def learner_from_bytes(data: bytes) -> Learner:
     """Load a learner from the contents of a file, as `load_learner` does.
 
     Parameters
@@ -960,34 +1087,34 @@ def learner_from_bytes(data):
     return _restored(parse_learner(data, f"{len(data)} bytes"))
 
 
-def _restored(saved):
+def _restored(saved: Saved) -> Learner:
     learn = Learner(saved.dls, saved.model, saved.loss_func, seed=saved.seed)
     learn.epochs_begun, learn.novelty = saved.epochs_begun, saved.novelty
     return learn
 
 
-def normalizations(dls):
+def normalizations(dls: DataLoaders) -> list[Normalize]:
     """Return the `Normalize` transforms of the loaders."""
     return [t for t in dls.train.batch_tfms if isinstance(t, Normalize)]
 
 
-def add_normalization(dls, transform):
+def add_normalization(dls: DataLoaders, transform: Normalize) -> None:
     """Normalize the images of both loaders, unless they are already."""
     if not normalizations(dls):
         dls.add_batch_tfm(transform)
 
 
-def plain_loader(dl, dataset):
+def plain_loader(dl: DataLoader, dataset: DatasetLike) -> DataLoader:
     """Return a loader of `dataset` as `dl` would load it, in order and without augmentation."""
     return DataLoader(dataset, dl.bs, item_tfms=dl.item_tfms, batch_tfms=dl.batch_tfms,
                       num_workers=dl.num_workers)
 
 
-def _same(x):
+def _same(x: Any) -> Any:
     return x
 
 
-def _brief(thresh):
+def _brief(thresh: Any) -> Any:
     if np.ndim(thresh) == 0:
         return thresh
     return [round(float(t), 4) for t in thresh[:10]]

@@ -3,10 +3,16 @@
 Neither package is needed by anything else; each is imported when a fit begins.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from mlclassify.callbacks import Callback, import_extra
 from mlclassify.checks import check_path
+from mlclassify.types import StrPath
 
 
 class NumbersCallback(Callback):
@@ -25,7 +31,7 @@ class NumbersCallback(Callback):
     in_lr_find = False
     step = 0
 
-    def after_batch(self):
+    def after_batch(self) -> None:
         learn = self.learn
         if not learn.training or learn.loss is None:
             return
@@ -35,13 +41,13 @@ class NumbersCallback(Callback):
             numbers.update({f"{name}_{i}": value for name, value in group.items()})
         self.write(numbers)
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         recorder = self.learn.recorder
         columns = zip(recorder.metric_names[1:-1], recorder.values[-1])
         self.write({name: float(value) for name, value in columns
                     if name != "train_loss" and value is not None and np.ndim(value) == 0})
 
-    def write(self, numbers):
+    def write(self, numbers: Mapping[str, Any]) -> None:
         """Hand on a dict from names to floats, of step `self.step`."""
         raise NotImplementedError
 
@@ -59,20 +65,20 @@ class TensorBoardCallback(NumbersCallback):
     ``learn.fine_tune(4, cbs=TensorBoardCallback("runs/first"))``
     """
 
-    _writer = None
+    _writer: Any = None
 
-    def __init__(self, log_dir="runs"):
+    def __init__(self, log_dir: StrPath = "runs") -> None:
         self.log_dir = check_path("TensorBoardCallback", "log_dir", log_dir)
 
-    def before_fit(self):
+    def before_fit(self) -> None:
         writers = import_extra("tensorboardX", "tensorboardX")
         self._writer = writers.SummaryWriter(str(self.learn.path / self.log_dir))
 
-    def write(self, numbers):
+    def write(self, numbers: Mapping[str, Any]) -> None:
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, self.step)
 
-    def after_fit(self):
+    def after_fit(self) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -86,9 +92,9 @@ class WandbCallback(NumbersCallback):
     ``wandb.init(project="bears"); learn.fine_tune(4, cbs=WandbCallback())``
     """
 
-    _run = None
+    _run: Any = None
 
-    def before_fit(self):
+    def before_fit(self) -> None:
         self._run = import_extra("wandb", "wandb").run
         if self._run is None:
             raise ValueError("WandbCallback: a run must have begun before the fit, got none; call "
@@ -99,5 +105,5 @@ class WandbCallback(NumbersCallback):
             "loss_func": repr(learn.loss_func), "bs": learn.dls.train.bs, "seed": learn.seed,
         }, allow_val_change=True)
 
-    def write(self, numbers):
+    def write(self, numbers: Mapping[str, Any]) -> None:
         self._run.log({"epoch": self.learn.epoch, **numbers})

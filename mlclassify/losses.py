@@ -5,19 +5,29 @@ A loss has ``__call__(logits, targs)``, ``value_and_grad(logits, targs)`` for tr
 """
 
 import inspect
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from mlclassify.arrays import as_array, refuse
 from mlclassify.checks import check_between, check_choice, check_has
-from mlclassify.functional import AsymmetricLoss, refuse_redefined, value_and_grad
+from mlclassify.functional import (
+    AsymmetricLoss,
+    Reduction,
+    refuse_redefined,
+    value_and_grad,
+)
 from mlclassify.tensor import Tensor, TensorBase, nn, sigmoid
 from mlclassify.thresholds import check_thresh, decide
+from mlclassify.types import ArrayLike, Float32, Float64, Function
+
+_Function = TypeVar("_Function", bound=Function)
 
 _SMALL_INTS = (np.int8, np.int16, np.int32)
 
 
-def use_kwargs_dict(keep=False, **kwargs):
+def use_kwargs_dict(keep: bool = False, **kwargs: Any) -> Callable[[_Function], _Function]:
     """Show the names and defaults of ``**kwargs`` in the signature of a function.
 
     Parameters
@@ -39,7 +49,7 @@ def use_kwargs_dict(keep=False, **kwargs):
     <Signature (x, *, weight=None, **kwargs)>
     """
 
-    def decorate(function):
+    def decorate(function: _Function) -> _Function:
         signature = inspect.signature(function)
         kinds = inspect.Parameter
         old = list(signature.parameters.values())
@@ -47,7 +57,9 @@ def use_kwargs_dict(keep=False, **kwargs):
         named = [p for p in old if p.kind is not kinds.VAR_KEYWORD and p.name not in kwargs]
         shown = [kinds(n, kinds.KEYWORD_ONLY, default=v) for n, v in kwargs.items()]
         new = [*named, *shown, *(rest if keep else [])]
-        function.__signature__ = signature.replace(parameters=new)
+        function.__signature__ = (  # type: ignore[attr-defined]
+            signature.replace(parameters=new)
+        )
         return function
 
     return decorate
@@ -81,27 +93,29 @@ class BaseLoss:
     """
 
     def __init__(
-        self, loss_cls, *args, axis=-1, flatten=True, floatify=False, is_2d=True, **kwargs
-    ):
+        self, loss_cls: Function, *args: Any, axis: int = -1, flatten: bool = True,
+        floatify: bool = False, is_2d: bool = True, **kwargs: Any
+    ) -> None:
         self.func = loss_cls(*args, **kwargs)
         self.axis, self.flatten, self.floatify, self.is_2d = axis, flatten, floatify, is_2d
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"FlattenedLoss of {self.func}"
 
     @property
-    def reduction(self):
+    def reduction(self) -> Reduction:
         """How cells become one number: "mean", "sum" or "none", as the loss within has it."""
-        return self.func.reduction
+        reduction: Reduction = self.func.reduction
+        return reduction
 
     @reduction.setter
-    def reduction(self, value):
+    def reduction(self, value: Reduction) -> None:
         self.func.reduction = value
 
-    def __call__(self, inp, targ):
+    def __call__(self, inp: ArrayLike, targ: ArrayLike) -> Any:
         return self.func(*self._prepared(inp, targ))
 
-    def value_and_grad(self, inp, targ):
+    def value_and_grad(self, inp: ArrayLike, targ: ArrayLike) -> tuple[float, Float32]:
         """Return the loss and its gradient.
 
         Parameters
@@ -125,7 +139,7 @@ class BaseLoss:
         moved = self._moved(inp).shape
         return value, np.ascontiguousarray(np.swapaxes(grad.reshape(moved), self.axis, -1))
 
-    def _moved(self, x):
+    def _moved(self, x: ArrayLike) -> TensorBase:
         """Return `x` with the labels along its last dimension."""
         x = TensorBase(x)
         if self.axis in (-1, x.ndim - 1):
@@ -137,24 +151,34 @@ class BaseLoss:
             )
         return x.transpose(self.axis, -1).contiguous()
 
-    def _prepared(self, inp, targ):
-        inp, targ = self._moved(inp), self._moved(targ)
+    def _prepared(self, inp: ArrayLike, targ: ArrayLike) -> tuple[TensorBase, TensorBase]:
+        x, y = self._moved(inp), self._moved(targ)
         if self.floatify:
-            targ = targ.float()
-        elif targ.dtype in _SMALL_INTS:
-            targ = targ.long()
+            y = y.float()
+        elif y.dtype in _SMALL_INTS:
+            y = y.long()
         if self.flatten:
-            inp = inp.view(-1, inp.shape[-1]) if self.is_2d else inp.view(-1)
-            targ = targ.view(-1)
-        return inp, targ
+            x = x.view(-1, x.shape[-1]) if self.is_2d else x.view(-1)
+            y = y.view(-1)
+        return x, y
 
-    def activation(self, x):
+    def activation(self, x: Any) -> Any:
         """Return what the model's output means: here, the output itself."""
         return x
 
-    def decodes(self, x):
+    def decodes(self, x: Any) -> Any:
         """Return the prediction for an activated output: here, the output itself."""
         return x
+
+
+class Calibrates(Protocol):
+    """What makes probabilities of logits, as `mlclassify.calibration.Calibration` does."""
+
+    def __call__(self, logits: ArrayLike, /) -> Tensor:
+        """Return probabilities of the shape of `logits`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
 
 
 class _LogitLossFlat(BaseLoss):
@@ -167,7 +191,10 @@ class _LogitLossFlat(BaseLoss):
         Makes the probabilities instead of the sigmoid; see `Learner.calibrate`.
     """
 
-    def __init__(self, loss_cls, *args, axis, floatify, thresh, **kwargs):
+    def __init__(
+        self, loss_cls: Function, *args: Any, axis: int, floatify: bool, thresh: ArrayLike,
+        **kwargs: Any
+    ) -> None:
         self.thresh, self.calibration = thresh, None
         self.balanced = isinstance(kwargs.get("pos_weight"), str)
         kwargs = _with_flatten(type(self).__name__, args, kwargs)
@@ -177,26 +204,26 @@ class _LogitLossFlat(BaseLoss):
         super().__init__(loss_cls, *args, axis=axis, floatify=floatify, is_2d=False, **kwargs)
 
     @property
-    def thresh(self):
+    def thresh(self) -> Any:
         """The threshold on probabilities, float32 scalar or (L,); setting it checks it."""
         return self._thresh
 
     @thresh.setter
-    def thresh(self, thresh):
+    def thresh(self, thresh: ArrayLike) -> None:
         self._thresh = check_thresh(type(self).__name__, thresh)
 
     @property
-    def calibration(self):
+    def calibration(self) -> Calibrates | None:
         """What makes probabilities of logits instead of the sigmoid, or None."""
         return self._calibration
 
     @calibration.setter
-    def calibration(self, calibration):
+    def calibration(self, calibration: Calibrates | None) -> None:
         if calibration is not None:
             check_has(type(self).__name__, "calibration", calibration, _CALIBRATION, "to_dict")
         self._calibration = calibration
 
-    def balance(self, targets):
+    def balance(self, targets: ArrayLike) -> None:
         """Set `pos_weight` to the number of absent labels over that of present ones, for each.
 
         A learner calls this with its training targets where ``pos_weight='balanced'``. A label that
@@ -221,13 +248,13 @@ class _LogitLossFlat(BaseLoss):
             )
         bad = (targets < 0) | (targets > 1)
         refuse(bad, "targets", "balance", "lie in [0, 1]", targets)
-        present = np.nansum(targets, axis=0, dtype=np.float64)
-        absent = np.nansum(1.0 - targets, axis=0, dtype=np.float64)
+        present: Float64 = np.nansum(targets, axis=0, dtype=np.float64)
+        absent: Float64 = np.nansum(1.0 - targets, axis=0, dtype=np.float64)
         both = (present > 0) & (absent > 0)
         ratio = np.divide(absent, present, out=np.ones(len(both)), where=both)
         self.func.pos_weight = Tensor(ratio)
 
-    def _prepared(self, inp, targ):
+    def _prepared(self, inp: ArrayLike, targ: ArrayLike) -> tuple[TensorBase, TensorBase]:
         if self.balanced and self.func.pos_weight is None:
             raise ValueError(
                 f"{type(self).__name__}: `pos_weight` must be numbers by now, got 'balanced'; a "
@@ -235,11 +262,11 @@ class _LogitLossFlat(BaseLoss):
             )
         return super()._prepared(inp, targ)
 
-    def activation(self, x):
+    def activation(self, x: Any) -> Any:
         """Return the probabilities of logits."""
         return sigmoid(x) if self.calibration is None else self.calibration(x)
 
-    def decodes(self, x):
+    def decodes(self, x: Any) -> Tensor:
         """Return which labels are predicted for probabilities, bool, of the same shape."""
         return decide(x, self.thresh)
 
@@ -283,7 +310,8 @@ class BCEWithLogitsLossFlat(_LogitLossFlat):
     """
 
     @use_kwargs_dict(keep=True, **_OPTIONS)
-    def __init__(self, *args, axis=-1, floatify=True, thresh=0.5, **kwargs):
+    def __init__(self, *args: Any, axis: int = -1, floatify: bool = True, thresh: ArrayLike = 0.5,
+                 **kwargs: Any) -> None:
         super().__init__(
             nn.BCEWithLogitsLoss, *args, axis=axis, floatify=floatify, thresh=thresh, **kwargs
         )
@@ -306,8 +334,9 @@ class AsymmetricLossFlat(_LogitLossFlat):
     """
 
     @use_kwargs_dict(keep=True, **_OPTIONS)
-    def __init__(self, gamma_neg=4.0, gamma_pos=1.0, clip=0.05, *, axis=-1, floatify=True,
-                 thresh=0.5, **kwargs):
+    def __init__(self, gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05, *,
+                 axis: int = -1, floatify: bool = True, thresh: ArrayLike = 0.5,
+                 **kwargs: Any) -> None:
         super().__init__(
             AsymmetricLoss, gamma_neg=gamma_neg, gamma_pos=gamma_pos, clip=clip, axis=axis,
             floatify=floatify, thresh=thresh, **kwargs,
@@ -333,14 +362,15 @@ class FocalLossFlat(AsymmetricLossFlat):
     """
 
     @use_kwargs_dict(keep=True, **_OPTIONS)
-    def __init__(self, gamma=2.0, *, axis=-1, floatify=True, thresh=0.5, **kwargs):
+    def __init__(self, gamma: float = 2.0, *, axis: int = -1, floatify: bool = True,
+                 thresh: ArrayLike = 0.5, **kwargs: Any) -> None:
         gamma = check_between("FocalLossFlat", "gamma", gamma, 0, np.inf)
         super().__init__(
             gamma, gamma, 0.0, axis=axis, floatify=floatify, thresh=thresh, **kwargs
         )
 
 
-def _with_flatten(name, args, kwargs):
+def _with_flatten(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return `kwargs` with `flatten` decided by the weights."""
     if kwargs.get("pos_weight") is not None:
         if kwargs.get("flatten"):

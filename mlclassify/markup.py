@@ -4,9 +4,10 @@ Labels and file names may be of someone else's choosing: nothing of them may bec
 """
 
 import html
+from collections.abc import Iterable
 
 
-def table(head, rows):
+def table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
     """Return a table.
 
     Parameters
@@ -30,11 +31,11 @@ def table(head, rows):
             f"{_cells('th', head)}</tr></thead><tbody>{body}</tbody></table>")
 
 
-def _cells(kind, cells):
+def _cells(kind: str, cells: Iterable[object]) -> str:
     return "".join(f"<{kind}>{html.escape(str(cell))}</{kind}>" for cell in cells)
 
 
-def paragraph(text):
+def paragraph(text: str) -> str:
     """Return a paragraph.
 
     Examples
@@ -45,7 +46,7 @@ def paragraph(text):
     return f"<p>{html.escape(text)}</p>"
 
 
-def preformatted(text):
+def preformatted(text: str) -> str:
     """Return text in the lines and columns that it has.
 
     Examples

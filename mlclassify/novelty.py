@@ -3,18 +3,23 @@
 A classifier names what it knows in whatever it is shown: nothing in its logits says that a photo is
 of another kind. What does is the distance of the photo's body features from those of the training
 photos, in cosine, to the nearest of them (after Sun et al. 2022, "Out-of-distribution detection
-with deep nearest neighbors"; a mean of k is steadier than the k-th). ``benchmarks/novelty.py`` has
-it beside other scores. The cut is one of conformal prediction: a rank among the scores of known
+with deep nearest neighbors"; a mean of k is steadier than the k-th). Training makes the body blind to
+what tells its labels from nothing, so the body as it was before is asked as well, if there is one.
+``benchmarks/novelty.py`` has this beside other scores. The cut is one of conformal prediction: a rank among the scores of known
 photos, so no distribution is assumed.
 """
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mlclassify.arrays import as_matrix, refuse
 from mlclassify.checks import check_between, check_whole
+from mlclassify.types import AnyArray, ArrayLike, Bools, Float32, Float64, StrPath
+from mlclassify.vision.models import Model
 
 _ROUNDING = 1e-6  # a photo alone rounds otherwise than in a batch, and one known lies on the cut
 _BLOCK = 512  # photos whose cosines to all training photos are in memory at a time
@@ -33,6 +38,8 @@ class Novelty:
         A photo is novel where its score is above this.
     k : int
         How many nearest neighbours the score goes by.
+    backbone : Model, optional
+        The untrained body whose features follow those of the trained one (`forward_with_features`).
 
     Raises
     ------
@@ -48,7 +55,8 @@ class Novelty:
     [['b.jpg', 'a.jpg']]
     """
 
-    def __init__(self, features, names, cut, k=5):
+    def __init__(self, features: ArrayLike, names: Iterable[object], cut: float, k: int = 5,
+                 backbone: Model | None = None) -> None:
         self.features = _unit(features)
         self.names = [str(name) for name in names]
         self.k = check_whole("Novelty", "k", k, at_least=1)
@@ -62,16 +70,16 @@ class Novelty:
                 f"Novelty: `features` must be of at least k = {self.k} photos, got "
                 f"{len(self.features)}"
             )
-        self.cut = float(cut)
+        self.cut, self.backbone = float(cut), backbone
         if math.isnan(self.cut):
             raise ValueError("Novelty: `cut` must be a number, got nan")
 
-    def scores(self, features):
+    def scores(self, features: ArrayLike) -> Float64:
         """Return 1 - mean cosine to the k nearest training photos, float64 (N,), in [0, 2]."""
         blocks = self._cosines(self._checked(features))
         return np.concatenate([np.empty(0), *map(self._score, blocks)])
 
-    def left_out_scores(self):
+    def left_out_scores(self) -> Float64:
         """Return the score of each training photo against all the others, float64 (M,).
 
         Raises
@@ -95,11 +103,11 @@ class Novelty:
             scores.append(self._score(cosines))
         return np.concatenate(scores)
 
-    def is_novel(self, features):
+    def is_novel(self, features: ArrayLike) -> Bools:
         """Return which of N photos are like nothing that was taught, bool (N,)."""
         return self.scores(features) > self.cut
 
-    def neighbours(self, features):
+    def neighbours(self, features: ArrayLike) -> list[list[str]]:
         """Return for each of N photos the names of its k nearest training photos, nearest first."""
         return [
             [self.names[i] for i in row]
@@ -107,16 +115,17 @@ class Novelty:
             for row in np.argsort(-cosines, axis=1, kind="stable")[:, : self.k]
         ]
 
-    def _score(self, cosines):
-        return 1 + np.partition(-cosines, self.k - 1, axis=1)[:, : self.k].mean(axis=1)
+    def _score(self, cosines: Float64) -> Float64:
+        nearest = np.partition(-cosines, self.k - 1, axis=1)[:, : self.k]
+        return np.asarray(1 + nearest.mean(axis=1))
 
-    def _cosines(self, unit):
+    def _cosines(self, unit: Float32) -> Iterator[Float64]:
         """Yield the cosines of a block of photos to all training photos, float64 (n, M)."""
         taught = self.features.T.astype(np.float64)
         for i in range(0, len(unit), _BLOCK):
             yield unit[i : i + _BLOCK].astype(np.float64) @ taught
 
-    def _checked(self, features):
+    def _checked(self, features: ArrayLike) -> Float32:
         unit = _unit(features)
         if unit.shape[1] != self.features.shape[1]:
             raise ValueError(
@@ -125,11 +134,37 @@ class Novelty:
             )
         return unit
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Novelty({len(self.names)} photos, cut={self.cut:.4f}, k={self.k})"
 
 
-def fit_novelty(features, names, held_out, lost=0.05, k=5):
+def forward_with_features(model: Model, backbone: Model | None,
+                          x: Float32) -> tuple[Float32, Float32]:
+    """Run a model on a batch; return its logits, and the features that photos are compared by.
+
+    Parameters
+    ----------
+    model : Model
+    backbone : Model or None
+        As in `Novelty`.
+    x : float32 (N, 3, H, W)
+        As batches come.
+
+    Returns
+    -------
+    logits : float32 (N, L)
+    features : float32 (N, F)
+        Maxima and means of the last feature map, each at length 1, of one body or both: a cosine
+        is the mean of those of the two or four.
+    """
+    logits, features = model.forward_with_features(x)
+    if backbone is None:
+        return logits, features
+    return logits, np.concatenate([features, backbone.forward_with_features(x)[1]], axis=1)
+
+
+def fit_novelty(features: ArrayLike, names: Iterable[object], held_out: Sequence[Any] | AnyArray,
+                lost: float = 0.05, k: int = 5, backbone: Model | None = None) -> Novelty:
     """Return a `Novelty` that takes the share `lost` of known photos for novel.
 
     Parameters
@@ -143,6 +178,8 @@ def fit_novelty(features, names, held_out, lost=0.05, k=5):
         In (0, 1): the share that `choose_cut` promises for photos of the same kind.
     k : int
         How many nearest neighbours the score goes by.
+    backbone : Model, optional
+        Kept with the result, as in `Novelty`.
 
     Returns
     -------
@@ -160,7 +197,7 @@ def fit_novelty(features, names, held_out, lost=0.05, k=5):
     Novelty(2 photos, cut=0.0655, k=1)
     """
     lost = check_between("fit_novelty", "lost", lost, 0, 1)
-    novelty = Novelty(features, names, np.inf, k)
+    novelty = Novelty(features, names, np.inf, k, backbone)
     if not len(held_out):
         raise ValueError(
             "fit_novelty: `held_out` must hold at least one photo, got none; the cut is chosen on "
@@ -171,7 +208,8 @@ def fit_novelty(features, names, held_out, lost=0.05, k=5):
     return novelty
 
 
-def choose_cut(held_out, left_out, lost):
+def choose_cut(held_out: Sequence[float] | Float64, left_out: Sequence[float] | Float64,
+               lost: float) -> float:
     """Return the cut above which the share `lost` of known photos is, on average over draws.
 
     It is `conformal_cut` of all scores. By those held out alone the promise would be exact, but
@@ -202,12 +240,13 @@ def choose_cut(held_out, left_out, lost):
     0.8
     """
     cut = conformal_cut(np.concatenate([held_out, left_out]), lost)
-    if _chance(len(held_out), np.sum(np.asarray(held_out) > cut), lost) < 0.1:
+    above = int(np.sum(np.asarray(held_out) > cut))
+    if _chance(len(held_out), above, lost) < 0.1:
         cut = conformal_cut(held_out, lost)
     return cut
 
 
-def conformal_cut(scores, lost):
+def conformal_cut(scores: ArrayLike, lost: float) -> float:
     """Return the score that one more of the same kind exceeds with a chance of at most `lost`.
 
     Of n + 1 exchangeable scores each is as likely to be among the ``m = floor(lost * (n + 1))``
@@ -245,16 +284,16 @@ def conformal_cut(scores, lost):
     return float(scores[-above])
 
 
-def _chance(n, least, p):
+def _chance(n: int, least: int, p: float) -> float:
     """Return the chance of at least `least` of n, each there with chance p in (0, 1)."""
-    def log_chance(i):
+    def log_chance(i: int) -> float:
         ways = math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
         return ways + i * math.log(p) + (n - i) * math.log1p(-p)
 
-    return sum(math.exp(log_chance(i)) for i in range(int(least), n + 1))
+    return sum(math.exp(log_chance(i)) for i in range(least, n + 1))
 
 
-def photo_names(items, folder):
+def photo_names(items: Iterable[object], folder: StrPath) -> list[str]:
     """Name photos for people: files relative to `folder` where they lie in it.
 
     Examples
@@ -265,14 +304,14 @@ def photo_names(items, folder):
     return [_name(item, i, Path(folder)) for i, item in enumerate(items)]
 
 
-def _name(item, i, folder):
+def _name(item: object, i: int, folder: Path) -> str:
     if not isinstance(item, (str, Path)):
         return f"item {i}"
     path = Path(item)
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
-def _unit(features):
+def _unit(features: ArrayLike) -> Float32:
     """Return features at length 1, float32 (N, F); without direction, all zeros, they stay so."""
     features = as_matrix("features", "Novelty", features)
     refuse(~np.isfinite(features), "features", "Novelty", "be finite", features)

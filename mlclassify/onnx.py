@@ -24,10 +24,12 @@ import numpy as np
 
 import mlclassify
 from mlclassify.data.batch import BatchPlan, make_plan, run_plan, shrunk
-from mlclassify.export import check_decides_alike, jsonable
+from mlclassify.export import Exported, check_decides_alike, jsonable
+from mlclassify.novelty import Novelty
 from mlclassify.rng import CROP, KeyedRandom
 from mlclassify.types import AnyArray, Float32
 from mlclassify.vision.image import open_image, shrink_weights
+from mlclassify.vision.models import Model
 from mlclassify.weights import named_place, write_file
 
 # Opset 17 with version 8 of the file format (June 2022): no later opset has anything that this
@@ -37,7 +39,7 @@ _LARGEST = 2**31 - 1  # bytes of a protobuf message
 _TINY = np.float32(1e-30)  # divides features of length 0, which stay 0
 
 
-def write_onnx(learn: Any, path: Path) -> None:
+def write_onnx(learn: Exported, path: Path) -> None:
     """Write a learner to `path`, whole or not at all.
 
     Raises
@@ -67,13 +69,15 @@ def _onnx() -> Any:
     return onnx
 
 
-def _model(onnx: Any, learn: Any) -> Any:
+def _model(onnx: Any, learn: Exported) -> Any:
     """Return the whole ``onnx.ModelProto`` of a learner."""
     _check_loss(learn.loss_func)
     size = _picture_size(learn.dls.valid.item_tfms)
     graph = _Graph(onnx)
     images = _add_pictures(graph, learn.dls.valid.batch_tfms, size)
     logits, pooled = _add_network(graph, learn.model, images)
+    if learn.novelty is not None and learn.novelty.backbone is not None:
+        pooled += _add_network(graph, learn.novelty.backbone, images, "novelty.backbone.")[1]
     outputs = _add_answers(graph, learn, logits, pooled)
     h, w = size or ("height", "width")
     inputs = [onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.UINT8, ["N", h, w, 3])]
@@ -91,7 +95,7 @@ def _model(onnx: Any, learn: Any) -> Any:
     return model
 
 
-def _metadata(learn: Any, size: tuple[int, int] | None) -> dict[str, str]:
+def _metadata(learn: Exported, size: tuple[int, int] | None) -> dict[str, str]:
     novelty = learn.novelty
     told = {
         "version": mlclassify.__version__,
@@ -177,7 +181,7 @@ def _add_pictures(graph: _Graph, batch_tfms: list[Any], size: tuple[int, int] | 
     return graph.add("Div", x, graph.constant("normalize.std", std), name="images")
 
 
-def _check_plan(plan: Any) -> None:
+def _check_plan(plan: BatchPlan) -> None:
     """Refuse what only transforms of a user do at validation."""
     colors = any(c is not None for c in (plan.lighting, plan.tint, plan.turn)) or plan.finish
     h = plan.homography
@@ -188,7 +192,7 @@ def _check_plan(plan: Any) -> None:
         )
 
 
-def _add_resizing(graph: _Graph, plan: Any, x: str) -> str:
+def _add_resizing(graph: _Graph, plan: BatchPlan, x: str) -> str:
     """Add the resampling of a plan: each side by a matrix of its own, for nothing is turned.
 
     Like the photos, those that are averaged first are rounded to whole numbers in between.
@@ -216,7 +220,7 @@ def _along(graph: _Graph, x: str, name: str, weights: Float32, axis: int) -> str
     return graph.add("MatMul", x, graph.constant(name, weights.T))
 
 
-def _line_weights(plan: Any, h: int, w: int, axis: int) -> Float32:
+def _line_weights(plan: BatchPlan, h: int, w: int, axis: int) -> Float32:
     """Return the matrix (out, in) of one side: what becomes of pictures of a single bright line."""
     columns = []
     for i in range((h, w)[axis]):
@@ -233,14 +237,18 @@ def _line_weights(plan: Any, h: int, w: int, axis: int) -> Float32:
 # --- the network
 
 
-def _add_network(graph: _Graph, model: Any, images: str) -> tuple[str, list[str]]:
-    """Add all layers; returns the logits, and what the head reads of each channel, (N, C) each."""
+def _add_network(graph: _Graph, model: Model, images: str,
+                 prefix: str = "") -> tuple[str, list[str]]:
+    """Add all layers; returns the logits, and what the head reads of each channel, (N, C) each.
+
+    `prefix` stands before the names of layers and weights.
+    """
     for name, value in {**model.parameters(), **model.net.buffers()}.items():
-        graph.constant(name, value)
+        graph.constant(prefix + name, value)
     known = {constant.name for constant in graph.initializers}
     values, pooled = [images], [""]
     for kind, name, inputs, options in [*model.arch.layers(), *model.head]:
-        given = [values[i] for i in inputs]
+        given, name = [values[i] for i in inputs], prefix + name
         if kind in _POOLS:
             pooled = [_add_pool(graph, name, op, given[0]) for op in _POOLS[kind]]
             values.append(pooled[0] if len(pooled) == 1 else
@@ -306,7 +314,7 @@ def _own(name: str, known: set[str], *parts: str) -> list[str]:
 # --- from logits to decisions
 
 
-def _add_answers(graph: _Graph, learn: Any, logits: str, pooled: list[str]) -> list[Any]:
+def _add_answers(graph: _Graph, learn: Exported, logits: str, pooled: list[str]) -> list[Any]:
     """Add probabilities and decisions; returns the outputs of the graph."""
     loss, n_labels = learn.loss_func, learn.model.n_out
     if loss.calibration is not None:
@@ -329,7 +337,7 @@ def _add_answers(graph: _Graph, learn: Any, logits: str, pooled: list[str]) -> l
     return outputs
 
 
-def _add_novelty(graph: _Graph, novelty: Any, pooled: list[str]) -> None:
+def _add_novelty(graph: _Graph, novelty: Novelty, pooled: list[str]) -> None:
     """Add the score of `Novelty.scores`: 1 - mean cosine to the k nearest training photos."""
     tiny = graph.constant("novelty.tiny", _TINY)
 

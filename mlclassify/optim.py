@@ -5,13 +5,18 @@ Each holds one value of every hyper-parameter for each parameter group; the arit
 """
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
+from mlclassify._core import Net
 from mlclassify.checks import check_whole
+from mlclassify.types import AnyArray
 
+Hyper: TypeAlias = float | slice | Sequence[float] | AnyArray
 HYPERS = ("lr", "mom", "sqr_mom", "eps", "wd")
 
 
-def spread(value, n, name="lr", function="Adam"):
+def spread(value: Hyper, n: int, name: str = "lr", function: str = "Adam") -> list[float]:
     """Return one float for each of `n` parameter groups, the first group first.
 
     Parameters
@@ -36,10 +41,8 @@ def spread(value, n, name="lr", function="Adam"):
     """
     if isinstance(value, slice):
         values = _spread_slice(value, n, name, function)
-    elif not isinstance(value, str) and hasattr(value, "__len__") and getattr(value, "ndim", 1):
-        values = list(value)
     else:
-        values = [value] * n
+        values = _repeated(value, n)
     if len(values) != n:
         raise ValueError(
             f"{function}: `{name}` must have {n} values, one a group, got {len(values)}"
@@ -47,7 +50,14 @@ def spread(value, n, name="lr", function="Adam"):
     return [check_hyper(v, name, function) for v in values]
 
 
-def _spread_slice(value, n, name, function):
+def _repeated(value: Any, n: int) -> list[Any]:
+    """Return what a sequence holds, or anything else `n` times."""
+    if not isinstance(value, str) and hasattr(value, "__len__") and getattr(value, "ndim", True):
+        return list(value)
+    return [value] * n
+
+
+def _spread_slice(value: slice, n: int, name: str, function: str) -> list[float]:
     if value.stop is None or value.step is not None:
         raise ValueError(
             f"{function}: `{name}` must be slice(last) or slice(first, last), got {value}"
@@ -63,10 +73,11 @@ def _spread_slice(value, n, name, function):
     return [start * (stop / start) ** (i / (n - 1)) for i in range(n)]
 
 
-def check_hyper(value, name, function="Adam"):
+def check_hyper(value: Any, name: str, function: str = "Adam") -> float:
     """Return `value` as a float, or say in the name of `function` which rule it breaks."""
     try:
-        number = float(None if isinstance(value, str) else value)
+        given: Any = None if isinstance(value, str) else value
+        number = float(given)
     except (TypeError, ValueError):
         raise TypeError(f"{function}: `{name}` must be a number, got {value!r}") from None
     if not (math.isfinite(number) and number >= 0):
@@ -94,20 +105,20 @@ class Optimizer:
         The hyper-parameters, in the order in which `step` hands them on.
     """
 
-    names = HYPERS
+    names: tuple[str, ...] = HYPERS
 
-    def __init__(self, net, n_groups, **hypers):
+    def __init__(self, net: Net, n_groups: int, **hypers: Hyper) -> None:
         self._net, self._who = net, type(self).__name__
         self.n_groups = check_whole(self._who, "n_groups", n_groups, at_least=1)
-        self._values = {}
+        self._values: dict[str, list[float]] = {}
         self.set_hypers(**hypers)
 
     @property
-    def hypers(self):
+    def hypers(self) -> list[dict[str, float]]:
         """One dict of hyper-parameters for each group."""
         return [{name: self._values[name][i] for name in self.names} for i in range(self.n_groups)]
 
-    def set_hypers(self, **values):
+    def set_hypers(self, **values: Hyper) -> None:
         """Set some of the hyper-parameters: a float for all groups, or one for each."""
         unknown = sorted(set(values) - set(self.names))
         if unknown:
@@ -116,15 +127,15 @@ class Optimizer:
         new = {name: spread(v, self.n_groups, name, self._who) for name, v in values.items()}
         self._values.update(new)
 
-    def step(self):
+    def step(self) -> None:
         """Move every trainable parameter once; consumes the gradients and leaves them zero."""
         raise NotImplementedError("Optimizer: `step` must be defined by the class of an optimizer")
 
-    def clear_state(self):
+    def clear_state(self) -> None:
         """Forget the moments and the number of steps."""
         self._net.clear_state()
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Return a copy of what a later run needs to go on from here.
 
         Returns
@@ -137,7 +148,7 @@ class Optimizer:
                  for name, (step, m, v) in self._net.optimizer_state().items()}
         return {"hypers": self.hypers, "state": state}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave.
 
         Raises
@@ -151,10 +162,10 @@ class Optimizer:
         self._net.load_optimizer_state(state["state"])
         self._values = checked
 
-    def _hand_on(self, *names):
+    def _hand_on(self, *names: str) -> Iterator[list[float]]:
         return (self._values[name] for name in names or self.names)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lrs = ", ".join(f"{lr:g}" for lr in self._values["lr"])
         return f"{self._who}(lr=[{lrs}], wd={self._values['wd'][-1]:g})"
 
@@ -178,10 +189,11 @@ class Adam(Optimizer):
         Defaults are fastai's.
     """
 
-    def __init__(self, net, n_groups, lr=1e-3, mom=0.9, sqr_mom=0.99, eps=1e-5, wd=0.01):
+    def __init__(self, net: Net, n_groups: int, lr: Hyper = 1e-3, mom: Hyper = 0.9,
+                 sqr_mom: Hyper = 0.99, eps: Hyper = 1e-5, wd: Hyper = 0.01) -> None:
         super().__init__(net, n_groups, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
-    def step(self):
+    def step(self) -> None:
         self._net.adam_step(*self._hand_on())
 
 
@@ -197,10 +209,11 @@ class RAdam(Optimizer):
         As in `Adam`; weight decay is off by default, as in fastai.
     """
 
-    def __init__(self, net, n_groups, lr=1e-3, mom=0.9, sqr_mom=0.99, eps=1e-5, wd=0.0):
+    def __init__(self, net: Net, n_groups: int, lr: Hyper = 1e-3, mom: Hyper = 0.9,
+                 sqr_mom: Hyper = 0.99, eps: Hyper = 1e-5, wd: Hyper = 0.0) -> None:
         super().__init__(net, n_groups, lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
 
-    def step(self):
+    def step(self) -> None:
         self._net.radam_step(*self._hand_on())
 
 
@@ -220,11 +233,12 @@ class SGD(Optimizer):
 
     names = ("lr", "mom", "wd")
 
-    def __init__(self, net, n_groups, lr=1e-3, mom=0.0, wd=0.0):
+    def __init__(self, net: Net, n_groups: int, lr: Hyper = 1e-3, mom: Hyper = 0.0,
+                 wd: Hyper = 0.0) -> None:
         super().__init__(net, n_groups, lr=lr, mom=mom, wd=wd)
         self._plain = not any(self._values["mom"])
 
-    def step(self):
+    def step(self) -> None:
         lr, mom, wd = self._hand_on()
         self._net.sgd_step(lr, [0.0] * self.n_groups if self._plain else mom, wd)
 
@@ -245,8 +259,9 @@ class Lion(Optimizer):
 
     names = ("lr", "mom", "sqr_mom", "wd")
 
-    def __init__(self, net, n_groups, lr=1e-4, mom=0.9, sqr_mom=0.99, wd=0.01):
+    def __init__(self, net: Net, n_groups: int, lr: Hyper = 1e-4, mom: Hyper = 0.9,
+                 sqr_mom: Hyper = 0.99, wd: Hyper = 0.01) -> None:
         super().__init__(net, n_groups, lr=lr, mom=mom, sqr_mom=sqr_mom, wd=wd)
 
-    def step(self):
+    def step(self) -> None:
         self._net.lion_step(*self._hand_on())

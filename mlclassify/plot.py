@@ -4,11 +4,19 @@ matplotlib is imported when something is drawn. Every function returns its Axes;
 figure, chooses a backend or changes a setting.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from mlclassify.checks import check_whole
+from mlclassify.types import AnyArray, ArrayLike, FigSize, Float64
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _NAMED = 10  # labels in a legend
 # Okabe and Ito, "Color universal design", 2008: told apart with every kind of colour vision.
@@ -18,7 +26,7 @@ _HEAT = "#FF9000"
 _STYLES = ("-", "--", ":", "-.")
 
 
-def new_axes(ax=None, figsize=None):
+def new_axes(ax: Axes | None = None, figsize: FigSize | None = None) -> Axes:
     """Return `ax`, or the Axes of a new figure."""
     if ax is not None:
         return ax
@@ -27,7 +35,8 @@ def new_axes(ax=None, figsize=None):
     return pyplot.subplots(figsize=figsize, layout="constrained")[1]
 
 
-def new_grid(n, nrows=None, ncols=None, figsize=None, each=(3, 3)):
+def new_grid(n: int, nrows: int | None = None, ncols: int | None = None,
+             figsize: FigSize | None = None, each: FigSize = (3, 3)) -> Grid:
     """Return a `Grid` of Axes for `n` pictures of `each` inches; those left over are off."""
     from matplotlib import pyplot
 
@@ -39,7 +48,7 @@ def new_grid(n, nrows=None, ncols=None, figsize=None, each=(3, 3)):
     return axes.view(Grid)
 
 
-def line_style(i):
+def line_style(i: int) -> dict[str, Any]:
     """Return the colour and the dashes of line `i`: 28 that differ.
 
     Examples
@@ -51,7 +60,7 @@ def line_style(i):
     return {"color": COLORS[i % len(COLORS)], "linestyle": dashes}
 
 
-def grid_shape(n, nrows=None, ncols=None):
+def grid_shape(n: int, nrows: int | None = None, ncols: int | None = None) -> tuple[int, int]:
     """Return the rows and columns for `n` pictures, as fastai divides them.
 
     Examples
@@ -67,14 +76,16 @@ def grid_shape(n, nrows=None, ncols=None):
     return nrows, ncols or max(math.ceil(n / nrows), 1)
 
 
-class Grid(np.ndarray):
+class Grid(np.ndarray[Any, np.dtype[Any]]):
     """The Axes of a grid, an ndarray of objects that a notebook shows as its picture alone."""
 
-    def _ipython_display_(self):
+    def _ipython_display_(self) -> None:
         """Write nothing: matplotlib shows the figure, and its Axes are no news beside it."""
 
 
-def show_images(images, titles=None, colors=None, nrows=None, ncols=None, figsize=None):
+def show_images(images: Sequence[Any] | AnyArray, titles: Sequence[object] | None = None,
+                colors: Sequence[str] | None = None, nrows: int | None = None,
+                ncols: int | None = None, figsize: FigSize | None = None) -> Grid:
     """Draw pictures in a grid.
 
     Parameters
@@ -106,14 +117,14 @@ def show_images(images, titles=None, colors=None, nrows=None, ncols=None, figsiz
     return axes
 
 
-def _title_size(axes, titles):
+def _title_size(axes: Grid, titles: Iterable[object]) -> float:
     """Return the points, 6 to 12, at which the longest line of all titles is as wide as a cell."""
-    width = axes[0, 0].figure.get_figwidth() / axes.shape[1]
+    width: float = axes[0, 0].figure.get_figwidth() / axes.shape[1]
     longest = max((len(line) for title in titles for line in str(title).splitlines()), default=0)
     return min(max(72 * width / (0.54 * max(longest, 1)), 6), 12)
 
 
-def _sequence(name, values, default=None):
+def _sequence(name: str, values: Any, default: list[Any] | None = None) -> list[Any]:
     """Return `values` as a list, as long as the `default` that stands for None."""
     if values is None and default is not None:
         return default
@@ -127,7 +138,7 @@ def _sequence(name, values, default=None):
     return list(values)
 
 
-def label_title(labels):
+def label_title(labels: Iterable[object]) -> str:
     """Return labels as the title of a picture; that there are none is said, too.
 
     Examples
@@ -138,7 +149,7 @@ def label_title(labels):
     return ";".join(map(str, labels)) or "(none)"
 
 
-def _pixels(image):
+def _pixels(image: Any) -> AnyArray:
     """Return an array (H, W, 3) that matplotlib can draw."""
     array = np.array(image)
     if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] not in (3, 4):
@@ -146,19 +157,28 @@ def _pixels(image):
     return np.clip(array, 0, 1) if array.dtype.kind == "f" else array
 
 
-def _plain(title):
+def _plain(title: object) -> str:
     """Keep matplotlib from reading a label such as ``$a_1$`` as a formula."""
     return str(title).replace("$", r"\$")
 
 
-def verdict_color(decided, judged=True):
+class Judged(Protocol):
+    """What `verdict_color` looks at of a ``verdict.Decision``."""
+
+    @property
+    def wrong(self) -> bool: ...
+
+
+def verdict_color(decided: Iterable[Judged], judged: bool = True) -> str:
     """Return the colour of a title about decisions: whether all that is known is right."""
     if not judged:
         return "black"
     return WRONG if any(d.wrong for d in decided) else RIGHT
 
 
-def plot_f1_curves(thresholds, curves, labels, chosen, ax=None, figsize=None):
+def plot_f1_curves(thresholds: ArrayLike, curves: ArrayLike, labels: Sequence[object],
+                   chosen: Iterable[float], ax: Axes | None = None,
+                   figsize: FigSize | None = None) -> Axes:
     """Draw F1 of every label over the threshold, with a dot where the label's threshold is.
 
     Parameters
@@ -186,8 +206,11 @@ def plot_f1_curves(thresholds, curves, labels, chosen, ax=None, figsize=None):
     return ax
 
 
-def plot_label_curves(curves, labels, dots, ax=None, figsize=None, drawstyle="default",
-                      loc="best"):
+def plot_label_curves(curves: Iterable[tuple[AnyArray, AnyArray]], labels: Iterable[object],
+                      dots: Iterable[tuple[float, float] | None], ax: Axes | None = None,
+                      figsize: FigSize | None = None,
+                      drawstyle: Literal["default", "steps-post"] = "default",
+                      loc: Literal["best", "lower left", "lower right"] = "best") -> Axes:
     """Draw a curve for every label, with a dot where its threshold stands.
 
     Parameters
@@ -216,12 +239,14 @@ def plot_label_curves(curves, labels, dots, ax=None, figsize=None, drawstyle="de
     return ax
 
 
-def _entry(label):
+def _entry(label: object) -> str:
     """Return a label for a legend, which leaves out what begins with an underscore."""
     return f" {_plain(label)}" if str(label).startswith("_") else _plain(label)
 
 
-def plot_tables(tables, labels, normalize=False, nrows=None, ncols=None, figsize=None):
+def plot_tables(tables: ArrayLike, labels: Sequence[object], normalize: bool = False,
+                nrows: int | None = None, ncols: int | None = None,
+                figsize: FigSize | None = None) -> Grid:
     """Draw a 2x2 table for every label: what is there, and what was named.
 
     Right cells are blue and wrong ones orange, the deeper the larger their share of a row.
@@ -252,7 +277,7 @@ def plot_tables(tables, labels, normalize=False, nrows=None, ncols=None, figsize
     return axes
 
 
-def _draw_table(ax, table, normalize):
+def _draw_table(ax: Axes, table: AnyArray, normalize: bool) -> None:
     total = table.sum(axis=1, keepdims=True)
     shares = np.divide(table, total, out=np.zeros((2, 2)), where=total > 0)
     full = _rgb([[COLORS[0], COLORS[1]], [COLORS[1], COLORS[0]]])
@@ -262,15 +287,17 @@ def _draw_table(ax, table, normalize):
         ax.text(j, i, shown, ha="center", va="center", color="white" if share > 0.7 else "black")
 
 
-def _rgb(colors):
+def _rgb(colors: Iterable[Iterable[str]]) -> Float64:
     """Return colours such as "#0072B2" as floats (..., 3)."""
     from matplotlib.colors import to_rgb
 
     return np.array([[to_rgb(c) for c in row] for row in colors])
 
 
-def plot_histograms(present, absent, thresh, labels, bins=20, nrows=None, ncols=None,
-                    figsize=None):
+def plot_histograms(present: Iterable[AnyArray], absent: Iterable[AnyArray],
+                    thresh: Iterable[float], labels: Sequence[object], bins: int = 20,
+                    nrows: int | None = None, ncols: int | None = None,
+                    figsize: FigSize | None = None) -> Grid:
     """Draw for every label how probable it was called where it is there, and where it is not.
 
     Bars are shares of the photos of their kind, so that a rare label shows beside all the rest;
@@ -309,7 +336,7 @@ def plot_histograms(present, absent, thresh, labels, bins=20, nrows=None, ncols=
     return axes
 
 
-def _finish_histogram(ax):
+def _finish_histogram(ax: Axes) -> None:
     ax.axhline(0, color="black", linewidth=0.8)
     tallest = max(map(abs, ax.get_ylim()))
     ax.set(xlim=(0, 1), ylim=(-tallest, tallest), xlabel="probability")
@@ -317,7 +344,8 @@ def _finish_histogram(ax):
     ax.legend(fontsize="small")
 
 
-def plot_counts(counts, rows, columns, ax=None, figsize=None):
+def plot_counts(counts: ArrayLike, rows: Collection[object], columns: Collection[object],
+                ax: Axes | None = None, figsize: FigSize | None = None) -> Axes:
     """Draw a table of counts, the larger the darker.
 
     Parameters
@@ -345,7 +373,8 @@ def plot_counts(counts, rows, columns, ax=None, figsize=None):
     return ax
 
 
-def plot_heat(image, heat, title="", ax=None, figsize=None):
+def plot_heat(image: Any, heat: ArrayLike, title: str = "", ax: Axes | None = None,
+              figsize: FigSize | None = None) -> Axes:
     """Draw a photo in grey, and in orange how high a coarse map of it is.
 
     Parameters
@@ -373,7 +402,8 @@ def plot_heat(image, heat, title="", ax=None, figsize=None):
     ax.axis("off")
     return ax
 
-def plot_sweep(thresholds, accuracies, best=None, ax=None, figsize=None):
+def plot_sweep(thresholds: ArrayLike, accuracies: ArrayLike, best: float | None = None,
+               ax: Axes | None = None, figsize: FigSize | None = None) -> Axes:
     """Draw how a score depends on the threshold.
 
     Parameters

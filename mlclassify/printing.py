@@ -5,8 +5,12 @@ cells of a tensor; the rules and constants are those of torch 2's ``repr``.
 """
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
+
+from mlclassify.types import AnyArray, ArrayLike, Float64
 
 
 @dataclasses.dataclass
@@ -18,7 +22,7 @@ class _Options:
     sci_mode: bool | None = None
 
 
-_PROFILES = {
+_PROFILES: dict[str, dict[str, Any]] = {
     "default": {},
     "short": {"precision": 2, "edgeitems": 2},
     "full": {"threshold": float("inf")},
@@ -26,7 +30,8 @@ _PROFILES = {
 _options = _Options()
 
 
-def set_printoptions(profile=None, sci_mode=None, **options):
+def set_printoptions(profile: Literal["default", "short", "full"] | None = None,
+                     sci_mode: bool | None = None, **options: int) -> None:
     """Change how tensors print in this process, as ``torch.set_printoptions``.
 
     Parameters
@@ -64,7 +69,7 @@ def set_printoptions(profile=None, sci_mode=None, **options):
     _options = dataclasses.replace(start, sci_mode=sci_mode, **options)
 
 
-def tensor_repr(array, name):
+def tensor_repr(array: ArrayLike, name: str) -> str:
     """Return what torch prints for `array` in a class that prints as `name`.
 
     Parameters
@@ -83,7 +88,8 @@ def tensor_repr(array, name):
     """
     array = np.asarray(array)
     indent = len(name) + 1
-    implied, suffixes = ("float32", "int64", "bool"), []
+    implied: tuple[str, ...] = ("float32", "int64", "bool")
+    suffixes = []
     if not array.size:
         implied = ("float32",)  # with no cell to see, int64 has to be said
         suffixes = [f"size={tuple(array.shape)}"] if array.ndim != 1 else []
@@ -92,7 +98,7 @@ def tensor_repr(array, name):
     return _append(f"{name}({_body(array, indent)}", suffixes, indent) + ")"
 
 
-def _body(array, indent):
+def _body(array: AnyArray, indent: int) -> str:
     if not array.size:
         return "[]"
     cut = array.size > _options.threshold
@@ -102,7 +108,9 @@ def _body(array, indent):
 class _Cells:
     """The one style and column width of all cells, chosen from those that are shown."""
 
-    def __init__(self, shown):
+    def __init__(self, shown: AnyArray) -> None:
+        self.style: Callable[[Any], str]
+        own_style: Callable[[Any], str]
         if shown.dtype.kind != "f":
             self.style = own_style = str
             counted = shown
@@ -114,11 +122,11 @@ class _Cells:
         # In torch `sci_mode` changes the cells but not the width that they would have had.
         self.width = max((len(own_style(cell)) for cell in counted.ravel().tolist()), default=1)
 
-    def write(self, cell):
+    def write(self, cell: float) -> str:
         return self.style(cell).rjust(self.width)
 
 
-def _float_style(values, powers):
+def _float_style(values: Float64, powers: bool | None) -> Callable[[float], str]:
     """Return the function from a float to its text, for finite `values` other than 0.
 
     `powers` (of ten) is True, False, or None: as the values need.
@@ -133,23 +141,23 @@ def _float_style(values, powers):
     return lambda cell: f"{cell:.{_options.precision}f}"
 
 
-def _needs_powers(sizes, whole):
+def _needs_powers(sizes: Float64, whole: bool) -> bool:
     least, most = sizes.min(), sizes.max()
     with np.errstate(over="ignore"):
         return bool(most > 1e8 or most / least > 1000 or (least < 1e-4 and not whole))
 
 
-def _visible(array):
+def _visible(array: AnyArray) -> AnyArray:
     """Return the cells that a summary shows."""
     return array[np.ix_(*(_shown_rows(n, True) for n in array.shape))]
 
 
-def _shown_rows(n, cut):
+def _shown_rows(n: int, cut: bool) -> list[int]:
     k = _options.edgeitems
     return [*range(k), *range(n - k, n)] if cut and n > 2 * k else list(range(n))
 
 
-def _block(array, indent, cells, cut):
+def _block(array: AnyArray, indent: int, cells: "_Cells", cut: bool) -> str:
     """Return the text of `array`; its opening bracket stands at column `indent`."""
     if array.ndim == 0:
         return cells.write(array.item())
@@ -166,14 +174,14 @@ def _block(array, indent, cells, cut):
     return "[" + _wrapped(rows, cells.width + 2, indent) + "]"
 
 
-def _wrapped(texts, column, indent):
+def _wrapped(texts: Sequence[str], column: int, indent: int) -> str:
     """Join the cells of a vector, so many a line that none grows beyond the line width."""
     k = max(1, (_options.linewidth - indent) // column)
     lines = [", ".join(texts[i : i + k]) for i in range(0, len(texts), k)]
     return (",\n" + " " * (indent + 1)).join(lines)
 
 
-def _append(text, suffixes, indent):
+def _append(text: str, suffixes: Sequence[str], indent: int) -> str:
     """Add `suffixes`, each on a new line where it would make the last one too long."""
     used = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:

@@ -7,12 +7,27 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 LINE_EVERY = 30  # seconds between two lines of a log
 
 
-def progress_bar(what, total, wanted=True):
+class Bar(Protocol):
+    """What `progress_bar` returns, tqdm's or `LogLines`."""
+
+    def update(self, n: int = 1) -> Any:
+        """Count `n` steps."""
+
+    def set_postfix_str(self, text: str, /, refresh: bool = ...) -> None:
+        """Put `text` behind the bar."""
+
+    def close(self) -> None:
+        """Take the bar away."""
+
+
+def progress_bar(what: str, total: int | None, wanted: bool = True) -> Bar | None:
     """Return a bar, or None where none is wanted.
 
     A notebook and a terminal get tqdm's. Where stderr is neither, as in a log, there is a line
@@ -29,8 +44,7 @@ def progress_bar(what, total, wanted=True):
 
     Returns
     -------
-    object or None
-        With methods ``update(n=1)``, ``set_postfix_str(text, refresh)`` and ``close()``.
+    Bar or None
     """
     if not wanted or os.environ.get("MLCLASSIFY_PROGRESS") == "0":
         return None
@@ -44,7 +58,7 @@ def progress_bar(what, total, wanted=True):
 
 
 @contextmanager
-def progress(what, total, wanted=True):
+def progress(what: str, total: int | None, wanted: bool = True) -> Iterator[Callable[[], Any]]:
     """Have a bar inside a with block.
 
     Parameters
@@ -79,11 +93,11 @@ class LogLines:
     total : int
     """
 
-    def __init__(self, what, total):
+    def __init__(self, what: str, total: int | None) -> None:
         self.what, self.total, self.n, self._text = what, total, 0, ""
         self._start = self._last = time.monotonic()
 
-    def update(self, n=1):
+    def update(self, n: int = 1) -> None:
         """Count `n` steps; say so if the last line was long ago."""
         self.n += n
         now = time.monotonic()
@@ -93,15 +107,15 @@ class LogLines:
             print(f"{self.what}: {self.n}/{self.total} {share} {format_time(now - self._start)} "
                   f"{self._text}".rstrip(), file=sys.stderr, flush=True)
 
-    def set_postfix_str(self, text, refresh=False):
+    def set_postfix_str(self, text: str, refresh: bool = False) -> None:
         """Put `text` at the end of lines."""
         self._text = text
 
-    def close(self):
+    def close(self) -> None:
         """Do nothing: there is nothing to take away."""
 
 
-def format_time(seconds):
+def format_time(seconds: float) -> str:
     """Return whole seconds as MM:SS, or H:MM:SS from an hour on.
 
     Examples
@@ -114,7 +128,7 @@ def format_time(seconds):
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
 
 
-def in_notebook():
+def in_notebook() -> bool:
     """Return whether a notebook's kernel runs this, so that HTML is shown."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None

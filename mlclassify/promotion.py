@@ -6,14 +6,21 @@ int64, and integers divided, or handed to exp, give float32.
 """
 
 import functools
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
+DType: TypeAlias = np.dtype[Any]
+
+FLOAT: DType
+LONG: DType
+BOOL: DType
 FLOAT, LONG, BOOL = np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.bool_)
 _KIND = {"b": 0, "i": 1, "u": 1, "f": 2}
 
 
-def result_dtype(operands):
+def result_dtype(operands: Sequence[Any]) -> DType:
     """Return the dtype in which torch computes with `operands`.
 
     Parameters
@@ -37,27 +44,29 @@ def result_dtype(operands):
     numbers = [_number_dtype(x) for x in operands if not isinstance(x, np.ndarray)]
     with_dims = _widest([x.dtype for x in arrays if x.ndim])
     without = _widest([x.dtype for x in arrays if not x.ndim])
-    return _yield_to(_yield_to(with_dims, without), _widest(numbers))
+    dtype = _yield_to(_yield_to(with_dims, without), _widest(numbers))
+    assert dtype is not None, "there are operands"
+    return dtype
 
 
-def _number_dtype(x):
+def _number_dtype(x: Any) -> DType:
     if isinstance(x, (bool, np.bool_)):
         return BOOL
     return LONG if isinstance(x, (int, np.integer)) else FLOAT
 
 
-def _widest(dtypes):
+def _widest(dtypes: Sequence[DType]) -> DType | None:
     return functools.reduce(promote, dtypes) if dtypes else None
 
 
-def _yield_to(strong, weak):
+def _yield_to(strong: DType | None, weak: DType | None) -> DType | None:
     """Return `strong`, unless `weak` is of a higher kind."""
     if strong is None or weak is None:
         return weak if strong is None else strong
     return promote(strong, weak) if _KIND[weak.kind] > _KIND[strong.kind] else strong
 
 
-def promote(a, b):
+def promote(a: DType, b: DType) -> DType:
     """Return the dtype that holds both as torch sees it: an integer never widens a float.
 
     Examples
@@ -71,7 +80,7 @@ def promote(a, b):
 
 
 @functools.cache
-def loop_dtype(ufunc, dtype):
+def loop_dtype(ufunc: np.ufunc, dtype: DType) -> DType:
     """Return the dtype in which `ufunc` runs for operands of `dtype`.
 
     float32 where NumPy would turn integers into some other float, else `dtype`.

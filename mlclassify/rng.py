@@ -8,10 +8,13 @@ touched.
 
 import math
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from mlclassify import _core
+from mlclassify.types import Float64, Int64
 
 # What a draw is for. The numbers are part of the recipe of a run: append, never renumber.
 SHUFFLE, CROP, FLIP, ROTATE, ZOOM, WARP, BRIGHTNESS, CONTRAST, HEAD_INIT, DRAWING, NOTEBOOK = (
@@ -21,15 +24,15 @@ MIXUP, CUTMIX = 101, 102
 SAMPLE, BATCH_CROP, SATURATION, HUE, ERASE = range(12, 17)
 # csrc/nn/layer_dropout.c draws with operation 0x10000 + layer: the operations here stay below.
 
-_default_seed = None
+_default_seed: int | None = None
 
 
-def fresh_seed():
+def fresh_seed() -> int:
     """Return a seed from the operating system, below 2**32 so that it is easy to note down."""
     return int.from_bytes(os.urandom(4), "little")
 
 
-def set_seed(seed):
+def set_seed(seed: int | None) -> None:
     """Make everything that is built from now on without a seed of its own use this one.
 
     Parameters
@@ -48,12 +51,12 @@ def set_seed(seed):
     _default_seed = None if seed is None else check_seed("set_seed", seed)
 
 
-def default_seed():
+def default_seed() -> int:
     """Return the seed that `set_seed` named, else a fresh one."""
     return fresh_seed() if _default_seed is None else _default_seed
 
 
-def check_seed(function, seed):
+def check_seed(function: str, seed: Any) -> int:
     """Return `seed` as an int, or raise in the name of `function`."""
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
         raise TypeError(f"{function}: `seed` must be an integer, got {seed!r}")
@@ -62,7 +65,8 @@ def check_seed(function, seed):
     return int(seed)
 
 
-def uniforms(seed, epoch, positions, operation, k):
+def uniforms(seed: int, epoch: int, positions: Sequence[int] | Int64, operation: int,
+             k: int) -> Float64:
     """Draw `k` numbers for each of several positions of an epoch.
 
     Parameters
@@ -107,11 +111,12 @@ class KeyedRandom:
 
     _BLOCK = 32
 
-    def __init__(self, seed, epoch, position, operation):
+    def __init__(self, seed: int, epoch: int, position: int, operation: int) -> None:
         self._key = (seed, epoch, position, operation)
-        self._numbers, self._used = np.empty(0), 0
+        self._numbers: Float64 = np.empty(0)
+        self._used = 0
 
-    def random(self):
+    def random(self) -> float:
         """Return the next number of [0, 1)."""
         if self._used == len(self._numbers):
             self._numbers = np.empty(len(self._numbers) + self._BLOCK)
@@ -119,16 +124,16 @@ class KeyedRandom:
         self._used += 1
         return float(self._numbers[self._used - 1])
 
-    def uniform(self, a, b):
+    def uniform(self, a: float, b: float) -> float:
         """Return a number between `a` and `b`."""
         return a + (b - a) * self.random()
 
-    def beta(self, alpha):
+    def beta(self, alpha: float) -> float:
         """Return a number of [0, 1] of the distribution Beta(alpha, alpha)."""
         log_x, log_y = self._log_gamma(alpha), self._log_gamma(alpha)
         return 1 / (1 + math.exp(min(log_y - log_x, 700)))
 
-    def _log_gamma(self, alpha):
+    def _log_gamma(self, alpha: float) -> float:
         """Return the logarithm of a gamma variate (Marsaglia and Tsang, 2000)."""
         if alpha < 1:
             return self._log_gamma(alpha + 1) + math.log(1 - self.random()) / alpha
@@ -141,6 +146,6 @@ class KeyedRandom:
             if v > 0 and math.log(u) < z * z / 2 + d - d * v + d * math.log(v):
                 return math.log(d * v)
 
-    def randint(self, a, b):
+    def randint(self, a: int, b: int) -> int:
         """Return an integer of `a` to `b`, both included."""
         return a + int(self.random() * (b - a + 1))

@@ -4,18 +4,27 @@ A schedule is a function of the position in a fit, from 0 to 1. Step t of T stan
 end of a schedule itself is never used, as in fastai.
 """
 
+from __future__ import annotations
+
 import math
 from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from mlclassify.callbacks import Callback, CancelFitException, CancelValidException
 from mlclassify.checks import check_function, check_whole
-from mlclassify.optim import check_hyper, spread
+from mlclassify.optim import Hyper, check_hyper, spread
+from mlclassify.types import Float32, Function
+
+Schedule: TypeAlias = Callable[[float], float]  # of the position in a fit, 0 to 1
+Functions: TypeAlias = Function | list[Function] | tuple[Function, ...] | None
+Suggestion: TypeAlias = tuple[float, tuple[float, float]]  # a rate, and the point to mark
 
 
-def cosine(start, end, position):
+def cosine(start: float, end: float, position: float) -> float:
     """Move from `start` to `end` along half a cosine.
 
     Examples
@@ -26,7 +35,8 @@ def cosine(start, end, position):
     return start + (1 - math.cos(math.pi * position)) * (end - start) / 2
 
 
-def combined_cosine(pct_start, start, middle, end, function="fit_one_cycle"):
+def combined_cosine(pct_start: float, start: float, middle: float, end: float,
+                    function: str = "fit_one_cycle") -> Schedule:
     """Return the schedule that rises to `middle` until `pct_start` and then goes on to `end`.
 
     Parameters
@@ -50,7 +60,7 @@ def combined_cosine(pct_start, start, middle, end, function="fit_one_cycle"):
     if not 0 < check_hyper(pct_start, "pct_start", function) < 1:
         raise ValueError(f"{function}: `pct_start` must lie in (0, 1), got {pct_start!r}")
 
-    def schedule(position):
+    def schedule(position: float) -> float:
         if position < pct_start:
             return cosine(start, middle, position / pct_start)
         return cosine(middle, end, (position - pct_start) / (1 - pct_start))
@@ -70,12 +80,12 @@ class ParamScheduler(Callback):
 
     order = 40
 
-    def __init__(self, schedules):
+    def __init__(self, schedules: Mapping[str, Schedule | list[Schedule]]) -> None:
         if not isinstance(schedules, dict):
             raise TypeError(f"ParamScheduler: `schedules` must be a dict, got {schedules!r}")
         self.schedules = schedules
 
-    def before_batch(self):
+    def before_batch(self) -> None:
         if not self.learn.training:
             return
         position = self.position()
@@ -84,14 +94,15 @@ class ParamScheduler(Callback):
             for name, s in self.schedules.items()
         })
 
-    def position(self):
+    def position(self) -> float:
         """Return how much of the fit lies behind, in [0, 1)."""
         learn = self.learn
         n = learn.n_iter
         return (learn.epoch * n + learn.iter) / (learn.n_epoch * n)
 
 
-def one_cycle(lrs, div, div_final, pct_start, moms):
+def one_cycle(lrs: Sequence[float], div: float, div_final: float, pct_start: float,
+              moms: Sequence[float]) -> ParamScheduler:
     """Return the `ParamScheduler` of one cycle.
 
     Parameters
@@ -110,14 +121,14 @@ def one_cycle(lrs, div, div_final, pct_start, moms):
             raise ValueError(f"fit_one_cycle: `{name}` must be above 0, got {value!r}")
     if not isinstance(moms, (list, tuple)) or len(moms) != 3:
         raise ValueError(f"fit_one_cycle: `moms` must be 3 numbers, got {moms!r}")
-    moms = [check_hyper(mom, "moms", "fit_one_cycle") for mom in moms]
+    start, middle, end = (check_hyper(mom, "moms", "fit_one_cycle") for mom in moms)
     return ParamScheduler({
         "lr": [combined_cosine(pct_start, lr / div, lr, lr / div_final) for lr in lrs],
-        "mom": combined_cosine(pct_start, *moms),
+        "mom": combined_cosine(pct_start, start, middle, end),
     })
 
 
-def flat_cosine(lrs, div_final, pct_start):
+def flat_cosine(lrs: Sequence[float], div_final: float, pct_start: float) -> ParamScheduler:
     """Return the `ParamScheduler` of a constant rate that falls along a cosine at the end.
 
     Parameters
@@ -137,7 +148,8 @@ def flat_cosine(lrs, div_final, pct_start):
     })
 
 
-def warm_restarts(lrs, n_cycles, cycle_len, cycle_mult):
+def warm_restarts(lrs: Sequence[float], n_cycles: int, cycle_len: int,
+                  cycle_mult: int) -> tuple[int, ParamScheduler]:
     """Return how many epochs cycles of falling rates take, and their `ParamScheduler`.
 
     Parameters
@@ -155,9 +167,9 @@ def warm_restarts(lrs, n_cycles, cycle_len, cycle_mult):
     for name, value in (("n_cycles", n_cycles), ("cycle_len", cycle_len),
                         ("cycle_mult", cycle_mult)):
         check_whole("fit_sgdr", name, value, at_least=1)
-    ends = np.cumsum([cycle_len * cycle_mult**i for i in range(n_cycles)]).tolist()
+    ends: list[int] = np.cumsum([cycle_len * cycle_mult**i for i in range(n_cycles)]).tolist()
 
-    def falling(lr, position):
+    def falling(lr: float, position: float) -> float:
         epoch = position * ends[-1]
         # Positions are sums of fractions: what is a hair before a start is the start.
         cycle = min(sum(epoch >= end - 1e-9 * end for end in ends), n_cycles - 1)
@@ -182,34 +194,40 @@ class LRFinder(ParamScheduler):
 
     order = 55  # after Recorder, whose smoothed loss it looks at
 
-    def __init__(self, start_lrs, end_lrs, num_it, stop_div):
+    def __init__(self, start_lrs: Sequence[float], end_lrs: Sequence[float], num_it: int,
+                 stop_div: bool) -> None:
         super().__init__({"lr": [partial(_exponential, start, end)
                                  for start, end in zip(start_lrs, end_lrs)]})
         self.num_it, self.stop_div, self._best = num_it, stop_div, math.inf
 
-    def position(self):
+    def position(self) -> float:
         return self.learn.train_iter / self.num_it
 
-    def after_loss(self):
+    def after_loss(self) -> None:
         if not math.isfinite(self.learn.loss):
             raise CancelFitException  # the step is undone, and no later one would come back
 
-    def after_batch(self):
+    def after_batch(self) -> None:
         loss = self.learn.recorder.smooth_loss
+        if loss is None:  # all batches so far were cancelled before they had one
+            loss = math.inf
         self._best = min(self._best, loss)
         exploded = self.stop_div and loss > 4 * self._best
         if exploded or self.learn.train_iter >= self.num_it:
             raise CancelFitException
 
-    def before_validate(self):
+    def before_validate(self) -> None:
         raise CancelValidException
 
 
-def _exponential(start, end, position):
-    return start * (end / start) ** position
+def _exponential(start: float, end: float, position: float) -> float:
+    rate: float = start * (end / start) ** position
+    return rate
 
 
-def check_search(start_lr, end_lr, num_it, suggest_funcs, n_groups):
+def check_search(
+    start_lr: Hyper, end_lr: Hyper, num_it: int, suggest_funcs: Functions, n_groups: int
+) -> tuple[list[float], list[float], int, list[Function]]:
     """Check the arguments of `Learner.lr_find`.
 
     Returns
@@ -223,19 +241,22 @@ def check_search(start_lr, end_lr, num_it, suggest_funcs, n_groups):
         ends.append(spread(value, n_groups, name, "lr_find"))
         if not all(ends[-1]):
             raise ValueError(f"lr_find: `{name}` must be above 0, got {value!r}")
+    starts, stops = ends
     check_whole("lr_find", "num_it", num_it, at_least=6)
-    several = isinstance(suggest_funcs, (list, tuple))
-    functions = list(suggest_funcs) if several else [suggest_funcs]
-    functions = [] if suggest_funcs is None else functions
+    if isinstance(suggest_funcs, (list, tuple)):
+        functions = list(suggest_funcs)
+    else:
+        functions = [] if suggest_funcs is None else [suggest_funcs]
     for function in functions:
         check_function("lr_find", "suggest_funcs", function)
     names = [_name(function) for function in functions]
     if len(set(names)) < len(names):
         raise ValueError(f"lr_find: `suggest_funcs` must have names of their own, got {names}")
-    return (*ends, num_it, functions)
+    return starts, stops, num_it, functions
 
 
-def suggest(functions, lrs, losses, num_it):
+def suggest(functions: Sequence[Function], lrs: Sequence[float], losses: Sequence[float],
+            num_it: int) -> tuple[Any, list[tuple[str, float, float]]]:
     """Ask functions for a learning rate.
 
     Parameters
@@ -252,22 +273,23 @@ def suggest(functions, lrs, losses, num_it):
         A named tuple, one rate for each function.
     points : list of (name, rate, loss)
     """
-    lrs, losses = (np.array(x[num_it // 10 : -5], np.float32) for x in (lrs, losses))
-    if len(lrs) < 2:
+    xs, ys = (np.array(x[num_it // 10 : -5], np.float32) for x in (lrs, losses))
+    if len(xs) < 2:
         raise ValueError(
             "lr_find: the search must last at least 2 steps beyond the first tenth and the last 5 "
-            f"to suggest a rate, got {len(lrs)} before the loss exploded; lower start_lr or end_lr"
+            f"to suggest a rate, got {len(xs)} before the loss exploded; lower start_lr or end_lr"
         )
-    found = [(_name(f), *f(lrs, losses, num_it)) for f in functions]
-    answer = namedtuple("SuggestedLRs", [name for name, _, _ in found])
+    found = [(_name(f), *f(xs, ys, num_it)) for f in functions]
+    # mypy wants the names of a namedtuple written out; these are those of the functions.
+    answer = namedtuple("SuggestedLRs", [name for name, _, _ in found])  # type: ignore[misc]
     return answer(*(lr for _, lr, _ in found)), [(name, *point) for name, _, point in found]
 
 
-def _name(function):
-    return (function.func if isinstance(function, partial) else function).__name__
+def _name(function: Any) -> str:
+    return str((function.func if isinstance(function, partial) else function).__name__)
 
 
-def valley(lrs, losses, num_it):
+def valley(lrs: Float32, losses: Float32, num_it: int) -> Suggestion:
     """Suggest a rate half way down the longest valley of the losses, as fastai.
 
     Parameters
@@ -300,7 +322,7 @@ def valley(lrs, losses, num_it):
     return _point(lrs[at], losses[at])
 
 
-def steep(lrs, losses, num_it):
+def steep(lrs: Float32, losses: Float32, num_it: int) -> Suggestion:
     """Suggest the rate where the loss falls fastest over the logarithm of the rate, as fastai.
 
     Parameters and result are those of `valley`.
@@ -310,7 +332,7 @@ def steep(lrs, losses, num_it):
     return _point(lrs[at], losses[at])
 
 
-def minimum(lrs, losses, num_it):
+def minimum(lrs: Float32, losses: Float32, num_it: int) -> Suggestion:
     """Suggest a tenth of the rate where the loss is least, as fastai.
 
     Parameters and result are those of `valley`; the point is the minimum itself.
@@ -320,7 +342,8 @@ def minimum(lrs, losses, num_it):
     return lr / 10, point
 
 
-def slide(lrs, losses, num_it, lr_diff=15, thresh=0.005, adjust_value=1.0):
+def slide(lrs: Float32, losses: Float32, num_it: int, lr_diff: int = 15, thresh: float = 0.005,
+          adjust_value: float = 1.0) -> Suggestion:
     """Suggest by sliding an interval down from the largest rates, as fastai.
 
     It stops where the slopes of the losses at its ends differ by less than `thresh`.
@@ -353,7 +376,7 @@ def slide(lrs, losses, num_it, lr_diff=15, thresh=0.005, adjust_value=1.0):
     return lr, (lr, float(np.interp(np.log10(lr), np.log10(lrs), losses)))
 
 
-def _point(lr, loss):
+def _point(lr: float, loss: float) -> Suggestion:
     return float(lr), (float(lr), float(loss))
 
 

@@ -11,21 +11,28 @@ and Lin and Lin (2023), "On the thresholding strategy for infrequent labels".
 """
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from mlclassify import _core
 from mlclassify.arrays import as_array, as_matrix, as_uint8_mask, refuse, refuse_nan
 from mlclassify.checks import MLClassifyWarning, check_choice, check_whole
+from mlclassify.types import AnyArray, ArrayLike, Bools, Float32, Float64, Int64, UInt8
 
 FBR_GRID = np.arange(1, 9) / 10  # of Fan and Lin's code
 FEW_POSITIVES = 10  # below, a label's threshold is mostly luck
 _TOLERANCE = 1e-6  # of the cyclic methods: gain of a sweep, of the first value
 
-METHODS = ("scut", "scutfbr0", "scutfbr1", "svm1", "smoothed", "micromacro", "global", "micro",
-           "cyclic", "cyclic_samples", "pcut", "rcut")
+Method: TypeAlias = Literal[
+    "scut", "scutfbr0", "scutfbr1", "svm1", "smoothed", "micromacro", "global", "micro", "cyclic",
+    "cyclic_samples", "pcut", "rcut",
+]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass
@@ -47,17 +54,17 @@ class FoundThresholds:
         Their names; numbers where none are known.
     """
 
-    thresholds: np.ndarray
-    support: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-    spread: np.ndarray
-    labels: list
+    thresholds: Float64
+    support: Int64
+    before: Float64
+    after: Float64
+    spread: Float64
+    labels: list[str]
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
         return np.array(self.thresholds, dtype=dtype)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         width = max(len(label) for label in [*self.labels, "label"])
         lines = [f"{'label':<{width}} support threshold   spread F1 before  after"]
         columns = zip(self.labels, self.support, self.thresholds, self.spread, self.before,
@@ -68,8 +75,10 @@ class FoundThresholds:
         return "\n".join(lines)
 
 
-def find_thresholds(scores, targs, *, method="scut", folds=None, pooled=False, fbr=None, seed=0,
-                    start=0.0):
+def find_thresholds(
+    scores: ArrayLike, targs: ArrayLike, *, method: Method = "scut", folds: ArrayLike | None = None,
+    pooled: bool = False, fbr: ArrayLike | None = None, seed: int = 0, start: ArrayLike = 0.0
+) -> FoundThresholds:
     """Choose a threshold for every label: the mean of those that each fold of the photos chooses.
 
     Parameters
@@ -148,7 +157,7 @@ def find_thresholds(scores, targs, *, method="scut", folds=None, pooled=False, f
                            [str(i) for i in range(len(found))])
 
 
-def f1_curves(scores, targs, thresholds):
+def f1_curves(scores: ArrayLike, targs: ArrayLike, thresholds: ArrayLike) -> Float64:
     """Return F1 of every label at every threshold, 0 for 0 / 0.
 
     Parameters
@@ -175,7 +184,7 @@ def f1_curves(scores, targs, thresholds):
     return np.stack(curves, axis=1)
 
 
-def as_thresh(probs, thresholds):
+def as_thresh(probs: ArrayLike, thresholds: ArrayLike) -> Float32:
     """Round thresholds on probabilities to what a loss takes, every decision on `probs` as before.
 
     Parameters
@@ -206,7 +215,7 @@ def as_thresh(probs, thresholds):
                     np.where(rounded < 0, np.float32(-np.inf), rounded)).astype(np.float32)
 
 
-def stratified_folds(targs, n_folds=3, seed=0):
+def stratified_folds(targs: ArrayLike, n_folds: int | Sequence[float] = 3, seed: int = 0) -> Int64:
     """Deal photos into folds so that each has its share of every label, rare ones first.
 
     Sechidis, Tsoumakas and Vlahavas (2011), "On the stratification of multi-label data".
@@ -245,16 +254,16 @@ def stratified_folds(targs, n_folds=3, seed=0):
         if not remaining.any():
             break
         label = min(np.flatnonzero(remaining), key=lambda k: remaining[k])
-        for i in np.flatnonzero(targets[:, label] & left):
+        for i in np.flatnonzero(targets[:, label] & left).tolist():
             _deal(i, wanted[:, label], photos, rng, folds)
             wanted[folds[i]] -= targets[i]
             left[i] = False
-    for i in np.flatnonzero(left):
+    for i in np.flatnonzero(left).tolist():
         _deal(i, photos, photos, rng, folds)
     return folds
 
 
-def _shares(fn, n_folds):
+def _shares(fn: str, n_folds: int | Sequence[float]) -> Float64:
     """Return the part of the photos that each fold gets, float64."""
     if np.ndim(n_folds) == 0:
         n_folds = check_whole(fn, "n_folds", n_folds, at_least=1)
@@ -266,7 +275,7 @@ def _shares(fn, n_folds):
     return shares
 
 
-def _deal(i, need, photos, rng, folds):
+def _deal(i: int, need: Float64, photos: Float64, rng: "np.random.Generator", folds: Int64) -> None:
     """Give photo i to the fold in most need: of the label, then of photos, then by chance."""
     order = np.lexsort((rng.random(len(need)), -photos, -need))
     folds[i] = order[0]
@@ -275,7 +284,7 @@ def _deal(i, need, photos, rng, folds):
 
 # --- arguments
 
-def _matrices(fn, scores, targs):
+def _matrices(fn: str, scores: ArrayLike, targs: ArrayLike) -> tuple[Float32, UInt8]:
     targets = as_uint8_mask("targs", fn, targs, strict=True)
     scores = as_matrix("scores", fn, scores)
     targets = targets if targets.ndim == 2 else targets.reshape(len(targets), -1)
@@ -288,7 +297,7 @@ def _matrices(fn, scores, targs):
     return scores, np.ascontiguousarray(targets)
 
 
-def _per_label(fn, name, value, n_labels):
+def _per_label(fn: str, name: str, value: ArrayLike, n_labels: int) -> Float64:
     """Return one number, or one for each label, as float64 (L,)."""
     array = as_array(name, fn, value).astype(np.float64)
     if array.shape not in ((), (n_labels,)):
@@ -298,7 +307,7 @@ def _per_label(fn, name, value, n_labels):
     return np.broadcast_to(array, n_labels)
 
 
-def _warn_few(fn, support):
+def _warn_few(fn: str, support: Int64) -> None:
     few = np.flatnonzero(support < FEW_POSITIVES)
     if len(few):
         named = ", ".join(str(i) for i in few[:10]) + (" and others" if len(few) > 10 else "")
@@ -309,7 +318,7 @@ def _warn_few(fn, support):
         )
 
 
-def _warn_gaps(fn, support, parts):
+def _warn_gaps(fn: str, support: Int64, parts: "list[_Cuts]") -> None:
     """Name the labels of which a fold has nothing to choose by, but for those of `_warn_few`."""
     least = np.min([part.support() for part in parts], axis=0)
     gaps = np.flatnonzero((least == 0) & (support >= FEW_POSITIVES))
@@ -319,7 +328,9 @@ def _warn_gaps(fn, support, parts):
                       f"without label {named}", MLClassifyWarning, stacklevel=3)
 
 
-def _fold_parts(fn, scores, targets, folds, pooled, seed):
+def _fold_parts(
+    fn: str, scores: Float32, targets: UInt8, folds: ArrayLike | None, pooled: bool, seed: int
+) -> "list[_Cuts]":
     """Return the cuts of each fold."""
     if pooled:
         return [_Cuts(scores, targets)]
@@ -352,76 +363,77 @@ class _Cuts:
         Not between equal scores.
     """
 
-    def __init__(self, scores, targets):
+    def __init__(self, scores: Float32, targets: UInt8) -> None:
         self.scores, self.targets = scores, targets
         self.n, self.n_labels = scores.shape
         self.predicted = np.arange(self.n + 1.0)
 
     @cached_property
-    def _columns(self):
+    def _columns(self) -> tuple[Float32, NDArray[np.int32], Float64]:
         ranked = np.empty((self.n_labels, self.n), np.float32)
         rows, tp = np.empty((2, self.n_labels, self.n), np.int32)
         _core.ranked_columns(self.scores, self.targets, ranked, rows, tp)
         return ranked, rows, np.concatenate([np.zeros((self.n_labels, 1)), tp], axis=1)
 
     @property
-    def ranked(self):
+    def ranked(self) -> Float32:
         return self._columns[0]
 
     @property
-    def rows(self):
+    def rows(self) -> NDArray[np.int32]:
         return self._columns[1]
 
     @property
-    def tp(self):
+    def tp(self) -> Float64:
         return self._columns[2]
 
     @property
-    def positives(self):
+    def positives(self) -> Float64:
         return self.tp[:, -1:]
 
-    def support(self):
+    def support(self) -> Int64:
         """Return how many have each label, int64 (L,)."""
         _core.label_counts(self.targets, self.targets, out := np.empty((3, self.n_labels), np.int64))
-        return out[0]
+        return np.asarray(out[0])
 
     @cached_property
-    def allowed(self):
+    def allowed(self) -> Bools:
         return np.pad(self.ranked[:, 1:] != self.ranked[:, :-1], ((0, 0), (1, 1)),
                       constant_values=True)
 
-    def best_f1(self, start, extra=0):
+    def best_f1(self, start: Float64, extra: int = 0) -> tuple[Float64, Float64, Float64]:
         """Return (thresholds of the best `f1`, their f1, that of `start`), float64 (L,)."""
         edges = np.empty((self.n_labels, 2), np.float32)
         counts = np.empty((self.n_labels, 5), np.int64)
         _core.threshold_search(self.scores, self.targets, _as_float32(start, self.n_labels), extra,
                                edges, counts)
         tp, cuts, positives, start_tp, started = counts.T
-        return (_between(*edges.T.astype(np.float64), cuts, self.n),
+        below, above = edges.T.astype(np.float64)
+        return (_between(below, above, cuts, self.n),
                 _ratio(extra + 2 * tp, extra + cuts + positives),
                 _ratio(extra + 2 * start_tp, extra + started + positives))
 
-    def f1(self, extra=0):
+    def f1(self, extra: int = 0) -> Float64:
         """F1 of every cut, (extra + 2 TP) / (extra + predicted + positives), 0 for 0 / 0."""
         return _ratio(extra + 2 * self.tp, extra + self.predicted + self.positives)
 
-    def best(self, values):
+    def best(self, values: Float64) -> Int64:
         """Return the first allowed cut of the highest value in each row of (L, N + 1)."""
-        return np.argmax(np.where(self.allowed, values, -np.inf), axis=1)
+        return np.asarray(np.argmax(np.where(self.allowed, values, -np.inf), axis=1))
 
-    def thresholds(self, cuts):
+    def thresholds(self, cuts: Int64) -> Float64:
         """Return what lies between the scores around each cut, float64 (L,)."""
         labels, last = np.arange(self.n_labels), self.n - 1
         above = self.ranked[labels, np.clip(cuts - 1, 0, last)].astype(np.float64)
         below = self.ranked[labels, np.clip(cuts, 0, last)].astype(np.float64)
         return _between(below, above, cuts, self.n)
 
-    def at(self, thresholds):
+    def at(self, thresholds: Float64) -> Int64:
         """Return how many of each label are above its threshold."""
-        return (self.scores > _as_float32(thresholds, self.n_labels)).sum(axis=0)
+        return np.asarray((self.scores > _as_float32(thresholds, self.n_labels)).sum(axis=0))
 
 
-def _between(below, above, cuts, n):
+def _between(below: Float64, above: Float64, cuts: Int64, n: int) -> Float64:
     """Return what lies between the scores around cuts of n; beyond the ends, next to the last."""
     with np.errstate(invalid="ignore"):
         between = below + (above - below) / 2
@@ -431,7 +443,7 @@ def _between(below, above, cuts, n):
     return np.where(cuts == n, np.nextafter(below, -np.inf), between)
 
 
-def _as_float32(thresholds, n_labels):
+def _as_float32(thresholds: ArrayLike, n_labels: int) -> Float32:
     """Return the float32 next below each threshold, or itself: what decides float32 scores alike."""
     thresholds = np.broadcast_to(np.asarray(thresholds, np.float64), n_labels)
     with np.errstate(over="ignore"):
@@ -439,18 +451,19 @@ def _as_float32(thresholds, n_labels):
     return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
 
 
-def _ratio(above, below):
+def _ratio(above: AnyArray, below: AnyArray) -> Float64:
     """Divide, 0 for 0 / 0."""
     return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
 
 
-def _pick(values, cuts):
+def _pick(values: Float64, cuts: Int64) -> Float64:
     return values[np.arange(len(cuts)), cuts]
 
 
 # --- methods
 
-def _by_fold(fn, method, parts, fbr, start):
+def _by_fold(fn: str, method: str, parts: list[_Cuts], fbr: ArrayLike | None,
+             start: Float64) -> Float64:
     """Return the thresholds of each fold, (folds, L)."""
     if method == "micromacro":
         return _micromacro(parts)
@@ -468,19 +481,21 @@ def _by_fold(fn, method, parts, fbr, start):
     return np.array([_raised(p, t, v, fbr, never) for p, t, v in zip(parts, found, values)])
 
 
-def _scut(part, start, extra):
+def _scut(part: _Cuts, start: Float64, extra: int) -> tuple[Float64, Float64]:
     """Return (thresholds, their F1) of a fold; `start` where nothing is better."""
     thresholds, f1, before = part.best_f1(start, extra)
     return np.where(f1 > before, thresholds, start), np.maximum(f1, before)
 
 
-def _raised(part, thresholds, values, fbr, never):
+def _raised(part: _Cuts, thresholds: Float64, values: Float64, fbr: Float64,
+            never: bool) -> Float64:
     """Raise the thresholds of labels whose value is not above `fbr`."""
     high = np.inf if never else part.scores.max(axis=0).astype(np.float64)
     return np.where(values > fbr, thresholds, high)
 
 
-def _best_fbr(parts, found, values, never):
+def _best_fbr(parts: list[_Cuts], found: Sequence[Float64], values: Sequence[Float64],
+              never: bool) -> Float64:
     """Return the fbr of each label that gives the best F1 on the folds left out, summed.
 
     The largest of equals; the smallest of the grid where none predicts anything right.
@@ -497,9 +512,9 @@ def _best_fbr(parts, found, values, never):
     return FBR_GRID[np.where(totals.max(axis=0) > 0, last, 0)]
 
 
-def _micromacro(parts):
+def _micromacro(parts: list[_Cuts]) -> Float64:
     """Lin and Lin's: a label's F1 over the labels so far, and micro-F1 with those before it."""
-    support = sum(part.positives[:, 0] for part in parts)
+    support: Float64 = np.sum([part.positives[:, 0] for part in parts], axis=0)
     found = np.empty((len(parts), len(support)))
     tp = predicted = positives = 0.0
     for done, label in enumerate(np.argsort(-support, kind="stable"), start=1):
@@ -510,7 +525,7 @@ def _micromacro(parts):
             value = _ratio(2 * own, part.predicted + own_positives) / done + micro
             cut = int(np.argmax(np.where(part.allowed[label], value, -np.inf)))
             best.append((own[cut], cut, own_positives[0]))
-            cuts = np.zeros(len(support), int)
+            cuts = np.zeros(len(support), np.int64)
             cuts[label] = cut
             found[k, label] = part.thresholds(cuts)[label]
         tp, predicted, positives = (a + sum(b) for a, b in zip((tp, predicted, positives),
@@ -520,7 +535,7 @@ def _micromacro(parts):
 
 # --- methods that look at a fold alone, from (cuts, start) to thresholds
 
-def _global(part, start):
+def _global(part: _Cuts, start: Float64) -> Float64:
     """The one threshold of the best macro-F1: every step down one label's column changes one F1."""
     gains = np.diff(part.f1(), axis=1).ravel()
     flat = part.ranked.ravel()
@@ -532,7 +547,7 @@ def _global(part, start):
     return np.full(part.n_labels, pooled.thresholds(np.array([np.argmax(total)]))[0])
 
 
-def _micro(part, start):
+def _micro(part: _Cuts, start: Float64) -> Float64:
     """The cuts of the best micro-F1 of all: Dinkelbach (1967), on nonlinear fractional programming.
 
     F = 2 TP / (predicted + positives) is above q exactly where 2 TP - q (predicted + positives) is
@@ -547,12 +562,12 @@ def _micro(part, start):
     return part.thresholds(cuts)
 
 
-def _pcut(part, start):
+def _pcut(part: _Cuts, start: Float64) -> Float64:
     """Predict each label as often as it is there, or as nearly as ties allow."""
     return part.thresholds(part.best(-np.abs(part.predicted - part.positives)))
 
 
-def _rcut(part, start):
+def _rcut(part: _Cuts, start: Float64) -> Float64:
     """Predict each label as often as it is among the k highest, for the k of the best micro-F1."""
     order = np.argsort(-part.scores, axis=1, kind="stable")
     tp = np.take_along_axis(part.targets, order, axis=1).sum(axis=0, dtype=np.float64).cumsum()
@@ -562,18 +577,20 @@ def _rcut(part, start):
     return part.thresholds(part.best(-np.abs(part.predicted - wanted[:, None])))
 
 
-def _cyclic_micro(part, start):
+def _cyclic_micro(part: _Cuts, start: Float64) -> Float64:
     return _cyclic(part, _micro_values, start)
 
 
-def _cyclic_samples(part, start):
+def _cyclic_samples(part: _Cuts, start: Float64) -> Float64:
     return _cyclic(part, _sample_values, start)
 
 
-def _cyclic(part, values_of, start):
+def _cyclic(part: _Cuts, values_of: Callable[[_Cuts, Int64, int], Float64],
+            start: Float64) -> Float64:
     """Move one label's cut at a time to where the measure is highest, while it gains."""
     cuts, thresholds = part.at(start), np.broadcast_to(start, part.n_labels).astype(np.float64)
-    first = last = None
+    first: Any = None
+    last: Any = None
     while True:
         for label in range(part.n_labels):
             values = values_of(part, cuts, label)
@@ -590,7 +607,7 @@ def _cyclic(part, values_of, start):
         last = now
 
 
-def _micro_values(part, cuts, label):
+def _micro_values(part: _Cuts, cuts: Int64, label: int) -> Float64:
     """Micro-F1 with each cut of one label, the others as they are."""
     others = np.arange(part.n_labels) != label
     tp = _pick(part.tp, cuts)[others].sum()
@@ -598,7 +615,7 @@ def _micro_values(part, cuts, label):
                   part.predicted + cuts[others].sum() + part.positives.sum())
 
 
-def _sample_values(part, cuts, label):
+def _sample_values(part: _Cuts, cuts: Int64, label: int) -> Float64:
     """Mean F1 of the photos with each cut of one label: predicting it changes one photo's F1."""
     targets = part.targets.astype(np.float64)
     mask = np.zeros((part.n, part.n_labels))
@@ -607,7 +624,7 @@ def _sample_values(part, cuts, label):
     tp, size = (mask * targets).sum(axis=1), mask.sum(axis=1) + targets.sum(axis=1)
     without, with_it = _ratio(2 * tp, size), _ratio(2 * (tp + targets[:, label]), size + 1)
     gain = (with_it - without)[part.rows[label]]
-    return (without.sum() + np.concatenate([[0.0], np.cumsum(gain)])) / part.n
+    return np.asarray((without.sum() + np.concatenate([[0.0], np.cumsum(gain)])) / part.n)
 
 
 _ALONE = {"global": _global, "micro": _micro, "pcut": _pcut, "rcut": _rcut, "cyclic": _cyclic_micro,
@@ -616,7 +633,7 @@ _ALONE = {"global": _global, "micro": _micro, "pcut": _pcut, "rcut": _rcut, "cyc
 
 # --- judging
 
-def _f1_and_support(scores, targets, thresholds):
+def _f1_and_support(scores: Float32, targets: UInt8, thresholds: Float64) -> tuple[Float64, Int64]:
     """F1 of each label where scores are above thresholds, 0 for 0 / 0, and how many there are."""
     labels = scores.shape[1]
     predicted = (scores > _as_float32(thresholds, labels)).view(np.uint8)
@@ -625,14 +642,14 @@ def _f1_and_support(scores, targets, thresholds):
     return _ratio(2.0 * tp, there + said), there
 
 
-def _f1_at(scores, targets, thresholds):
+def _f1_at(scores: Float32, targets: UInt8, thresholds: Float64) -> Float64:
     return _f1_and_support(scores, targets, thresholds)[0]
 
 
-def _mean(each):
-    return np.mean(each, axis=0)
+def _mean(each: Float64 | list[Float64]) -> Float64:
+    return np.asarray(np.mean(each, axis=0))
 
 
-def _spread(each):
+def _spread(each: Float64) -> Float64:
     with np.errstate(invalid="ignore"):
-        return np.std(each, axis=0)
+        return np.asarray(np.std(each, axis=0))

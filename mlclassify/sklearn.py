@@ -8,7 +8,7 @@ vector with two classes. `MultiLabelImageClassifier` also takes a list of labels
 import os
 from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from mlclassify.data.split import IndexSplitter
 from mlclassify.export import learner_to_bytes
 from mlclassify.learner import learner_from_bytes
 from mlclassify.rng import fresh_seed
-from mlclassify.selection import METHODS, find_thresholds, stratified_folds
+from mlclassify.selection import METHODS, Method, find_thresholds, stratified_folds
 from mlclassify.thresholds import check_thresh
 from mlclassify.types import AnyArray, Float64, Int64, UInt8
 from mlclassify.vision.augment import Resize, aug_transforms
@@ -113,11 +113,24 @@ class MultiLabelImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore
 
     value_range_: tuple[float, float] | None  # of a matrix; photos have none
 
-    def __init__(self, arch: str = "resnet18", *, pretrained: bool = True, weights: Any = None,
-                 size: Any = 224, resize: str = "squish", augment: bool = True, epochs: int = 4,
-                 lr: float = 2e-3, batch_size: int = 64, thresholds: Any = 0.5,
-                 held_out: float = 0.2, image_shape: Any = None, verbose: bool = False,
-                 random_state: Any = None) -> None:
+    def __init__(
+        self,
+        arch: str = "resnet18",
+        *,
+        pretrained: bool = True,
+        weights: Any = None,
+        size: Any = 224,
+        resize: Literal["squish", "crop", "pad"] = "squish",
+        augment: bool = True,
+        epochs: int = 4,
+        lr: float = 2e-3,
+        batch_size: int = 64,
+        thresholds: Any = 0.5,
+        held_out: float = 0.2,
+        image_shape: Any = None,
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
         self.arch, self.pretrained, self.weights = arch, pretrained, weights
         self.size, self.resize, self.augment = size, resize, augment
         self.epochs, self.lr, self.batch_size = epochs, lr, batch_size
@@ -323,7 +336,7 @@ class ThresholdedClassifier(
     ((300, 3), (3,))
     """
 
-    def __init__(self, estimator: Any, *, method: str = "scut", cv: Any = None,
+    def __init__(self, estimator: Any, *, method: Method = "scut", cv: Any = None,
                  response_method: str = "auto", pooled: bool = False, fbr: Any = None,
                  n_jobs: int | None = None, random_state: Any = 0) -> None:
         self.estimator, self.method, self.cv = estimator, method, cv

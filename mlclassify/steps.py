@@ -4,7 +4,10 @@ What they draw at random follows from the learner's seed, the training epoch and
 photo in it, as everything random here.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -16,6 +19,7 @@ from mlclassify.callbacks import (
 from mlclassify.checks import check_whole
 from mlclassify.optim import check_hyper
 from mlclassify.rng import CUTMIX, MIXUP, KeyedRandom
+from mlclassify.types import AnyArray, Float32, Int64
 
 
 class GradientAccumulation(Callback):
@@ -31,16 +35,16 @@ class GradientAccumulation(Callback):
 
     order, run_valid = 6, False
 
-    def __init__(self, n_acc=32):
+    def __init__(self, n_acc: int = 32) -> None:
         self.n_acc = check_whole("GradientAccumulation", "n_acc", n_acc, at_least=1)
 
-    def before_fit(self):
+    def before_fit(self) -> None:
         self.count = 0
 
-    def after_loss(self):
+    def after_loss(self) -> None:
         self.learn.loss_grad *= np.float32(len(self.learn.y) / self.n_acc)
 
-    def before_step(self):
+    def before_step(self) -> None:
         self.count += len(self.learn.y)
         if self.count < self.n_acc:
             raise CancelBatchException
@@ -59,25 +63,26 @@ class GradientClip(Callback):
 
     order, run_valid = 11, False
 
-    def __init__(self, max_norm=1.0, norm_type=2.0):
+    def __init__(self, max_norm: float = 1.0, norm_type: float = 2.0) -> None:
         self.max_norm = check_hyper(max_norm, "max_norm", "GradientClip")
         self.norm_type = float(norm_type)
         if not self.norm_type > 0:
             raise ValueError(f"GradientClip: `norm_type` must be above 0, got {norm_type!r}")
 
-    def before_step(self):
+    def before_step(self) -> None:
         gradients = list(self.learn.model.net.gradients().values())
         shrink = self.max_norm / (self._norm(gradients) + 1e-6)
         if shrink < 1:
             for gradient in gradients:
                 gradient *= np.float32(shrink)
 
-    def _norm(self, gradients):
+    def _norm(self, gradients: Iterable[Float32]) -> float:
         p = self.norm_type
         if math.isinf(p):
             return max(float(abs(g).max()) for g in gradients)
         # NumPy's own sums: those of a BLAS would depend on its threads.
-        return sum(float((abs(g.astype(np.float64)) ** p).sum()) for g in gradients) ** (1 / p)
+        total = sum(float((abs(g.astype(np.float64)) ** p).sum()) for g in gradients)
+        return float(total ** (1 / p))
 
 
 class TerminateOnNaNCallback(Callback):
@@ -88,7 +93,7 @@ class TerminateOnNaNCallback(Callback):
 
     order, run_valid = -9, False
 
-    def after_loss(self):
+    def after_loss(self) -> None:
         if not math.isfinite(self.learn.loss):
             print(f"The loss is {float(self.learn.loss)} at step {self.learn.iter} of epoch "
                   f"{self.learn.epoch}: training ends")
@@ -113,10 +118,10 @@ class MixUp(Callback):
 
     run_valid = False
 
-    def __init__(self, alpha=0.4):
+    def __init__(self, alpha: float = 0.4) -> None:
         self.alpha = _above_0("MixUp", alpha)
 
-    def before_batch(self):
+    def before_batch(self) -> None:
         learn, (seed, epoch, position) = self.learn, self.learn.key
         draws = [KeyedRandom(seed, epoch, position + i, MIXUP) for i in range(len(learn.y))]
         others = np.argsort([draw.random() for draw in draws], kind="stable")
@@ -145,10 +150,10 @@ class CutMix(Callback):
 
     run_valid = False
 
-    def __init__(self, alpha=1.0):
+    def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = _above_0("CutMix", alpha)
 
-    def before_batch(self):
+    def before_batch(self) -> None:
         learn, draw = self.learn, KeyedRandom(*self.learn.key, CUTMIX)
         h, w = learn.x.shape[2:]
         self.box = x1, y1, x2, y2 = _box(draw, draw.beta(self.alpha), h, w)
@@ -159,14 +164,14 @@ class CutMix(Callback):
         _blend(np.asarray(learn.y), others, np.float32(self.lam))
 
 
-def _above_0(function, alpha):
+def _above_0(function: str, alpha: float) -> float:
     value = check_hyper(alpha, "alpha", function)
     if not value:
         raise ValueError(f"{function}: `alpha` must be above 0, got {alpha!r}")
     return value
 
 
-def _blend(rows, others, lam):
+def _blend(rows: AnyArray, others: Int64, lam: AnyArray | np.float32) -> None:
     """Make of each row lam of itself and 1 - lam of another, in place; NaN, a label that is not
     known, stays unknown in a blend."""
     change = rows[others]
@@ -175,7 +180,7 @@ def _blend(rows, others, lam):
     rows += change
 
 
-def _box(draw, lam, h, w):
+def _box(draw: KeyedRandom, lam: float, h: int, w: int) -> tuple[int, int, int, int]:
     """Return a patch of about 1 - lam of the photo, as far as it lies in it."""
     cut = math.sqrt(1 - lam)
     half_w, half_h = round(w * cut) // 2, round(h * cut) // 2

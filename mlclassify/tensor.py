@@ -8,8 +8,11 @@ called as Python's types in `_ALIASES`), so that ``torch.sum`` exists without hi
 import contextlib
 import functools
 import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from mlclassify import rng
 from mlclassify.arrays import as_array
@@ -38,6 +41,7 @@ from mlclassify.ndtensor import (
 )
 from mlclassify.printing import set_printoptions
 from mlclassify.promotion import result_dtype
+from mlclassify.types import AnyArray, ArrayLike, Float64, Function
 
 float16, float32, float64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 int8, int16, int32, int64 = (np.dtype(f"int{bits}") for bits in (8, 16, 32, 64))
@@ -70,7 +74,7 @@ __all__ = (
 )  # fmt: skip
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _ALIASES:
         return _ALIASES[name]
     if name in _METHODS:
@@ -78,16 +82,16 @@ def __getattr__(name):
     raise AttributeError(unknown_name("torch (mlclassify.tensor)", name, __dir__()))
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*_ALIASES, *_METHODS, *__all__})
 
 
 @functools.cache
-def _as_function(name):
+def _as_function(name: str) -> Function:
     method = getattr(Tensor, name)
 
     @functools.wraps(method)
-    def function(input, *args, **kwargs):
+    def function(input: ArrayLike, *args: Any, **kwargs: Any) -> Any:
         return method(as_tensor(input), *args, **kwargs)
 
     return function
@@ -96,7 +100,8 @@ def _as_function(name):
 # -- tensors from what the user has ---------------------------------------------------------------
 
 
-def tensor(data, *rest, dtype=None, device=None, requires_grad=False):
+def tensor(data: ArrayLike, *rest: ArrayLike, dtype: DTypeLike | None = None, device: object = None,
+           requires_grad: bool = False) -> Tensor:
     """Return a new tensor that holds a copy of the data.
 
     Parameters
@@ -136,7 +141,7 @@ def tensor(data, *rest, dtype=None, device=None, requires_grad=False):
         return _view(array.astype(dtype))
 
 
-def as_tensor(data, dtype=None):
+def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
     """Return `data` as a tensor, sharing memory where possible; an array keeps its float64.
 
     Examples
@@ -152,7 +157,7 @@ def as_tensor(data, dtype=None):
     return _view(array if dtype is None else array.astype(dtype, copy=False))
 
 
-def from_numpy(array):
+def from_numpy(array: AnyArray) -> Tensor:
     """Return a tensor that shares the memory of an ndarray.
 
     Raises
@@ -170,7 +175,7 @@ def from_numpy(array):
     return as_tensor(array)
 
 
-def is_tensor(obj):
+def is_tensor(obj: object) -> bool:
     """Return whether `obj` is a Tensor of this package.
 
     Examples
@@ -181,14 +186,14 @@ def is_tensor(obj):
     return isinstance(obj, Tensor)
 
 
-def _view(array):
+def _view(array: ArrayLike) -> Tensor:
     return np.ndarray.view(np.asarray(array), Tensor)
 
 
 # -- tensors of given shape -----------------------------------------------------------------------
 
 
-def zeros(*size, dtype=float32):
+def zeros(*size: Any, dtype: DTypeLike = float32) -> Tensor:
     """Return zeros.
 
     Examples
@@ -199,7 +204,7 @@ def zeros(*size, dtype=float32):
     return _view(np.zeros(_size(size), dtype))
 
 
-def ones(*size, dtype=float32):
+def ones(*size: Any, dtype: DTypeLike = float32) -> Tensor:
     """Return ones.
 
     Examples
@@ -210,7 +215,7 @@ def ones(*size, dtype=float32):
     return _view(np.ones(_size(size), dtype))
 
 
-def full(size, fill_value, dtype=None):
+def full(size: int | Sequence[int], fill_value: float, dtype: DTypeLike | None = None) -> Tensor:
     """Return a tensor filled with one number, of the dtype that ``tensor(fill_value)`` has.
 
     Examples
@@ -222,7 +227,7 @@ def full(size, fill_value, dtype=None):
     return _view(np.full(_size((size,)), value, value.dtype))
 
 
-def zeros_like(input, dtype=None):
+def zeros_like(input: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
     """Return zeros of the shape and dtype of `input`.
 
     Examples
@@ -233,7 +238,7 @@ def zeros_like(input, dtype=None):
     return _view(np.zeros_like(as_tensor(input).numpy(), dtype))
 
 
-def ones_like(input, dtype=None):
+def ones_like(input: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
     """Return ones of the shape and dtype of `input`.
 
     Examples
@@ -244,7 +249,7 @@ def ones_like(input, dtype=None):
     return _view(np.ones_like(as_tensor(input).numpy(), dtype))
 
 
-def eye(n, m=None, dtype=float32):
+def eye(n: int, m: int | None = None, dtype: DTypeLike = float32) -> Tensor:
     """Return the unit matrix, (n, n) or (n, m).
 
     Examples
@@ -256,7 +261,8 @@ def eye(n, m=None, dtype=float32):
     return _view(np.eye(n, m, dtype=dtype))
 
 
-def arange(start, end=None, step=1, dtype=None):
+def arange(start: float, end: float | None = None, step: float = 1,
+           dtype: DTypeLike | None = None) -> Tensor:
     """Return the numbers from `start` (or 0) up to and without `end`.
 
     Examples
@@ -269,7 +275,7 @@ def arange(start, end=None, step=1, dtype=None):
     return _view(array.astype(dtype or (float32 if array.dtype.kind == "f" else int64)))
 
 
-def linspace(start, end, steps, dtype=float32):
+def linspace(start: float, end: float, steps: int, dtype: DTypeLike = float32) -> Tensor:
     """Return `steps` evenly spaced numbers from `start` to `end`, both included.
 
     As in torch the first half counts up from `start` and the second down from `end`, in the
@@ -287,7 +293,7 @@ def linspace(start, end, steps, dtype=float32):
     """
     if steps < 0:
         raise ValueError(f"linspace: `steps` must not be negative, got {steps}")
-    compute = np.dtype(dtype).type if np.dtype(dtype).kind == "f" else np.float64
+    compute: Any = np.dtype(dtype).type if np.dtype(dtype).kind == "f" else np.float64
     start, end = compute(start), compute(end)
     if steps == 1:
         return _view(np.array([start], dtype))
@@ -297,7 +303,7 @@ def linspace(start, end, steps, dtype=float32):
     return _view(np.where(i < steps // 2, up, down).astype(dtype))
 
 
-def _size(size):
+def _size(size: tuple[Any, ...]) -> tuple[int, ...]:
     several = len(size) == 1 and isinstance(size[0], (tuple, list))
     return tuple(size[0]) if several else size
 
@@ -308,10 +314,11 @@ def _size(size):
 class _Stream:
     """Which draw of a seed comes next: unlike a Learner's, a notebook's draws have a history."""
 
-    seed, draws = None, 0
+    seed: int | None = None
+    draws = 0
 
     @classmethod
-    def uniforms(cls, size, k):
+    def uniforms(cls, size: tuple[int, ...], k: int) -> Float64:
         """Return the next `k` float64 arrays of shape `size`, in [0, 1)."""
         seed = rng.default_seed()
         if seed != cls.seed:
@@ -322,7 +329,7 @@ class _Stream:
         return numbers.reshape(k, *size)
 
 
-def manual_seed(seed):
+def manual_seed(seed: int) -> None:
     """Start the random numbers of `rand` and `randn`, and of all built from now on, at `seed`.
 
     Parameters
@@ -343,7 +350,7 @@ def manual_seed(seed):
     _Stream.seed = None
 
 
-def rand(*size):
+def rand(*size: Any) -> Tensor:
     """Return float32 numbers evenly drawn from [0, 1).
 
     Examples
@@ -355,7 +362,7 @@ def rand(*size):
     return _view((np.floor(_Stream.uniforms(_size(size), 1)[0] * 2**24) / 2**24).astype(float32))
 
 
-def randn(*size):
+def randn(*size: Any) -> Tensor:
     """Return float32 numbers drawn from the normal distribution of mean 0 and variance 1.
 
     Examples
@@ -371,7 +378,7 @@ def randn(*size):
 # -- several tensors ------------------------------------------------------------------------------
 
 
-def cat(tensors, dim=0):
+def cat(tensors: Iterable[ArrayLike], dim: int = 0) -> Tensor:
     """Join tensors along a dimension, in the dtype to which they promote.
 
     Examples
@@ -382,7 +389,7 @@ def cat(tensors, dim=0):
     return _joined(np.concatenate, tensors, dim)
 
 
-def stack(tensors, dim=0):
+def stack(tensors: Iterable[ArrayLike], dim: int = 0) -> Tensor:
     """Join tensors of one shape along a new dimension.
 
     Examples
@@ -393,15 +400,17 @@ def stack(tensors, dim=0):
     return _joined(np.stack, tensors, dim)
 
 
-def _joined(function, tensors, dim):
+def _joined(function: Any, tensors: Iterable[ArrayLike], dim: int) -> Tensor:
     parts = [as_tensor(x) for x in tensors]
     if not parts:
         raise ValueError(f"{function.__name__}: `tensors` must hold at least one, got none")
     dtype = result_dtype(parts)
-    return function([x.to(dtype) for x in parts], dim)
+    joined: Tensor = function([x.to(dtype) for x in parts], dim)
+    return joined
 
 
-def where(condition, input=None, other=None):
+def where(condition: ArrayLike, input: ArrayLike | None = None,
+          other: ArrayLike | None = None) -> Any:
     """Return `input` where `condition` holds, else `other`; alone, the indices where it holds.
 
     Examples
@@ -432,14 +441,14 @@ class no_grad(contextlib.ContextDecorator):
     tensor(2)
     """
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> Literal[False]:
         return False
 
 
-def device(name):
+def device(name: object) -> str:
     """Return "cpu", or raise ValueError for any other device.
 
     Examples
@@ -451,7 +460,7 @@ def device(name):
     return "cpu"
 
 
-def _no_cuda():
+def _no_cuda() -> bool:
     """Return False: there is no GPU code here."""
     return False
 

@@ -4,15 +4,28 @@ Those that watch compare a column of the epoch table, by default the validation 
 so far.
 """
 
+from __future__ import annotations
+
 import csv
 import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mlclassify.callbacks import Callback, CancelFitException, import_extra, in_notebook
+from mlclassify.callbacks import Callback, CancelFitException, import_extra
 from mlclassify.checks import check_function, check_path, check_whole
 from mlclassify.optim import check_hyper
+from mlclassify.progress import in_notebook
+from mlclassify.types import StrPath
 from mlclassify.weights import write_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+Comparison: TypeAlias = Callable[[float, float], Any]  # whether the first is better
 
 
 class TrackerCallback(Callback):
@@ -40,18 +53,20 @@ class TrackerCallback(Callback):
     order = 60
     in_lr_find = False
 
-    def __init__(self, monitor="valid_loss", comp=None, min_delta=0.0, reset_on_fit=True):
-        self.monitor, self.reset_on_fit, self.best = str(monitor), reset_on_fit, None
+    def __init__(self, monitor: str = "valid_loss", comp: Comparison | None = None,
+                 min_delta: float = 0.0, reset_on_fit: bool = True) -> None:
+        self.monitor, self.reset_on_fit = str(monitor), reset_on_fit
+        self.best: float | None = None
         if comp is None:
             loss = "loss" in self.monitor or "error" in self.monitor
             comp = np.less if loss else np.greater
         self.comp = check_function(self._who(), "comp", comp)
         self.min_delta = check_hyper(min_delta, "min_delta", self._who())
 
-    def _who(self):
+    def _who(self) -> str:
         return type(self).__name__
 
-    def before_fit(self):
+    def before_fit(self) -> None:
         columns = self.learn.recorder.metric_names[1:-1]
         if self.monitor not in columns:
             raise ValueError(f"{self._who()}: `monitor` must be a column of the epoch table, "
@@ -60,7 +75,7 @@ class TrackerCallback(Callback):
         if self.reset_on_fit:
             self.best = None
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         value = self.learn.recorder.values[-1][self._column]
         if value is None or np.ndim(value):
             raise ValueError(f"{self._who()}: `monitor` must be a column of numbers, got {value!r} "
@@ -75,19 +90,23 @@ class TrackerCallback(Callback):
 class _Patient(TrackerCallback):
     """A tracker that does something after so many epochs without a new best value."""
 
-    def __init__(self, monitor, comp, min_delta, patience, reset_on_fit):
+    def __init__(self, monitor: str, comp: Comparison | None, min_delta: float, patience: int,
+                 reset_on_fit: bool) -> None:
         super().__init__(monitor, comp, min_delta, reset_on_fit)
         self.patience = check_whole(self._who(), "patience", patience, at_least=1)
 
-    def before_fit(self):
+    def before_fit(self) -> None:
         self.wait = 0
         super().before_fit()
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         super().after_epoch()
         self.wait = 0 if self.new_best else self.wait + 1
         if self.wait >= self.patience:
             self.out_of_patience()
+
+    def out_of_patience(self) -> None:
+        raise NotImplementedError
 
 
 class EarlyStoppingCallback(_Patient):
@@ -103,11 +122,11 @@ class EarlyStoppingCallback(_Patient):
 
     order = TrackerCallback.order + 3
 
-    def __init__(self, monitor="valid_loss", comp=None, min_delta=0.0, patience=1,
-                 reset_on_fit=True):
+    def __init__(self, monitor: str = "valid_loss", comp: Comparison | None = None,
+                 min_delta: float = 0.0, patience: int = 1, reset_on_fit: bool = True) -> None:
         super().__init__(monitor, comp, min_delta, patience, reset_on_fit)
 
-    def out_of_patience(self):
+    def out_of_patience(self) -> None:
         print(f"No improvement since epoch {self.learn.epoch - self.wait}: early stopping")
         raise CancelFitException
 
@@ -131,15 +150,16 @@ class ReduceLROnPlateau(_Patient):
 
     order = TrackerCallback.order + 2
 
-    def __init__(self, monitor="valid_loss", comp=None, min_delta=0.0, patience=1, factor=10.0,
-                 min_lr=0.0, reset_on_fit=True):
+    def __init__(self, monitor: str = "valid_loss", comp: Comparison | None = None,
+                 min_delta: float = 0.0, patience: int = 1, factor: float = 10.0,
+                 min_lr: float = 0.0, reset_on_fit: bool = True) -> None:
         super().__init__(monitor, comp, min_delta, patience, reset_on_fit)
         self.factor = check_hyper(factor, "factor", self._who())
         self.min_lr = check_hyper(min_lr, "min_lr", self._who())
         if self.factor <= 1:
             raise ValueError(f"{self._who()}: `factor` must be above 1, got {factor!r}")
 
-    def out_of_patience(self):
+    def out_of_patience(self) -> None:
         opt, self.wait = self.learn.opt, 0
         before = [group["lr"] for group in opt.hypers]
         opt.set_hypers(lr=[max(lr / self.factor, self.min_lr) for lr in before])
@@ -173,24 +193,27 @@ class SaveModelCallback(TrackerCallback):
 
     order = TrackerCallback.order + 1
 
-    def __init__(self, monitor="valid_loss", comp=None, min_delta=0.0, fname="model",
-                 every_epoch=False, at_end=False, with_opt=False, reset_on_fit=True):
+    def __init__(self, monitor: str = "valid_loss", comp: Comparison | None = None,
+                 min_delta: float = 0.0, fname: StrPath = "model",
+                 every_epoch: bool | int = False, at_end: bool = False, with_opt: bool = False,
+                 reset_on_fit: bool = True) -> None:
         super().__init__(monitor, comp, min_delta, reset_on_fit)
         self.fname = check_path(self._who(), "fname", fname)
         self.every_epoch = every_epoch and check_whole(self._who(), "every_epoch",
                                                        int(every_epoch), at_least=1)
         if every_epoch and at_end:
             raise ValueError(f"{self._who()}: `at_end` must be False with every_epoch, got True")
-        self.at_end, self.with_opt, self.last_saved_path = at_end, with_opt, None
+        self.at_end, self.with_opt = at_end, with_opt
+        self.last_saved_path: Path | None = None
 
-    def before_fit(self):
+    def before_fit(self) -> None:
         super().before_fit()
         self.last_saved_path = None
 
-    def _save(self, name):
+    def _save(self, name: Path) -> None:
         self.last_saved_path = self.learn.save(name, with_opt=self.with_opt)
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         epoch = self.learn.epoch
         if self.every_epoch:
             if epoch % self.every_epoch == 0:
@@ -201,7 +224,7 @@ class SaveModelCallback(TrackerCallback):
             print(f"Better model found at epoch {epoch} with {self.monitor} value: {self.best}.")
             self._save(self.fname)
 
-    def after_fit(self):
+    def after_fit(self) -> None:
         if not self.learn.completed:  # an error: the model stays at its last whole step
             return
         if self.at_end:
@@ -224,15 +247,15 @@ class CSVLogger(Callback):
     order = 61
     in_lr_find = False
 
-    def __init__(self, fname="history.csv", append=False):
+    def __init__(self, fname: StrPath = "history.csv", append: bool = False) -> None:
         self.fname, self.append = check_path("CSVLogger", "fname", fname), append
 
     @property
-    def path(self):
+    def path(self) -> Path:
         """Where the file is."""
         return self.learn.path / self.fname
 
-    def before_fit(self):
+    def before_fit(self) -> None:
         names, self._before = self.learn.recorder.metric_names, ""
         if self.append and self.path.exists():
             self._before = self.path.read_text(encoding="utf-8")
@@ -244,20 +267,21 @@ class CSVLogger(Callback):
             self._before = _csv_line(names)
         self._write()
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         self._before += _csv_line(self.learn.recorder.rows[-1])
         self._write()
 
-    def _write(self):
+    def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_file(self.path, self._before.encode())
 
-    def read_log(self):
+    def read_log(self) -> DataFrame:
         """Return the table as a pandas DataFrame."""
-        return import_extra("pandas").read_csv(self.path)
+        table: DataFrame = import_extra("pandas").read_csv(self.path)
+        return table
 
 
-def _csv_line(cells):
+def _csv_line(cells: Iterable[object]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
@@ -274,14 +298,17 @@ class ShowGraphCallback(Callback):
 
     order = 65
     in_lr_find = False
-    ax, _handle = None, None
+    ax: Axes | None = None
 
-    def before_fit(self):
+    def before_fit(self) -> None:
         figure = import_extra("matplotlib.figure").Figure(figsize=(6, 4))
-        self.ax, self._handle, self._ends = figure.add_subplot(), None, []
+        self.ax = figure.add_subplot()
+        self._handle: Any = None
+        self._ends: list[int] = []
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         learn, ax = self.learn, self.ax
+        assert ax is not None  # before_fit has made it
         self._ends.append(len(learn.recorder.losses))
         ax.clear()
         learn.recorder.plot_loss(skip_start=0, ax=ax)
@@ -290,13 +317,13 @@ class ShowGraphCallback(Callback):
         ax.set_xlim(0, max(self._ends[-1] + left, 1))
         ax.set_ylim(bottom=0)
         if in_notebook():
-            self._show()
+            self._show(ax.figure)
 
-    def _show(self):
+    def _show(self, figure: Any) -> None:
         from IPython.display import Image, display
 
         png = io.BytesIO()
-        self.ax.figure.savefig(png, format="png")
+        figure.savefig(png, format="png")
         picture = Image(data=png.getvalue())
         if self._handle is None:
             self._handle = display(picture, display_id=True)

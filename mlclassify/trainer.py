@@ -5,9 +5,13 @@ that happens around it is a callback. What a random draw gives depends on the le
 how many training epochs it has begun, and on where the photo stands in the epoch.
 """
 
+from __future__ import annotations
+
 import math
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -21,13 +25,16 @@ from mlclassify.callbacks import (
     CancelStepException,
     CancelTrainException,
     CancelValidException,
+    Fitting,
+    ProgressCallback,
 )
 from mlclassify.checks import (
     MLClassifyWarning,
     check_whole,
 )
-from mlclassify.optim import check_hyper, spread
+from mlclassify.optim import Hyper, check_hyper, spread
 from mlclassify.schedule import (
+    Functions,
     LRFinder,
     check_search,
     flat_cosine,
@@ -37,18 +44,37 @@ from mlclassify.schedule import (
     warm_restarts,
 )
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
+from mlclassify.types import AnyArray, Function
+
+if TYPE_CHECKING:
+    from mlclassify.data.loader import Batch, DataLoader
+    from mlclassify.novelty import Novelty
+
+Cbs: TypeAlias = Callback | type[Callback] | Sequence[Callback | type[Callback]] | None
+_Tensor = TypeVar("_Tensor", bound=Tensor)
 
 
-class Trainer:
+class Trainer(Fitting):
     """What a `Learner` inherits: callbacks, fits, the search for a learning rate, freezing.
 
     It has no data of its own: ``dls``, ``model``, ``loss_func``, ``opt`` and the rest are the
     learner's.
     """
 
+    cbs: list[Callback]
+    opt_func: Function
+    lr: Hyper
+    wd: float | None
+    train_bn: bool
+    moms: Sequence[float]
+    epochs_begun: int
+    novelty: Novelty | None
+    loss: Any
+    _progress: ProgressCallback
+
     # --- callbacks
 
-    def add_cbs(self, cbs):
+    def add_cbs(self, cbs: Cbs) -> None:
         """Add callbacks, objects or classes."""
         for cb in as_list(cbs):
             cb = cb() if isinstance(cb, type) else cb
@@ -60,7 +86,7 @@ class Trainer:
 
     add_cb = add_cbs
 
-    def remove_cbs(self, cbs):
+    def remove_cbs(self, cbs: Cbs) -> None:
         """Take callbacks away again; a class takes all of its objects."""
         for cb in as_list(cbs):
             gone = [own for own in self.cbs
@@ -72,7 +98,7 @@ class Trainer:
     remove_cb = remove_cbs
 
     @contextmanager
-    def added_cbs(self, cbs):
+    def added_cbs(self, cbs: Cbs) -> Iterator[Self]:
         """Have more callbacks inside a with block."""
         before = list(self.cbs)
         try:
@@ -82,7 +108,7 @@ class Trainer:
             self.cbs = before
 
     @contextmanager
-    def removed_cbs(self, cbs):
+    def removed_cbs(self, cbs: Cbs) -> Iterator[Self]:
         """Have fewer callbacks inside a with block."""
         before = list(self.cbs)
         try:
@@ -91,11 +117,12 @@ class Trainer:
         finally:
             self.cbs = before
 
-    def _event(self, name):
+    def _event(self, name: str) -> None:
         for cb in list(self.cbs):
             cb(name)
 
-    def _with_events(self, part, name, cancelled):
+    def _with_events(self, part: Callable[[], object], name: str,
+                     cancelled: type[Exception]) -> None:
         """Before and after a part of a fit; what a callback cancels ends it there, in order."""
         try:
             self._event(f"before_{name}")
@@ -105,43 +132,44 @@ class Trainer:
         self._event(f"after_{name}")
 
     @contextmanager
-    def no_bar(self):
+    def no_bar(self) -> Iterator[Self]:
         """Show no progress bars inside a with block."""
         with _set(self._progress, "bar", False):
             yield self
 
     @contextmanager
-    def no_logging(self):
+    def no_logging(self) -> Iterator[Self]:
         """Show no epoch table inside a with block."""
         with _set(self._progress, "table", False):
             yield self
 
     # --- what is trained
 
-    def create_opt(self):
+    def create_opt(self) -> None:
         """Make a new optimizer, without memory of earlier steps."""
         options = {} if self.wd is None else {"wd": self.wd}
         net = self.model.net
         self.opt = self.opt_func(net, len(self.model.groups), lr=self.lr, **options)
         self.opt.clear_state()
 
-    def freeze_to(self, n):
+    def freeze_to(self, n: int) -> None:
         """Train the parameter groups from `n` on, and start the optimizer afresh."""
         self.model.freeze_to(n, self.train_bn)
         if self.opt is not None:
             self.opt.clear_state()
 
-    def freeze(self):
+    def freeze(self) -> None:
         """Train only the last group, the head."""
         self.freeze_to(-1)
 
-    def unfreeze(self):
+    def unfreeze(self) -> None:
         """Train everything."""
         self.freeze_to(0)
 
     # --- training
 
-    def fit(self, n_epoch, lr=None, wd=None, cbs=None, reset_opt=False, start_epoch=0):
+    def fit(self, n_epoch: int, lr: Hyper | None = None, wd: float | None = None,
+            cbs: Cbs = None, reset_opt: bool = False, start_epoch: int = 0) -> None:
         """Train for some epochs at a constant learning rate, validating after each.
 
         Parameters
@@ -179,11 +207,13 @@ class Trainer:
         with self.added_cbs(cbs):
             self._fit(n_epoch, start_epoch)
 
-    def _rates(self, lr, name, function):
+    def _rates(self, lr: Hyper | None, name: str, function: str) -> list[float]:
         return spread(self.lr if lr is None else lr, len(self.model.groups), name, function)
 
-    def fit_one_cycle(self, n_epoch, lr_max=None, div=25.0, div_final=1e5, pct_start=0.25,
-                      wd=None, moms=None, cbs=None, reset_opt=False, start_epoch=0):
+    def fit_one_cycle(self, n_epoch: int, lr_max: Hyper | None = None, div: float = 25.0,
+                      div_final: float = 1e5, pct_start: float = 0.25, wd: float | None = None,
+                      moms: Sequence[float] | None = None, cbs: Cbs = None,
+                      reset_opt: bool = False, start_epoch: int = 0) -> None:
         """Train while the learning rate rises to `lr_max` and falls again, along cosines.
 
         Parameters
@@ -205,8 +235,9 @@ class Trainer:
                              self.moms if moms is None else moms)
         self.fit(n_epoch, lrs, wd, [schedule, *as_list(cbs)], reset_opt, start_epoch)
 
-    def fit_flat_cos(self, n_epoch, lr=None, div_final=1e5, pct_start=0.75, wd=None, cbs=None,
-                     reset_opt=False, start_epoch=0):
+    def fit_flat_cos(self, n_epoch: int, lr: Hyper | None = None, div_final: float = 1e5,
+                     pct_start: float = 0.75, wd: float | None = None, cbs: Cbs = None,
+                     reset_opt: bool = False, start_epoch: int = 0) -> None:
         """Train at a constant learning rate that falls along a cosine at the end.
 
         Parameters
@@ -225,8 +256,9 @@ class Trainer:
         schedule = flat_cosine(lrs, div_final, pct_start)
         self.fit(n_epoch, lrs, wd, [schedule, *as_list(cbs)], reset_opt, start_epoch)
 
-    def fit_sgdr(self, n_cycles, cycle_len, lr_max=None, cycle_mult=2, cbs=None, reset_opt=False,
-                 wd=None, start_epoch=0):
+    def fit_sgdr(self, n_cycles: int, cycle_len: int, lr_max: Hyper | None = None,
+                 cycle_mult: int = 2, cbs: Cbs = None, reset_opt: bool = False,
+                 wd: float | None = None, start_epoch: int = 0) -> None:
         """Train in cycles: the learning rate falls to 0 along a cosine, and starts again.
 
         Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
@@ -247,8 +279,9 @@ class Trainer:
         n_epoch, schedule = warm_restarts(lrs, n_cycles, cycle_len, cycle_mult)
         self.fit(n_epoch, lrs, wd, [schedule, *as_list(cbs)], reset_opt, start_epoch)
 
-    def lr_find(self, start_lr=1e-7, end_lr=10, num_it=100, stop_div=True, show_plot=True,
-                suggest_funcs=valley):
+    def lr_find(self, start_lr: Hyper = 1e-7, end_lr: Hyper = 10, num_it: int = 100,
+                stop_div: bool = True, show_plot: bool = True,
+                suggest_funcs: Functions = valley) -> Any:
         """Look for a learning rate: train while it grows, until the loss explodes; then undo it.
 
         The model, the optimizer and all that is random stand as before, to the bit, and no file is
@@ -288,7 +321,7 @@ class Trainer:
         with self._undone(), self.no_logging(), _set(self, "cbs", kept):
             self.add_cbs(LRFinder(start, end, num_it, stop_div))
             self._fit(num_it // len(self.dls.train) + 1)
-        found, points = None, ()
+        found, points = None, list[tuple[str, float, float]]()
         if functions:
             found, points = suggest(functions, self.recorder.lrs, self.recorder.losses, num_it)
         if show_plot:
@@ -296,7 +329,7 @@ class Trainer:
         return found
 
     @contextmanager
-    def _undone(self):
+    def _undone(self) -> Iterator[None]:
         """Undo what a with block does to the model, the optimizer and the count of epochs."""
         own_opt, epochs, weights = self.opt, self.epochs_begun, self.model.state_dict()
         if self.opt is None:
@@ -309,8 +342,9 @@ class Trainer:
             opt.load_state_dict(state)
             self.opt, self.epochs_begun = own_opt, epochs
 
-    def fine_tune(self, epochs, base_lr=2e-3, freeze_epochs=1, lr_mult=100, pct_start=0.3,
-                  div=5.0, **kwargs):
+    def fine_tune(self, epochs: int, base_lr: float = 2e-3, freeze_epochs: int = 1,
+                  lr_mult: float = 100, pct_start: float = 0.3, div: float = 5.0,
+                  **kwargs: Any) -> None:
         """Train the head first, then everything, as fastai's ``fine_tune``.
 
         A model that was not pretrained has nothing worth keeping still: it is never frozen, and
@@ -335,18 +369,19 @@ class Trainer:
         check_whole("fine_tune", "freeze_epochs", freeze_epochs, at_least=1)
         if not check_hyper(lr_mult, "lr_mult", "fine_tune"):
             raise ValueError(f"fine_tune: `lr_mult` must be above 0, got {lr_mult}")
-        first = check_hyper(base_lr, "base_lr", "fine_tune")
-        second = first / 2
+        rate = check_hyper(base_lr, "base_lr", "fine_tune")
+        first: Hyper = rate
+        second: Hyper = rate / 2
         if self.model.pretrained:
             self.freeze()
-            first, second = slice(first), slice(second / lr_mult, second)
+            first, second = slice(rate), slice(rate / 2 / lr_mult, rate / 2)
         else:
             self.unfreeze()
         self.fit_one_cycle(freeze_epochs, first, pct_start=0.99, **kwargs)
         self.unfreeze()
         self.fit_one_cycle(epochs, second, pct_start=pct_start, div=div, **kwargs)
 
-    def _forget_what_was_fitted(self, what):
+    def _forget_what_was_fitted(self, what: str) -> None:
         """Forget what was fitted to features and logits of the model as it was."""
         for owner, name, fitted, again in (
             (self, "novelty", "features that `learn.novelty`", "fit_novelty"),
@@ -360,7 +395,7 @@ class Trainer:
                     MLClassifyWarning, stacklevel=4,
                 )
 
-    def _check_can_train(self):
+    def _check_can_train(self) -> None:
         if not callable(getattr(self.loss_func, "value_and_grad", None)):
             raise TypeError(
                 "fit: `loss_func` must have value_and_grad(logits, targets), as "
@@ -380,7 +415,7 @@ class Trainer:
                 "bs, or drop_last=True"
             )
 
-    def _fit(self, n_epoch, start_epoch=0):
+    def _fit(self, n_epoch: int, start_epoch: int = 0) -> None:
         self.n_epoch, self.training, self.completed, self.train_iter = n_epoch, True, False, 0
         self._pending = False  # whether there are gradients that the next ones are added to
         try:
@@ -394,18 +429,18 @@ class Trainer:
         finally:
             self._event("after_fit")
 
-    def _epoch(self):
+    def _epoch(self) -> None:
         self._key, self.epochs_begun = self.epochs_begun, self.epochs_begun + 1
         self.training, self.n_iter = True, len(self.dls.train)
         self._with_events(self._train_batches, "train", CancelTrainException)
         self._validate(self.dls.valid)
 
-    def _train_batches(self):
+    def _train_batches(self) -> None:
         with closing(self.dls.train.stream(self.seed, self._key)) as batches:
             for self.iter, batch in enumerate(batches):
                 self._train_batch(batch)
 
-    def _train_batch(self, batch):
+    def _train_batch(self, batch: Batch) -> None:
         self._take(batch)
         self.key = (self.seed, self._key, batch.position)
         try:
@@ -421,11 +456,11 @@ class Trainer:
         self.train_iter += 1
         self._event("after_batch")
 
-    def _take(self, batch):
+    def _take(self, batch: Batch) -> None:
         self.x, self.y = view_as(batch.x, TensorImage), _targets(batch)
         self.loss = None
 
-    def _step(self):
+    def _step(self) -> None:
         logits = self.model.forward(images_to_c(self.x), True, *self.key)
         self.pred = view_as(logits, Tensor)
         self._event("after_pred")
@@ -434,12 +469,12 @@ class Trainer:
         self._check_loss()
         fresh = []
 
-        def backward():
+        def backward() -> None:
             self.model.backward(self.loss_grad, accumulate=self._pending)
             self._pending = True
             fresh.append(True)
 
-        def step():
+        def step() -> None:
             self.opt.step()
             self._pending = False
 
@@ -448,7 +483,7 @@ class Trainer:
             self._with_events(step, "step", CancelStepException)
             self._pending = False
 
-    def _check_loss(self):
+    def _check_loss(self) -> None:
         if math.isfinite(self.loss):
             return
         name = self.model.first_not_finite()
@@ -465,11 +500,11 @@ class Trainer:
             f"{self.epoch}: {cause}. The model stands at the step before"
         )
 
-    def _validate(self, dl):
+    def _validate(self, dl: DataLoader) -> None:
         self.training, self.n_iter = False, len(dl)
         self._with_events(lambda: self._validate_batches(dl), "validate", CancelValidException)
 
-    def _validate_batches(self, dl):
+    def _validate_batches(self, dl: DataLoader) -> None:
         with closing(dl.stream(self.seed, 0)) as batches:
             for self.iter, batch in enumerate(batches):
                 self._take(batch)
@@ -484,18 +519,18 @@ class Trainer:
                 self._event("after_batch")
 
 
-def view_as(array, kind):
+def view_as(array: AnyArray, kind: type[_Tensor]) -> _Tensor:
     """Return an array as a kind of Tensor, whose own `view` is torch's."""
     return np.ndarray.view(array, kind)
 
 
-def _targets(batch):
+def _targets(batch: Batch) -> TensorMultiCategory:
     if batch.y is None:
         raise ValueError("Learner: `dl` must have labels, got photos without; see with_labels")
     return view_as(batch.y, TensorMultiCategory)
 
 
-def as_list(x):
+def as_list(x: Any) -> list[Any]:
     """Return x in a list, None as an empty one."""
     if x is None:
         return []
@@ -503,7 +538,7 @@ def as_list(x):
 
 
 @contextmanager
-def _set(owner, name, value):
+def _set(owner: object, name: str, value: object) -> Iterator[None]:
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:

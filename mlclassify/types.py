@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
-    "AnyArray", "ArrayLike", "Bools", "FloatArray", "Float32", "Float64", "Function", "Int64",
-    "StrPath", "UInt8",
+    "AnyArray", "ArrayLike", "Bools", "FigSize", "FloatArray", "Float32", "Float64", "Function",
+    "Int64", "StrPath", "UInt8",
 ]
 
 Float32: TypeAlias = NDArray[np.float32]
@@ -20,5 +20,6 @@ UInt8: TypeAlias = NDArray[np.uint8]
 Bools: TypeAlias = NDArray[np.bool_]
 AnyArray: TypeAlias = NDArray[Any]
 
+FigSize: TypeAlias = tuple[float, float]  # inches of a figure
 StrPath: TypeAlias = str | os.PathLike[str]
 Function: TypeAlias = Callable[..., Any]

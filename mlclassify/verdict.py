@@ -1,8 +1,11 @@
 """What was decided about a photo, label by label, in words: the titles of pictures of results."""
 
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from mlclassify.types import ArrayLike
 
 _LINES = 5  # of a title
 _LETTERS = 24  # of a label in it
@@ -35,25 +38,25 @@ class Decision(NamedTuple):
     thresh: float | None = None
 
     @property
-    def wrong(self):
+    def wrong(self) -> bool:
         """Whether it is known to be there and was not named, or the other way round."""
         return self.there is not None and self.there != self.named
 
     @property
-    def distance(self):
+    def distance(self) -> float:
         """How far the probability is from the truth; NaN where that is not known."""
         return abs(self.prob - self.there) if self.there is not None else float("nan")
 
-    def __str__(self):
+    def __str__(self) -> str:
         mark = "?" if self.there is None else "✗" if self.wrong else "✓"
         return f"{mark} {self.plain()}"
 
-    def plain(self):
+    def plain(self) -> str:
         """Return the text without its tick or cross."""
         name = self.label if len(self.label) <= _LETTERS else self.label[: _LETTERS - 1] + "…"
         return f"{name} {_compared(self.prob, self.thresh)}{self._why()}"
 
-    def _why(self):
+    def _why(self) -> str:
         if not self.wrong:
             return ""
         if self.named:
@@ -62,7 +65,7 @@ class Decision(NamedTuple):
         return ", missed as novel" if novel else ", missed"
 
 
-def _compared(prob, thresh):
+def _compared(prob: float, thresh: float | None) -> str:
     """Return the two numbers with as many digits as it takes to see which one is larger."""
     if thresh is None:
         return f"{prob:.2f}"
@@ -72,7 +75,8 @@ def _compared(prob, thresh):
     return f"{prob:.{digits}f} {'>' if prob > thresh else '≤'} {thresh:.{digits}f}"
 
 
-def decisions(labels, target, named, probs, thresh=None):
+def decisions(labels: Collection[object], target: ArrayLike | None, named: ArrayLike,
+              probs: ArrayLike, thresh: ArrayLike | None = None) -> list[Decision]:
     """Return a `Decision` for each label of one photo.
 
     Parameters
@@ -95,14 +99,15 @@ def decisions(labels, target, named, probs, thresh=None):
     [Decision(label='black', there=True, named=True, prob=0.75, thresh=0.5)]
     """
     n = len(labels)
-    target = [None] * n if target is None else np.asarray(target).tolist()
+    truth: list[Any] = [None] * n if target is None else np.asarray(target).tolist()
     cuts = [None] * n if thresh is None else np.broadcast_to(thresh, n).tolist()
-    there = [{0: False, 1: True}.get(t) for t in target]
+    there = [{0: False, 1: True}.get(t) for t in truth]
+    columns: tuple[Any, Any] = (named, probs)
     return [Decision(str(label), known, bool(got == 1), float(prob), cut)
-            for label, known, got, prob, cut in zip(labels, there, named, probs, cuts)]
+            for label, known, got, prob, cut in zip(labels, there, *columns, cuts)]
 
 
-def verdict(decided):
+def verdict(decided: Sequence[Decision]) -> str:
     """Return the lines of a title: the labels that a photo has or got, the most wrong ones first.
 
     Parameters

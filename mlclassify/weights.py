@@ -11,15 +11,19 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from mlclassify.checks import check_path
+from mlclassify.types import AnyArray, ArrayLike, StrPath
 from mlclassify.weight_names import named_as_here
+
+Tensors: TypeAlias = dict[str, AnyArray]
 
 _LARGEST_FILE = 4 << 30
 
@@ -49,7 +53,7 @@ PINNED = {
 }
 
 
-def read_file(path, function):
+def read_file(path: StrPath, function: str) -> bytes:
     """Return the bytes of a regular file.
 
     Parameters
@@ -77,7 +81,7 @@ def read_file(path, function):
     return path.read_bytes()
 
 
-def read_tensors(path, function):
+def read_tensors(path: StrPath, function: str) -> tuple[Tensors, dict[str, str]]:
     """Read a safetensors file.
 
     Parameters
@@ -99,7 +103,7 @@ def read_tensors(path, function):
     return parse_tensors(read_file(path, function), path, function)
 
 
-def parse_tensors(data, path, function):
+def parse_tensors(data: bytes, path: StrPath, function: str) -> tuple[Tensors, dict[str, str]]:
     """Read the bytes of a safetensors file; `path` is what messages call them."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -116,7 +120,8 @@ def parse_tensors(data, path, function):
     return tensors, header.get("__metadata__", {})
 
 
-def write_tensors(path, tensors, metadata=None):
+def write_tensors(path: StrPath, tensors: Mapping[str, ArrayLike],
+                  metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file, or leave what stood there untouched.
 
     Parameters
@@ -128,7 +133,8 @@ def write_tensors(path, tensors, metadata=None):
     write_file(path, tensors_to_bytes(tensors, metadata))
 
 
-def tensors_to_bytes(tensors, metadata=None):
+def tensors_to_bytes(tensors: Mapping[str, ArrayLike],
+                     metadata: dict[str, str] | None = None) -> bytes:
     """Return what `write_tensors` writes."""
     from safetensors.numpy import save
 
@@ -137,7 +143,7 @@ def tensors_to_bytes(tensors, metadata=None):
     return save(whole, metadata)
 
 
-def write_file(path, data):
+def write_file(path: StrPath, data: bytes) -> None:
     """Write `data` to `path` so that at no moment a part of it stands there.
 
     A temporary file in the same folder is written, flushed to the disk and renamed. When that
@@ -196,14 +202,14 @@ def named_place(function: str, path: Path, suffix: str) -> Iterator[None]:
         raise told from error
 
 
-def _umask():
+def _umask() -> int:
     """Return the permissions that new files go without; `mkstemp` makes private ones."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
 
-def _flush_folder(folder):
+def _flush_folder(folder: Path) -> None:
     """Make a rename last through a power cut, where folders can be opened at all."""
     if os.name != "posix":
         return
@@ -214,7 +220,7 @@ def _flush_folder(folder):
         os.close(handle)
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """Return the folder for downloads: ``MLCLASSIFY_HOME``, else the platform's cache folder."""
     named = os.environ.get("MLCLASSIFY_HOME")
     if named:
@@ -226,7 +232,8 @@ def cache_folder():
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlclassify"
 
 
-def pretrained_tensors(arch, weights=None, function="vision_learner"):
+def pretrained_tensors(arch: str, weights: StrPath | None = None,
+                       function: str = "vision_learner") -> tuple[Tensors, Path]:
     """Find, check and read the pretrained weights of an architecture.
 
     Looks at `weights`, then at the environment variable ``MLCLASSIFY_WEIGHTS`` (each a file, or a
@@ -253,11 +260,11 @@ def pretrained_tensors(arch, weights=None, function="vision_learner"):
     ModelFileError
         What was found is damaged.
     """
-    named = os.environ.get("MLCLASSIFY_WEIGHTS")
-    if weights is not None or named:
+    named = os.environ.get("MLCLASSIFY_WEIGHTS") or None
+    given = named if weights is None else weights
+    if given is not None:
         rule = "`weights`" if weights is not None else "MLCLASSIFY_WEIGHTS"
-        folder = Path(named) if weights is None else check_path(function, "weights", weights)
-        path = _file_in(folder, arch, f"{function}: {rule}")
+        path = _file_in(check_path(function, "weights", given), arch, f"{function}: {rule}")
         return named_as_here(read_tensors(path, function)[0]), path
     if arch not in PINNED:
         raise FileNotFoundError(
@@ -273,7 +280,7 @@ def pretrained_tensors(arch, weights=None, function="vision_learner"):
     return parse_tensors(data, path, function)[0], path
 
 
-def _file_in(path, arch, who):
+def _file_in(path: Path, arch: str, who: str) -> Path:
     """Return `path`, or the file of `arch` in it when it is a folder."""
     file = path / f"{arch}.safetensors" if path.is_dir() else path
     if file.exists():
@@ -283,12 +290,12 @@ def _file_in(path, arch, who):
     )
 
 
-def cached_file(arch):
+def cached_file(arch: str) -> Path:
     """Return where the download of `arch` lies, whether or not it is there yet."""
     return cache_folder() / "weights" / f"{arch}-{PINNED[arch].sha256[:8]}.safetensors"
 
 
-def _check_sha256(data, arch, path, function):
+def _check_sha256(data: bytes, arch: str, path: StrPath, function: str) -> None:
     found = hashlib.sha256(data).hexdigest()
     if found != PINNED[arch].sha256:
         raise ModelFileError(
@@ -297,7 +304,7 @@ def _check_sha256(data, arch, path, function):
         )
 
 
-def _download(arch, path, function):
+def _download(arch: str, path: Path, function: str) -> bytes:
     """Fetch the pinned file, check it, keep it at `path` and return its bytes."""
     pinned = PINNED[arch]
     try:
@@ -313,7 +320,7 @@ def _download(arch, path, function):
     return data
 
 
-def _ways_out(arch, path, function, error):
+def _ways_out(arch: str, path: Path, function: str, error: Exception) -> str:
     return (
         f"{function}: no pretrained weights of {arch} here, and no download "
         f"({type(error).__name__}: {error}).\n"

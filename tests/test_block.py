@@ -425,6 +425,8 @@ def test_category_map():
 
 def test_multi_categorize():
     t = MultiCategorize()
+    with pytest.raises(ValueError, match="`vocab` must be given, or `setups` called"):
+        t(["a"])
     t.setups([["b"], "a", [], None])
     assert t.vocab == ["a", "b"] and t(["b", "a"]).tolist() == [1, 0] and t("b").tolist() == [1]
     assert t(None).dtype == np.int64 and t.decode([1]) == ["b"]

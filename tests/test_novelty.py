@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from tiny import photos, register, tiny_layers, tiny_learner
+from tiny import photos, register, tiny, tiny_layers, tiny_learner, tiny_loaders
 
 from mlclassify import _core
 from mlclassify.checks import MLClassifyWarning
@@ -19,6 +19,8 @@ from mlclassify.novelty import (
     fit_novelty,
     photo_names,
 )
+from mlclassify.vision.learner import vision_learner
+from mlclassify.vision.models import create_model
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -344,4 +346,103 @@ def test_the_novelty_of_a_preview_is_refused(learn):
     with pytest.raises(ModelFileError, match=(
             "its novelty is that of a preview of mlclassify 0.1.0, which went by other features; "
             r"install that preview to load it, or call learn.fit_novelty\(\) and export again$")):
+        load_learner(path)
+
+
+# --- the body before training
+
+@pytest.fixture
+def began(tmp_path):
+    """A trained learner that began with the weights of a file, and these."""
+    state = {k: v for k, v in create_model(tiny, 1, seed=5).state_dict().items()
+             if not k.startswith("head")}
+    weights = tmp_path / "tiny.safetensors"
+    write_tensors(weights, state, {})
+    learn = vision_learner(tiny_loaders(80, 16), tiny, weights=weights, path=tmp_path, seed=7,
+                           loss_func=BCEWithLogitsLossFlat(thresh=-np.inf))
+    learn.unfreeze()
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(2, 1e-2)
+    return learn, state
+
+
+def cosines_of_bodies(learn, state, image):
+    """Mean cosine of a photo to each training photo, of the body now and with `state`, float64."""
+    before = create_model(tiny, 3, seed=9)
+    before.load_body(state, "test")
+    cosines = []
+    for model in (learn.model, before):
+        parts = []
+        for dl in (learn.loader(0, None), learn.dls.test_dl([image])):
+            found = [model.forward_with_features(b.x)[1].copy() for b in dl.stream(learn.seed, 0)]
+            parts.append(np.concatenate(found).astype(np.float64))
+        taught, asked = (p / np.linalg.norm(p, axis=1, keepdims=True) for p in parts)
+        cosines.append((asked @ taught.T)[0])
+    return np.mean(cosines, axis=0)
+
+
+def test_the_body_before_training_has_half_a_say(began):
+    learn, state = began
+    novelty = learn.fit_novelty(lost=0.2, k=4)
+    for image, _ in photos(4, seed=5):
+        cosines = np.sort(cosines_of_bodies(learn, state, image))
+        np.testing.assert_allclose(learn.predict(image).novelty, 1 - cosines[-4:].mean(), atol=1e-5)
+    alone = learn.fit_novelty(lost=0.2, k=4, pretrained=False)
+    assert alone.features.shape == (64, 32) and novelty.features.shape == (64, 64)
+    assert alone.backbone is None and abs(alone.cut - novelty.cut) > 1e-4
+
+
+def test_weights_of_a_body_that_never_began_with_any(began, learn):
+    file = began[0].model.weights_file
+    assert learn.fit_novelty(lost=0.2).backbone is None
+    with_file = learn.fit_novelty(lost=0.2, weights=file)
+    assert with_file.features.shape == (64, 64)
+    with pytest.raises(ValueError, match=(
+            r"^fit_novelty: `weights` must be None with pretrained=False, got 'x'$")):
+        learn.fit_novelty(pretrained=False, weights="x")
+    with pytest.raises(FileNotFoundError, match="^fit_novelty: `weights` must name a file"):
+        learn.fit_novelty(weights="nowhere.safetensors")
+    assert learn.novelty is with_file
+
+
+def test_weights_that_are_gone_are_missed(began):
+    learn = began[0]
+    learn.model.weights_file.unlink()
+    with pytest.raises(FileNotFoundError, match="^fit_novelty: `weights` must name a file"):
+        learn.fit_novelty(lost=0.2)
+    assert learn.fit_novelty(lost=0.2, pretrained=False) is learn.novelty
+
+
+def test_a_file_keeps_both_bodies(began):
+    learn = began[0]
+    learn.fit_novelty(lost=0.2, k=4)
+    loaded = load_learner(learn.export())
+    for image, _ in photos(8, seed=5):
+        ours, theirs = learn.predict(image), loaded.predict(image)
+        assert ours.novelty == theirs.novelty and list(ours.labels) == list(theirs.labels)
+        assert list(ours.neighbours) == list(theirs.neighbours)
+    again = load_learner(loaded.export(learn.path / "again.safetensors"))
+    assert again.predict(image).novelty == ours.novelty
+
+
+@pytest.mark.parametrize("change", [
+    lambda t: t.pop("novelty.backbone.conv1.weight"),
+    lambda t: t.update({"novelty.backbone.fc.weight": np.ones((2, 2), np.float32)}),
+    lambda t: t.update({"novelty.backbone.bn1.weight": np.ones(9, np.float32)}),
+    lambda t: t.update({"novelty.backbone.bn1.weight": np.ones(8)}),
+    lambda t: t.pop("novelty.maxima_means"),
+    lambda t: t.update({"novelty.maxima_means": np.ones((64, 32), np.float32)}),
+    lambda t: [t.pop(k) for k in list(t) if k.startswith("novelty.backbone")],
+])
+def test_a_forged_body_is_refused(began, change):
+    from mlclassify import export
+
+    learn = began[0]
+    learn.fit_novelty(lost=0.2)
+    path = learn.export()
+    tensors, metadata = read_tensors(path, "test")
+    change(tensors)
+    metadata[export._HASH] = export.digest(tensors, metadata[export._LEARNER])
+    write_tensors(path, tensors, metadata)
+    with pytest.raises(ModelFileError, match="must describe a learner"):
         load_learner(path)

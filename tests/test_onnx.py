@@ -30,7 +30,12 @@ from mlclassify.vision.augment import (
     imagenet_stats,
 )
 from mlclassify.vision.image import Image, open_image
-from mlclassify.vision.models import ARCHS, create_classifier, create_model
+from mlclassify.vision.models import (
+    ARCHS,
+    build_backbone,
+    create_classifier,
+    create_model,
+)
 
 if not os.environ.get("MLCLASSIFY_TEST_DATA"):
     pytest.importorskip("onnx", reason="pip install '.[test]' brings onnx")
@@ -137,11 +142,14 @@ def normalized(pixels):
                   for name in ("resnet34", "resnet50", "resnet101")),
 ])
 def test_photos_of_every_backbone(arch, shared, tmp_path):
-    model = create_model(ARCHS[arch], 5, seed=3)
-    stir(model, seed=4)
+    model, backbone = create_model(ARCHS[arch], 5, seed=3), build_backbone(ARCHS[arch])
+    backbone.start(seed=5)
+    for i, network in enumerate((model, backbone)):
+        stir(network, seed=i)
     learn = learner_of(model, [RandomResizedCrop(80)], path=tmp_path)
     files = list(get_image_files(shared("bears/teddy"))[:12])
-    learn.novelty = Novelty(learn._features(learn.dls.test_dl(files[:8])), files[:8], 0.01, k=2)
+    taught = learn._features(learn.dls.test_dl(files[:8]), backbone)
+    learn.novelty = Novelty(taught, files[:8], 0.01, k=2, backbone=backbone)
     transform = learn.dls.valid.item_tfms[0]
     pixels = [np.asarray(transform.apply(open_image(f), None, False)) for f in files]
     found = asked(learn.export_onnx(), pixels)
@@ -323,6 +331,7 @@ def bears(shared, tmp_path_factory):
         learn.fit(3, 3e-3)
         learn.calibrate()
         learn.fit_novelty(0.1)
+    assert learn.novelty.backbone is not None
     path = tmp_path_factory.mktemp("bears") / "bears.safetensors"
     learn.export(path)
     return load_learner(path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny import tiny_learner
 
-from mlclassify.callbacks import Callback
+from mlclassify.callbacks import Callback, CancelBatchException
 from mlclassify.schedule import (
     SuggestionMethod,
     minimum,
@@ -246,6 +246,17 @@ def test_a_search_ends_where_the_loss_is_not_finite():
     with learn.added_cbs(Poison):
         learn.lr_find(stop_div=False, show_plot=False)
     assert len(learn.recorder.losses) == 30 and bits(learn) == before
+
+
+def test_a_search_goes_on_where_a_callback_leaves_its_first_batches_out():
+    class LeaveOut(Callback):
+        def before_batch(self):
+            if self.train_iter < 3:
+                raise CancelBatchException
+
+    learn = tiny_learner(cbs=LeaveOut)
+    learn.lr_find(num_it=20, stop_div=False, show_plot=False)
+    assert len(learn.recorder.losses) == 20 - 3
 
 
 def test_callbacks_may_stay_out_of_the_search():

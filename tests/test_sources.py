@@ -174,6 +174,21 @@ def test_columns_without_names(folder):
         np.testing.assert_array_equal(by_name(dls), df[[9, 3]])
 
 
+def test_columns_of_one_name_are_told_apart_by_place(folder):
+    df = table(sun=[int("sun" in y) for y in LABELS], sky=[int("sky" in y) for y in LABELS])
+    df.columns = ["file", "sky", "sun", "sky"]
+    common = {"path": folder / "photos", "suff": ".png", "valid_pct": 0, **SMALL}
+    dls = ImageDataLoaders.from_df(df, label_col=[2, 3], **common)
+    assert dls.vocab == ["sun", "sky"]
+    np.testing.assert_array_equal(by_name(dls), df.iloc[:, 2:])
+    with pytest.raises(ValueError) as caught:
+        ImageDataLoaders.from_df(df, label_col=["sun", "sky"], **common)
+    assert str(caught.value) == (
+        "from_df: `label_col` must name one column, got 'sky', which 2 are called; give its "
+        "position"
+    )
+
+
 def test_other_tables_may_have_their_columns_elsewhere(folder):
     dls = ImageDataLoaders.from_df(table(), folder / "photos", suff=".png", label_delim=" ",
                                    **SMALL)  # fmt: skip

@@ -98,12 +98,27 @@ static inline void add_positives(const float *scores, const uint8_t *targets, si
         if (targets[l]) add_positive(scores[l], positives + l * list, list, &found[l]);
 }
 
-/* Read a row of a tile and its positives; returns whether a score is NaN. */
-static inline int read_row(const float *scores, const uint8_t *targets, size_t width, float *clean,
-                           uint64_t *positives, size_t list, size_t *found)
+static inline __attribute__((always_inline)) bool
+columns_of(const float *scores, const uint8_t *targets, size_t rows, size_t labels, size_t width,
+           float *columns, size_t column, uint64_t *positives, size_t list, size_t *found)
 {
-    add_positives(scores, targets, width, positives, list, found);
-    return clean_row(scores, width, clean);
+    float tile[ITEM_ROWS * ITEM_LABELS] = {0};
+    int nan = 0;
+    for (size_t i = 0; i < rows; i += ITEM_ROWS) {
+        const size_t n = rows - i < ITEM_ROWS ? rows - i : ITEM_ROWS;
+        for (size_t r = 0; r < n; r++) {
+            const float *score = scores + (i + r) * labels;
+            const uint8_t *target = targets + (i + r) * labels;
+            __builtin_prefetch(score + ITEM_AHEAD * labels);
+            __builtin_prefetch(target + ITEM_AHEAD * labels);
+            add_positives(score, target, width, positives, list, found);
+            nan |= clean_row(score, width, tile + r * width);
+        }
+        turn_tile(tile, width);
+        for (size_t l = 0; l < width; l++)
+            memcpy(columns + l * column + i, tile + l * ITEM_ROWS, ITEM_ROWS * sizeof *tile);
+    }
+    return nan;
 }
 
 /* `width` <= ITEM_LABELS columns of (rows, labels) matrices: label l's scores, -0 as +0, go to
@@ -114,28 +129,17 @@ static void column_scores(const float *scores, const uint8_t *targets, size_t ro
                           size_t width, float *columns, size_t column, uint64_t *positives,
                           size_t list, size_t *found, bool *nan)
 {
-    float tile[ITEM_ROWS * ITEM_LABELS] = {0};
-    int any = 0;
     memset(found, 0, width * sizeof *found);
-    for (size_t i = 0; i < rows; i += ITEM_ROWS) {
-        const size_t n = rows - i < ITEM_ROWS ? rows - i : ITEM_ROWS;
-        for (size_t r = 0; r < n; r++) {
-            const float *score = scores + (i + r) * labels;
-            const uint8_t *target = targets + (i + r) * labels;
-            __builtin_prefetch(score + ITEM_AHEAD * labels);
-            __builtin_prefetch(target + ITEM_AHEAD * labels);
-            float *clean = tile + r * width;
-            any |= width == ITEM_LABELS
-                       ? read_row(score, target, ITEM_LABELS, clean, positives, list, found)
-                       : read_row(score, target, width, clean, positives, list, found);
-        }
-        if (width == ITEM_LABELS)
-            turn_tile(tile, ITEM_LABELS);
-        else
-            turn_tile(tile, width);
-        for (size_t l = 0; l < width; l++)
-            memcpy(columns + l * column + i, tile + l * ITEM_ROWS, ITEM_ROWS * sizeof *tile);
-    }
+    bool any;
+    if (width == ITEM_LABELS) /* known widths are copied and turned in vectors */
+        any = columns_of(scores, targets, rows, labels, ITEM_LABELS, columns, column, positives,
+                         list, found);
+    else if (width == ITEM_LABELS / 2)
+        any = columns_of(scores, targets, rows, labels, ITEM_LABELS / 2, columns, column, positives,
+                         list, found);
+    else
+        any = columns_of(scores, targets, rows, labels, width, columns, column, positives, list,
+                         found);
     if (any) *nan = true;
 }
 

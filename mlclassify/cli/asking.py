@@ -1,24 +1,31 @@
 """``mlclassify predict``, ``report`` and ``tune``: what a saved model says."""
 
+from __future__ import annotations
+
 import sys
+from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from mlclassify.cli.labelled import Labelled, columns, report_json
 from mlclassify.data.files import get_image_files
-from mlclassify.learner import load_learner
+from mlclassify.data.loader import DataLoader
+from mlclassify.learner import Learner, Prediction, load_learner
 from mlclassify.plot import label_title
+from mlclassify.types import StrPath
 from mlclassify.vision.image import open_image
 
 _AT_A_TIME = 256
 
 
-def predict(options):
+def predict(options: Namespace) -> tuple[list[dict[str, Any]], int]:
     """Say which labels photos have; a photo that cannot be read is named, and the rest goes on."""
     learn = load_learner(options.model)
     if options.thresh is not None:
         learn.loss_func.thresh = options.thresh
     files = expand(options.photos)
-    answer, failed = [], False
+    answer, failed = list[dict[str, Any]](), False
     for start in range(0, len(files), _AT_A_TIME):
         for fn, told in _told(learn, files[start : start + _AT_A_TIME]):
             if isinstance(told, Exception):
@@ -31,26 +38,27 @@ def predict(options):
     return answer, int(failed)
 
 
-def expand(paths):
+def expand(paths: Iterable[StrPath]) -> list[Path]:
     """Return files as they are, and instead of folders the photos below them."""
-    found = []
+    found: list[Path] = []
     for path in paths:
         found += get_image_files(path) if Path(path).is_dir() else [Path(path)]
     return found
 
 
-def _told(learn, files):
+def _told(learn: Learner, files: list[Path]) -> list[tuple[Path, Prediction | OSError]]:
     """Return (file, its prediction or why there is none) for each."""
     try:
         return list(zip(files, learn.predict(files)))
     except OSError:
         why = {fn: _why_unreadable(fn) for fn in files}  # seldom: only now each is read twice
     good = [fn for fn in files if why[fn] is None]
-    told = dict(zip(good, learn.predict(good)))
-    return [(fn, told.get(fn, why[fn])) for fn in files]
+    told: dict[Path, Prediction | OSError] = dict(zip(good, learn.predict(good)))
+    told |= {fn: error for fn, error in why.items() if error is not None}
+    return [(fn, told[fn]) for fn in files]
 
 
-def _why_unreadable(fn):
+def _why_unreadable(fn: Path) -> OSError | None:
     try:
         open_image(fn)
     except OSError as error:
@@ -58,18 +66,18 @@ def _why_unreadable(fn):
     return None
 
 
-def _one(fn, told, vocab):
+def _one(fn: Path, told: Prediction, vocab: Iterable[object]) -> dict[str, Any]:
     probs = dict(zip(map(str, vocab), told.probs.tolist()))
     one = {"file": str(fn), "labels": list(map(str, told.labels)), "probs": probs}
     return one if told.novelty is None else {**one, "novelty": told.novelty}
 
 
-def _line(one):
+def _line(one: dict[str, Any]) -> str:
     probs = " ".join(f"{label} {p:.3f}" for label, p in one["probs"].items())
     return f"{one['file']}\t{label_title(one['labels'])}\t{probs}"
 
 
-def report(options):
+def report(options: Namespace) -> tuple[dict[str, Any], int]:
     """Judge a model on labelled photos."""
     learn = load_learner(options.model)
     found = learn.report(dl=_loader(learn, options))
@@ -78,7 +86,7 @@ def report(options):
     return report_json(found), 0
 
 
-def tune(options):
+def tune(options: Namespace) -> tuple[dict[str, Any], int]:
     """Choose a threshold for every label, and write a model that decides by them."""
     learn = load_learner(options.model)
     found = learn.tune_thresholds(options.method, dl=_loader(learn, options))
@@ -92,7 +100,7 @@ def tune(options):
     return {"model": options.out, "labels": columns(found, *names)}, 0
 
 
-def _loader(learn, options):
+def _loader(learn: Learner, options: Namespace) -> DataLoader:
     data = Labelled(options.source, options.csv_fname, options.label_delim, options.folder,
                     options.valid_pct, options.seed)
     return data.loader(learn, options.part)

@@ -1,38 +1,47 @@
 """``mlclassify demo`` tells the whole story in a terminal: train, judge, predict and save."""
 
+from __future__ import annotations
+
 import csv
 import time
+from argparse import Namespace
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
 from mlclassify.data.files import get_image_files, parent_label
+from mlclassify.data.loader import DataLoaders
 from mlclassify.data.samples import drawn_bears
 from mlclassify.data.split import FuncSplitter, RandomSplitter
 from mlclassify.data.transforms import ColReader, Pipeline
-from mlclassify.learner import load_learner
+from mlclassify.learner import Learner, load_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import APScoreMulti, accuracy_multi, average_precision_score
-from mlclassify.plot import plot_sweep
+from mlclassify.plot import Grid, plot_sweep
 from mlclassify.tensor import linspace
 from mlclassify.thresholds import best_threshold, sweep
 from mlclassify.vision.augment import RandomResizedCrop, aug_transforms
 from mlclassify.vision.learner import vision_learner
 from mlclassify.vision.models import resnet18
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 N_DRAWN, DRAWN_SIZE, DRAWN_EPOCHS = 600, 96, 12
 
 
-def read_rows(folder):
+def read_rows(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of ``labels.csv``, with the path of each picture as `image`."""
     with open(folder / "labels.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
     for row in rows:
         row["image"] = folder / "images" / row["fname"]
         row["is_valid"] = row["is_valid"] == "True"
     return rows
 
 
-def drawn_data(out, seed):
+def drawn_data(out: Path, seed: int) -> DataLoaders:
     """Draw the bears, unless they are there from an earlier run, and load them."""
     folder = out / f"bears-{seed}"
     if not folder.exists():
@@ -50,12 +59,12 @@ def drawn_data(out, seed):
     return block.dataloaders(folder, bs=32, path=out)
 
 
-def one_label(label):
+def one_label(label: str) -> list[str]:
     """Return a label as the list that a multi-label target is."""
     return [label]
 
 
-def photo_data(out, bears):
+def photo_data(out: Path, bears: Path) -> DataLoaders:
     """Load photos in folders named by their label, as the post does."""
     block = DataBlock(
         blocks=(ImageBlock, MultiCategoryBlock),
@@ -68,7 +77,7 @@ def photo_data(out, bears):
     return block.dataloaders(bears, path=out)
 
 
-def show_examples(learn):
+def show_examples(learn: Learner) -> None:
     """Print what the model says of two pictures each with two labels, with one, with none."""
     dataset = learn.dls.valid.dataset
     for count, name in {2: "two labels", 1: "one label", 0: "no label"}.items():
@@ -80,14 +89,14 @@ def show_examples(learn):
             print(f"A picture with {name:<10} there: {truth:<20} predicted: {told:<20} ({says})")
 
 
-def save_figure(axes, path):
+def save_figure(axes: Axes | Grid, path: Path) -> None:
     """Write the figure of some axes."""
-    figure = axes.figure if hasattr(axes, "figure") else axes.flat[0].figure
+    figure: Any = axes.figure if hasattr(axes, "figure") else axes.flat[0].figure
     figure.savefig(path, dpi=100, bbox_inches="tight")
     print(f"Saved {path}")
 
 
-def report(learn, out):
+def report(learn: Learner, out: Path) -> None:
     """Choose the threshold, look at the answers, save everything, and load the model again."""
     probs, targets = learn.get_preds()
     macro = average_precision_score(targets, probs)
@@ -108,7 +117,8 @@ def report(learn, out):
     print(f"Saved {model}; loaded again, it predicts the same")
 
 
-def demo(out, bears=None, weights=None, seed=1):
+def demo(out: Path, bears: Path | None = None, weights: Path | None = None,
+         seed: int = 1) -> None:
     """Train, judge, predict and save: on drawn bears, or on photos in `bears`.
 
     Parameters
@@ -138,7 +148,7 @@ def demo(out, bears=None, weights=None, seed=1):
     print(f"All in {time.monotonic() - start:.0f} s")
 
 
-def main(options):
+def main(options: Namespace) -> tuple[dict[str, Any], int]:
     """Run `demo` with the options of the command line."""
     if options.weights and not options.bears:
         options.parser.error("--weights is for photos: give --bears too")

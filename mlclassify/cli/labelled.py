@@ -1,14 +1,23 @@
 """Labelled photos as the commands find them: a folder with a table, or folders named by label."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mlclassify.data.block import Dataset, MultiCategoryBlock, Recipe
 from mlclassify.data.files import get_image_files, parent_label
 from mlclassify.data.loader import DataLoader
-from mlclassify.data.split import IndexSplitter, RandomSplitter
+from mlclassify.data.split import IndexSplitter, RandomSplitter, Split
 from mlclassify.data.table import read_table
+from mlclassify.types import StrPath
+
+if TYPE_CHECKING:
+    from mlclassify.learner import Learner
+    from mlclassify.metrics import Report
 
 
 class Labelled:
@@ -33,7 +42,8 @@ class Labelled:
     items : list of Path
     """
 
-    def __init__(self, source, csv_fname=None, label_delim=" ", folder="", valid_pct=0.2, seed=0):
+    def __init__(self, source: Path, csv_fname: StrPath | None = None, label_delim: str = " ",
+                 folder: str = "", valid_pct: float = 0.2, seed: int = 0) -> None:
         self._split = RandomSplitter(valid_pct, seed)
         table = source / ("labels.csv" if csv_fname is None else csv_fname)
         if csv_fname is None and not table.exists():
@@ -48,15 +58,15 @@ class Labelled:
                 valid = [i for i, mark in enumerate(marks) if _is_true(mark)]
                 self._split = IndexSplitter(valid)
 
-    def labels(self, fn):
+    def labels(self, fn: StrPath) -> list[str]:
         """Return the labels of a photo."""
         return self._labels[str(fn)]
 
-    def split(self, items):
+    def split(self, items: Sequence[Any]) -> Split:
         """Return the positions of the photos to train on, and of those to judge by."""
         return self._split(items)
 
-    def loader(self, learn, part):
+    def loader(self, learn: Learner, part: Literal["valid", "train", "all"]) -> DataLoader:
         """Return a loader of these photos for a learner, in its transforms and labels.
 
         Parameters
@@ -75,11 +85,11 @@ class Labelled:
         return DataLoader(dataset, valid.bs, item_tfms=valid.item_tfms, batch_tfms=valid.batch_tfms)
 
 
-def _is_true(mark):
+def _is_true(mark: object) -> bool:
     return str(mark).strip().lower() in ("true", "1", "yes")
 
 
-def as_json(value):
+def as_json(value: Any) -> Any:
     """Return a value as JSON can say it: arrays as lists, and what is not finite as None.
 
     Examples
@@ -98,13 +108,13 @@ def as_json(value):
     return value.item() if isinstance(value, np.generic) else value
 
 
-def columns(table, *names):
+def columns(table: Any, *names: str) -> list[dict[str, Any]]:
     """Return an object whose attributes are columns as a list with an object for each label."""
     cells = zip(table.labels, *(np.asarray(getattr(table, name)).tolist() for name in names))
     return [dict(zip(("label", *names), row)) for row in cells]
 
 
-def report_json(report):
+def report_json(report: Report) -> dict[str, Any]:
     """Return a `Report` as JSON has it."""
     names = ("support", "thresh", "precision", "recall", "f1", "average_precision")
     return {

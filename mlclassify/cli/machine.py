@@ -1,8 +1,14 @@
 """``mlclassify info``: the version, what it runs on, and what is in a model file."""
 
+from __future__ import annotations
+
 import os
 import platform
+from argparse import Namespace
+from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import mlclassify
 from mlclassify._core import get_num_threads, isa, isas
@@ -13,9 +19,9 @@ PACKAGES = ("numpy", "pillow", "safetensors", "tqdm", "matplotlib", "pandas", "i
 _QUOTA = "/sys/fs/cgroup/cpu.max"
 
 
-def info(options):
+def info(options: Namespace) -> tuple[dict[str, Any], int]:
     """Tell versions, instruction set, threads and why, places; and of a model what it is."""
-    answer = {
+    answer: dict[str, Any] = {
         "mlclassify": mlclassify.__version__, "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}", "isa": isa(), "isas": isas(),
         "threads": get_num_threads(), "threads_because": why_threads(),
@@ -29,7 +35,7 @@ def info(options):
     return answer, 0
 
 
-def why_threads():
+def why_threads() -> str:
     """Say what decides how many threads there are."""
     if named := os.environ.get("MLCLASSIFY_NUM_THREADS"):
         return f"MLCLASSIFY_NUM_THREADS is {named}"
@@ -38,7 +44,7 @@ def why_threads():
     return f"the affinity allows {affinity} CPUs, the quota {allowed}"
 
 
-def _quota():
+def _quota() -> float | None:
     """Return the CPUs of the cgroup's quota, or None."""
     try:
         with open(_QUOTA) as file:
@@ -48,14 +54,14 @@ def _quota():
     return None if quota == "max" else int(quota) / int(period)
 
 
-def _version(name):
+def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _model(path):
+def _model(path: Path) -> Any:
     from mlclassify.cli.labelled import as_json
     from mlclassify.learner import load_learner
 
@@ -69,7 +75,7 @@ def _model(path):
     })  # fmt: skip
 
 
-def _print(answer, indent=""):
+def _print(answer: Mapping[str, Any], indent: str = "") -> None:
     for key, value in answer.items():
         if isinstance(value, dict):
             print(f"{indent}{key}:")

@@ -1,6 +1,10 @@
 """``mlclassify verify``, ``scrape`` and ``label``: photos before there is a model."""
 
+from __future__ import annotations
+
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from mlclassify.checks import check_path
 from mlclassify.cli.asking import expand
@@ -11,7 +15,7 @@ from mlclassify.data.table import check_delim, check_label, table_of_folders
 from mlclassify.label.server import label_images
 
 
-def verify(options):
+def verify(options: Namespace) -> tuple[dict[str, Any], int]:
     """Find files that are no readable photos, and with --duplicates photos that look alike."""
     files = expand(options.photos)
     bad = verify_images(files)
@@ -20,7 +24,9 @@ def verify(options):
             Path(fn).unlink()
         if not options.json:
             print(f"{fn}: {'deleted' if options.delete else 'no readable photo'}")
-    answer = {"photos": len(files), "unreadable": list(map(str, bad)), "deleted": options.delete}
+    answer: dict[str, Any] = {
+        "photos": len(files), "unreadable": list(map(str, bad)), "deleted": options.delete
+    }  # fmt: skip
     if options.duplicates:
         gone = set(bad)
         found = find_duplicates([fn for fn in files if fn not in gone], options.max_distance)
@@ -32,7 +38,7 @@ def verify(options):
     return answer, int(bool(bad) and not options.delete)
 
 
-def scrape(options):
+def scrape(options: Namespace) -> tuple[dict[str, Any], int]:
     """Collect photos of each label into folders, and write the table of their labels."""
     for label in options.labels:
         check_label("scrape", label, check_delim("scrape", options.label_delim))
@@ -54,7 +60,7 @@ def scrape(options):
             "labels_csv": None if kept else str(file)}, 0  # fmt: skip
 
 
-def label(options):
+def label(options: Namespace) -> tuple[dict[str, Any], int]:
     """Serve a page to label photos on."""
     table = label_images(
         check_path("label_images", "path", options.path), options.labels, options.csv_fname,

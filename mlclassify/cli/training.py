@@ -1,16 +1,22 @@
 """``mlclassify train``."""
 
+from __future__ import annotations
+
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from mlclassify.cli.labelled import Labelled, report_json
 from mlclassify.data.block import DataBlock
+from mlclassify.data.loader import DataLoaders
+from mlclassify.learner import Learner
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import APScoreMulti, F1ScoreMulti, accuracy_multi
 from mlclassify.vision.augment import RandomResizedCrop, aug_transforms
 from mlclassify.vision.learner import vision_learner
 
 
-def train(options):
+def train(options: Namespace) -> tuple[dict[str, Any], int]:
     """Train a model on labelled photos, judge it, and export it."""
     out = Path(options.out).absolute()
     _check_out(out)
@@ -33,7 +39,7 @@ def train(options):
     return answer | _finish(learn, options, out), 0
 
 
-def _check_out(out):
+def _check_out(out: Path) -> None:
     """Refuse before an hour of training what `export` would refuse after it."""
     if out.suffix != ".safetensors":
         raise ValueError(f"export: `fname` must end in .safetensors, got {out.name!r}")
@@ -43,7 +49,7 @@ def _check_out(out):
         )
 
 
-def _loaders(data, options):
+def _loaders(data: Labelled, options: Namespace) -> DataLoaders:
     block = DataBlock(
         get_y=data.labels, splitter=data.split, batch_tfms=aug_transforms(),
         item_tfms=RandomResizedCrop(options.size, min_scale=0.5),
@@ -51,7 +57,7 @@ def _loaders(data, options):
     return block.dataloaders(data.items, bs=options.bs, draft=options.draft, cache=options.cache)
 
 
-def _finish(learn, options, out):
+def _finish(learn: Learner, options: Namespace, out: Path) -> dict[str, Any]:
     """Calibrate, tune and fit the novelty as far as it is wanted, then judge and export."""
     if options.calibrate:
         learn.calibrate(options.calibrate)
@@ -59,7 +65,7 @@ def _finish(learn, options, out):
         learn.tune_thresholds(options.tune)
     if options.novelty:
         learn.fit_novelty()
-    answer = {}
+    answer: dict[str, Any] = {}
     if learn.dls.valid.n:
         report = learn.report()
         print(report)

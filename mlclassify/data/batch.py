@@ -4,20 +4,28 @@ Batch transforms do not touch pixels. Each writes what it wants into one `BatchP
 pass in C flips, rotates, zooms, warps, lights and normalizes.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from mlclassify import _core
 from mlclassify.rng import KeyedRandom, uniforms
-from mlclassify.vision.image import shrink_image
+from mlclassify.types import AnyArray, ArrayLike, Float32, Float64, UInt8
+from mlclassify.vision.image import Padding, shrink_image
+
+Reading: TypeAlias = Literal["bilinear", "nearest"]
+"""How to read between pixels."""
 
 
-def _zeros():
+def _zeros() -> Float32:
     return np.zeros(3, np.float32)
 
 
-def _ones():
+def _ones() -> Float32:
     return np.ones(3, np.float32)
 
 
@@ -69,29 +77,30 @@ class BatchPlan:
     train: bool = False
     seed: int = 0
     epoch: int = 0
-    positions: object = None
-    homography: object = None
-    size: object = None
-    border: str = "reflection"
-    mode: str = "bilinear"
+    positions: Sequence[int] | None = None
+    homography: Float64 | None = None
+    size: Sequence[int] | None = None
+    border: Padding = "reflection"
+    mode: Reading = "bilinear"
     align_corners: bool = True
-    lighting: object = None
-    tint: object = None
-    turn: object = None
-    finish: list = field(default_factory=list)
-    mean: np.ndarray = field(default_factory=_zeros)
-    std: np.ndarray = field(default_factory=_ones)
+    lighting: Float64 | None = None
+    tint: Float64 | None = None
+    turn: Float64 | None = None
+    finish: list[Callable[[Float32], object]] = field(default_factory=list)
+    mean: Float32 = field(default_factory=_zeros)
+    std: Float32 = field(default_factory=_ones)
 
     @property
-    def out_size(self):
+    def out_size(self) -> tuple[int, int]:
         """(height, width) of the batch."""
-        return (self.h, self.w) if self.size is None else tuple(self.size)
+        h, w = (self.h, self.w) if self.size is None else self.size
+        return h, w
 
-    def warp(self, matrices):
+    def warp(self, matrices: Float64) -> None:
         """Put a change of coordinates, float64 (n, 3, 3), after those that the plan holds."""
         self.homography = matrices if self.homography is None else self.homography @ matrices
 
-    def light(self, added, multiplied):
+    def light(self, added: Float64, multiplied: Float64) -> None:
         """Add to all logits and multiply them then, each (n,), after what the plan holds."""
         if self.tint is not None:
             scale = multiplied[:, None, None]
@@ -104,12 +113,12 @@ class BatchPlan:
         pair = np.broadcast_arrays(a + added / m, m * multiplied, np.empty(self.n))[:2]
         self.lighting = np.stack(pair, 1)
 
-    def mix(self, matrices):
+    def mix(self, matrices: Float64) -> None:
         """Mix the logits of a pixel's channels, float64 (n, 3, 3), after what the plan holds."""
         maps = np.eye(3, 4)[None] if self.tint is None else self.tint
         self.tint = matrices @ maps
 
-    def draws(self, operation, k):
+    def draws(self, operation: int, k: int) -> Float64:
         """Return `k` random numbers for each photo, float64 (n, k) in [0, 1).
 
         Parameters
@@ -121,37 +130,46 @@ class BatchPlan:
         return uniforms(self.seed, self.epoch, self.places, operation, k)
 
     @property
-    def places(self):
+    def places(self) -> Sequence[int]:
         """Positions of the photos in the epoch."""
         return range(self.n) if self.positions is None else self.positions
 
-    def generators(self, operation):
+    def generators(self, operation: int) -> Iterator[KeyedRandom]:
         """Yield a `KeyedRandom` for each photo, of the numbers that `draws` gives."""
         for position in self.places:
             yield KeyedRandom(self.seed, self.epoch, position, operation)
 
 
-def make_plan(batch_tfms, **plan):
+class BatchTransform(Protocol):
+    """What a `DataLoader` does to a batch; lower orders first."""
+
+    @property
+    def order(self) -> float: ...
+
+    def plan(self, batch: BatchPlan, /) -> None: ...
+
+
+def make_plan(batch_tfms: Iterable[BatchTransform], **arguments: Any) -> BatchPlan:
     """Return the `BatchPlan` that transforms agree on.
 
     Parameters
     ----------
     batch_tfms : iterable of batch transforms
         In the order in which they write.
-    **plan
-        Arguments of `BatchPlan`.
+    **arguments
+        Of `BatchPlan`.
 
     Returns
     -------
     BatchPlan
     """
-    plan = BatchPlan(**plan)
+    plan = BatchPlan(**arguments)
     for transform in batch_tfms:
         transform.plan(plan)
     return plan
 
 
-def run_plan(plan, images, out):
+def run_plan(plan: BatchPlan, images: UInt8, out: Float32) -> Float32:
     """Carry a plan out.
 
     Parameters
@@ -169,11 +187,12 @@ def run_plan(plan, images, out):
     homography = plan.homography
     if homography is None and plan.out_size != images.shape[1:3]:
         homography = np.tile(np.eye(3), (plan.n, 1, 1))
-    images = shrunk(images, plan.out_size, homography) if plan.size and plan.n else images
-    colors = map(_float32, (plan.lighting, plan.tint, plan.turn))
+    if homography is not None and plan.size and plan.n:
+        images = shrunk(images, plan.out_size, homography)
+    lighting, tint, turn = map(_float32, (plan.lighting, plan.tint, plan.turn))
     _core.augment(
         images, homography, _BORDERS.index(plan.border), plan.mode == "nearest",
-        not plan.align_corners, *colors, plan.mean, plan.std, out,
+        not plan.align_corners, lighting, tint, turn, plan.mean, plan.std, out,
     )  # fmt: skip
     for function in plan.finish:
         function(out)
@@ -183,11 +202,11 @@ def run_plan(plan, images, out):
 _BORDERS = ("reflection", "border", "zeros")
 
 
-def _float32(array):
+def _float32(array: AnyArray | None) -> Float32 | None:
     return None if array is None else np.ascontiguousarray(array, np.float32)
 
 
-def shrunk(images, size, homography):
+def shrunk(images: UInt8, size: tuple[int, int], homography: Float64) -> UInt8:
     """Return photos averaged down to twice `size`, as fastai does: four pixels are read for one.
 
     Where the plan enlarges a part of the photos by more than that they stay.
@@ -199,7 +218,7 @@ def shrunk(images, size, homography):
     return np.stack([shrink_image(image, (h, w)) for image in images])
 
 
-def _enlarged(homography):
+def _enlarged(homography: Float64) -> float:
     """How far the corners of the batch lie apart in the photos, inverted."""
     corners = np.array([[x, y, 1.0] for x in (-1, 1) for y in (-1, 1)])
     places = corners @ homography.transpose(0, 2, 1)
@@ -207,7 +226,7 @@ def _enlarged(homography):
     return 2 / max(np.ptp(xy), 1e-9)
 
 
-def undo_normalize(plan, x):
+def undo_normalize(plan: BatchPlan, x: ArrayLike) -> UInt8:
     """Return the pixels of a batch before its normalization, for showing.
 
     Parameters
@@ -219,11 +238,12 @@ def undo_normalize(plan, x):
     -------
     uint8 (n, h, w, 3)
     """
-    colors = np.asarray(x).transpose(0, 2, 3, 1) * plan.std + plan.mean
-    return np.rint(colors.clip(0, 1) * 255).astype(np.uint8)
+    colors: Float32 = np.asarray(x).transpose(0, 2, 3, 1) * plan.std + plan.mean
+    levels: AnyArray = np.rint(colors.clip(0, 1) * 255)
+    return levels.astype(np.uint8)
 
 
-def pictures(batch_tfms, x):
+def pictures(batch_tfms: Iterable[BatchTransform], x: ArrayLike) -> UInt8:
     """Return the pixels of a batch that these transforms made, for showing.
 
     Parameters

@@ -7,11 +7,30 @@ ears, seams, button eyes, a bow and paw pads. Coats overlap in color on purpose.
 A bear is drawn in its own unit: feet at y = 0, top of the head near y = -1, y downwards.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-from mlclassify.data.pen import BRIGHT, INK, WHITE, chance, hair, mix, pick, shade, smooth, vary
+from mlclassify.data.pen import (
+    BRIGHT,
+    INK,
+    WHITE,
+    Color,
+    Pen,
+    chance,
+    hair,
+    mix,
+    pick,
+    shade,
+    smooth,
+    vary,
+)
+from mlclassify.rng import KeyedRandom
+from mlclassify.types import ArrayLike
 
 KINDS = ("black", "grizzly", "teddy")
 
@@ -29,7 +48,7 @@ TEDDY_COATS = (
 )  # fmt: skip
 
 
-def paint_bears(pen, kinds, horizon):
+def paint_bears(pen: Pen, kinds: Sequence[str], horizon: float) -> None:
     """Give every bear a place from left to right, and paint the far ones first."""
     rng, count = pen.rng, len(kinds)
     placed = []
@@ -40,7 +59,7 @@ def paint_bears(pen, kinds, horizon):
         _place_bear(pen, x, y, kind, count)
 
 
-def _place_bear(pen, x, y, kind, count):
+def _place_bear(pen: Pen, x: float, y: float, kind: str, count: int) -> None:
     rng = pen.rng
     bear, pose, height = _Bear(kind, rng), pick(rng, _poses(kind)), rng.uniform(*HEIGHTS[count])
     half = 0.3
@@ -62,7 +81,7 @@ def _place_bear(pen, x, y, kind, count):
 class _Bear:
     """The look of one bear: kind, colors, and what varies from one to the next."""
 
-    def __init__(self, kind, rng):
+    def __init__(self, kind: str, rng: KeyedRandom) -> None:
         self.kind = kind
         coats = {"black": BLACK_COATS, "grizzly": GRIZZLY_COATS, "teddy": TEDDY_COATS}[kind]
         self.coat = vary(rng, pick(rng, coats), 0.03 if kind == "black" else 0.06)
@@ -74,7 +93,10 @@ class _Bear:
         self.cloth = pick(rng, BRIGHT)
 
 
-def _muzzle_color(bear, rng):
+_Pose: TypeAlias = Callable[[Pen, _Bear], None]
+
+
+def _muzzle_color(bear: _Bear, rng: KeyedRandom) -> Color:
     if bear.kind == "black":
         return vary(rng, (190, 146, 100), 0.06)
     if bear.kind == "grizzly":
@@ -82,14 +104,14 @@ def _muzzle_color(bear, rng):
     return shade(bear.coat, 0.55)
 
 
-def _poses(kind):
+def _poses(kind: str) -> Sequence[_Pose]:
     """Return the poses of a kind, the usual ones twice."""
     if kind == "teddy":
         return (_standing, _sitting, _sitting)
     return (_walking, _walking, _standing, _sitting)
 
 
-def _sitting(pen, bear):
+def _sitting(pen: Pen, bear: _Bear) -> None:
     _torso(pen, bear, -0.34, 0.27, 0.31)
     for side in (-1, 1):
         _arm(pen, bear, side * 0.22, -0.5, side, reach=0.26)
@@ -98,7 +120,7 @@ def _sitting(pen, bear):
     _wear(pen, bear, -0.525, 0.24)
 
 
-def _standing(pen, bear):
+def _standing(pen: Pen, bear: _Bear) -> None:
     for side in (-1, 1):
         pen.limb(side * 0.12, -0.3, side * 0.13, -0.08, 0.12, 0.09, bear.dark, bear.line, bear.fur)
         _paw(pen, bear, side * 0.15, -0.045, side)
@@ -109,7 +131,7 @@ def _standing(pen, bear):
     _wear(pen, bear, -0.622, 0.2)
 
 
-def _torso(pen, bear, y, rx, ry):
+def _torso(pen: Pen, bear: _Bear, y: float, rx: float, ry: float) -> None:
     pen.oval(0, y, rx, ry, bear.coat, bear.line, fur=bear.fur)
     if bear.kind == "teddy":
         return _belly(pen, bear, y, rx, ry)
@@ -122,7 +144,7 @@ def _torso(pen, bear, y, rx, ry):
     return None
 
 
-def _belly(pen, bear, y, rx, ry):
+def _belly(pen: Pen, bear: _Bear, y: float, rx: float, ry: float) -> None:
     pen.oval(0, y + 0.03, rx * 0.66, ry * 0.68, bear.muzzle)
     _stitches(pen, [(0, y - ry * 0.6), (0.015, y), (0, y + ry * 0.65)], bear.line)
     if chance(pen.rng, 0.35):
@@ -130,7 +152,7 @@ def _belly(pen, bear, y, rx, ry):
         pen.at(x, y + dy, 0.055, pen.rng.uniform(-20, 20)).box(-1, -1, 1, 1, bear.cloth, INK)
 
 
-def _stitches(pen, points, color):
+def _stitches(pen: Pen, points: ArrayLike, color: Color) -> None:
     """Draw a seam: a line of short dashes across its way."""
     way = smooth(points, closed=False, steps=4)
     step = np.gradient(way, axis=0)
@@ -141,7 +163,7 @@ def _stitches(pen, points, color):
     pen.draw.line(pen.pixels(way), color, pen.line_width)
 
 
-def _arm(pen, bear, x, y, side, reach):
+def _arm(pen: Pen, bear: _Bear, x: float, y: float, side: int, reach: float) -> None:
     """Draw an arm from the shoulder, hanging, spread or waving."""
     angle = math.radians(pen.rng.uniform(25, 80) if chance(pen.rng, 0.75) else -40)
     hx, hy = x + side * reach * math.cos(angle), y + reach * math.sin(angle)
@@ -152,7 +174,7 @@ def _arm(pen, bear, x, y, side, reach):
         _claws(pen, hx, hy, math.degrees(angle) if side > 0 else 180 - math.degrees(angle), 0.07)
 
 
-def _sole(pen, bear, x, y, side):
+def _sole(pen: Pen, bear: _Bear, x: float, y: float, side: int) -> None:
     """Draw a foot of a sitting bear, seen from below."""
     r = 0.115
     if bear.kind == "grizzly":
@@ -164,7 +186,7 @@ def _sole(pen, bear, x, y, side):
         pen.oval(x + toe * 0.05, y - 0.062 + abs(toe) * 0.012, 0.02, 0.02, pad)
 
 
-def _paw(pen, bear, x, y, side):
+def _paw(pen: Pen, bear: _Bear, x: float, y: float, side: int) -> None:
     """Draw a foot on the ground, toes to `side`."""
     pen.oval(x, y, 0.12, 0.055, bear.coat, bear.line, fur=bear.fur * 0.6)
     if bear.kind == "grizzly":
@@ -173,7 +195,7 @@ def _paw(pen, bear, x, y, side):
         pen.oval(x + side * 0.02, y, 0.06, 0.025, bear.muzzle)
 
 
-def _claws(pen, x, y, turn, r):
+def _claws(pen: Pen, x: float, y: float, turn: float, r: float) -> None:
     """Draw four light claws on a circle round (x, y), about the direction `turn`."""
     for spread in (-42, -14, 14, 42):
         a = math.radians(turn + spread)
@@ -183,7 +205,7 @@ def _claws(pen, x, y, turn, r):
         pen.shape(np.stack((root - w, tip, root + w)), (240, 228, 200), (120, 100, 80))
 
 
-def _wear(pen, bear, y, width):
+def _wear(pen: Pen, bear: _Bear, y: float, width: float) -> None:
     """Draw what a teddy wears below its chin: a bow tie or a scarf."""
     if bear.kind != "teddy":
         return
@@ -202,24 +224,24 @@ def _wear(pen, bear, y, width):
 # --- heads: radius 1 about the origin
 
 
-def _head(pen, bear):
+def _head(pen: Pen, bear: _Bear) -> None:
     {"black": _black_head, "grizzly": _grizzly_head, "teddy": _teddy_head}[bear.kind](pen, bear)
 
 
-def _ears(pen, bear, x, y, r, inner):
+def _ears(pen: Pen, bear: _Bear, x: float, y: float, r: float, inner: Color) -> None:
     for side in (-1, 1):
         pen.oval(side * x, y, r, r, bear.coat, bear.line, fur=bear.fur * 4)
         pen.oval(side * x, y + r * 0.12, r * 0.58, r * 0.58, inner)
 
 
-def _eyes(pen, x, y, r, iris):
+def _eyes(pen: Pen, x: float, y: float, r: float, iris: Color) -> None:
     for side in (-1, 1):
         pen.oval(side * x, y, r, r * 1.1, iris)
         pen.oval(side * x, y, r * 0.72, r * 0.8, INK)
         pen.oval(side * x + 0.3 * r, y - 0.35 * r, r * 0.32, r * 0.32, WHITE)
 
 
-def _mouth(pen, y, width, open_chance):
+def _mouth(pen: Pen, y: float, width: float, open_chance: float) -> None:
     if chance(pen.rng, open_chance):
         pen.oval(0, y + 0.1, width * 0.7, 0.12, (120, 40, 46), INK)
         pen.oval(0, y + 0.15, width * 0.4, 0.06, (226, 120, 126))
@@ -227,7 +249,7 @@ def _mouth(pen, y, width, open_chance):
     pen.stroke([(width, y - 0.03), (width / 2, y + 0.05), (0, y)], 0.06, INK)
 
 
-def _black_head(pen, bear):
+def _black_head(pen: Pen, bear: _Bear) -> None:
     _ears(pen, bear, 0.68, -0.74, 0.34, mix(bear.coat, bear.muzzle, 0.35))
     pen.oval(0, 0, 0.94, 0.96, bear.coat, bear.line, fur=0.06)
     pen.oval(0, 0.1, 0.25, 0.5, bear.muzzle)  # the straight bridge of the nose
@@ -240,7 +262,7 @@ def _black_head(pen, bear):
     _mouth(pen, 0.54, 0.26, 0.25)
 
 
-def _grizzly_head(pen, bear):
+def _grizzly_head(pen: Pen, bear: _Bear) -> None:
     _ears(pen, bear, 0.76, -0.66, 0.27, bear.dark)
     pen.oval(0, 0.06, 1.1, 0.9, bear.coat, bear.line, fur=0.1)
     hair(pen, 0, -0.3, 0.7, 0.38, shade(bear.coat, 0.3), 18, 0.16)
@@ -256,7 +278,7 @@ def _grizzly_head(pen, bear):
     _mouth(pen, 0.58, 0.28, 0.5)
 
 
-def _teddy_head(pen, bear):
+def _teddy_head(pen: Pen, bear: _Bear) -> None:
     _ears(pen, bear, 0.8, -0.72, 0.45, bear.muzzle)
     pen.oval(0, 0, 1.06, 0.95, bear.coat, bear.line)
     _stitches(pen, [(0, -0.93), (0.03, -0.5), (0, 0)], bear.line)
@@ -285,7 +307,7 @@ _DISHED = [(0.40, -0.80), (0.56, -0.93), (0.74, -0.90), (0.83, -0.76), (0.92, -0
            (1.14, -0.60), (0.92, -0.50), (0.66, -0.42), (0.42, -0.46)]  # fmt: skip
 
 
-def _walking(pen, bear):
+def _walking(pen: Pen, bear: _Bear) -> None:
     pen = pen.at(-0.17, 0)
     step = pen.rng.uniform(-0.09, 0.09)
     for x in (-0.36, 0.24):
@@ -300,7 +322,7 @@ def _walking(pen, bear):
     _profile(pen.at(0.6, -0.7, 1, pen.rng.uniform(-12, 14)).at(-0.6, 0.7), bear)
 
 
-def _leg(pen, bear, x, step, color):
+def _leg(pen: Pen, bear: _Bear, x: float, step: float, color: Color) -> None:
     pen.limb(x, -0.42, x + step, -0.08, 0.15, 0.09, color, bear.line, bear.fur)
     paw = x + step + 0.05
     if bear.kind == "grizzly":
@@ -308,7 +330,7 @@ def _leg(pen, bear, x, step, color):
     pen.oval(paw, -0.05, 0.12, 0.058, color, bear.line)
 
 
-def _profile(pen, bear):
+def _profile(pen: Pen, bear: _Bear) -> None:
     """Draw the head from the side: a straight face, or a dished one."""
     grizzly = bear.kind == "grizzly"
     ear = 0.085 if grizzly else 0.105

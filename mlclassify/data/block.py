@@ -4,34 +4,49 @@ Labels are found and encoded when the data are built, so an unknown label is rep
 in the middle of training; photos are decoded each time they are asked for.
 """
 
+from __future__ import annotations
+
 import copy
 import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 
 from mlclassify.checks import check_bytes, check_choice, check_function, check_whole
+from mlclassify.data.batch import BatchTransform
 from mlclassify.data.counts import pandas
 from mlclassify.data.lists import L, listify
 from mlclassify.data.loader import (
+    BatchTfms,
     DataLoader,
     DataLoaders,
+    ItemTfms,
+    ItemTransform,
     PhotoCache,
     check_weights,
     class_weights,
     describe,
     make_transforms,
 )
-from mlclassify.data.split import RandomSplitter
+from mlclassify.data.split import RandomSplitter, Split, Splitter
 from mlclassify.data.summary import summarize
 from mlclassify.data.transforms import (
+    CategoryMap,
     EncodedMultiCategorize,
     MultiCategorize,
     OneHotEncode,
     not_included,
 )
 from mlclassify.tensor import TensorMultiCategory
-from mlclassify.vision.image import PILImage, open_image
+from mlclassify.types import ArrayLike, Float32, Float64, Function, StrPath
+from mlclassify.vision.image import Enough, Image, PILImage, open_image
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Getter: TypeAlias = Function | Sequence[Function] | None
 
 
 @dataclass(frozen=True)
@@ -57,11 +72,11 @@ class MultiCategoryBlock:
     """
 
     encoded: bool = False
-    vocab: object = None
+    vocab: Iterable[Any] | None = None
     add_na: bool = False
     missing: bool = False
 
-    def categorize(self):
+    def categorize(self) -> MultiCategorize | EncodedMultiCategorize:
         """Return a new transform from what `get_y` gives, not set up yet."""
         if not self.encoded:
             if self.missing:
@@ -91,16 +106,23 @@ class Recipe:
         given to a trained model is read as it is.
     """
 
-    def __init__(self, block, get_x=None, get_y=None, like=None):
+    def __init__(
+        self,
+        block: MultiCategoryBlock,
+        get_x: Function | None = None,
+        get_y: Function | None = None,
+        like: Any = None,
+    ) -> None:
         self.get_x, self.get_y, self._type = get_x, get_y, _kind(like)
-        self._categorize, self._one_hot = block.categorize(), None
+        self._categorize = block.categorize()
+        self._one_hot: OneHotEncode | None = None
 
     @property
-    def vocab(self):
+    def vocab(self) -> CategoryMap:
         """The labels, as a `CategoryMap`."""
         return self._categorize.vocab
 
-    def learn_vocab(self, raw):
+    def learn_vocab(self, raw: Iterable[Any]) -> Self:
         """Take the vocabulary from what `get_y` gave for the training items, if none was given."""
         if isinstance(self._categorize, MultiCategorize):
             self._categorize.setups(raw)
@@ -111,13 +133,13 @@ class Recipe:
             )
         return self
 
-    def image(self, item, enough=None):
+    def image(self, item: Any, enough: Enough | None = None) -> Image.Image:
         """The photo of an item, a PIL image; `enough` as in `open_image`."""
         if self.get_x is not None and _kind(item) is self._type:
             item = _noting("get_x", self.get_x, item)
         return open_image(item, enough)
 
-    def raw(self, items):
+    def raw(self, items: Iterable[Any]) -> list[Any]:
         """What `get_y` gives for each item."""
         if self.get_y is None:
             raise ValueError(
@@ -126,7 +148,7 @@ class Recipe:
             )
         return [_noting("get_y", self.get_y, item) for item in items]
 
-    def targets(self, items, raw):
+    def targets(self, items: list[Any], raw: list[Any]) -> Float32:
         """Encode what `raw` returned: float32 (number of items, number of labels).
 
         Raises
@@ -138,12 +160,12 @@ class Recipe:
         rows = [_noting("the labels", self._encode, y, item) for y, item in zip(raw, items)]
         return np.array(rows, np.float32).reshape(len(items), len(self.vocab))
 
-    def _encode(self, y):
+    def _encode(self, y: Any) -> Any:
         target = self._categorize(y)
         return target if self._one_hot is None else self._one_hot(target)
 
-    def _check_known(self, items, raw):
-        if self._one_hot is None:
+    def _check_known(self, items: list[Any], raw: list[Any]) -> None:
+        if not isinstance(self._categorize, MultiCategorize):
             return
         found = [
             (label, item) for y, item in zip(raw, items) for label in self._categorize.unknown(y)
@@ -159,7 +181,7 @@ class Recipe:
             )
 
 
-def _noting(what, function, value, item=None):
+def _noting(what: str, function: Function, value: Any, item: Any = None) -> Any:
     """Call a function of the user; an error gets a note of the item that it was for."""
     try:
         return function(value)
@@ -168,7 +190,7 @@ def _noting(what, function, value, item=None):
         raise
 
 
-def _kind(item):
+def _kind(item: Any) -> type:
     """A type under which str and all kinds of Path are one."""
     return str if hasattr(item, "__fspath__") else type(item)
 
@@ -188,47 +210,49 @@ class Dataset:
     has_labels : bool
     """
 
-    def __init__(self, items, recipe, targets=None):
+    def __init__(
+        self, items: list[Any], recipe: Recipe, targets: Float32 | None = None
+    ) -> None:
         self.items, self._recipe, self._targets = items, recipe, targets
         self.has_labels = targets is not None
 
     @property
-    def vocab(self):
+    def vocab(self) -> L[Any]:
         """The labels, in the order of the targets' columns."""
         return self._recipe.vocab
 
     @property
-    def c(self):
+    def c(self) -> int:
         """Number of labels."""
         return len(self.vocab)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> tuple[Any, ...]:
         """(PILImage, TensorMultiCategory) of item `i`; without targets, (PILImage,)."""
-        image = PILImage.create(self.image(i))
-        if not self.has_labels:
+        image, target = PILImage.create(self.image(i)), self.target(i)
+        if target is None:
             return (image,)
-        return image, self.target(i).copy().view(TensorMultiCategory)
+        return image, target.copy().view(TensorMultiCategory)
 
-    def image(self, i, enough=None):
+    def image(self, i: int, enough: Enough | None = None) -> Image.Image:
         """The photo of item `i`: a PIL image, upright, RGB; `enough` as in `open_image`."""
         return self._recipe.image(self.items[i], enough)
 
-    def targets(self):
+    def targets(self) -> Float32:
         """All targets, float32 (n, L); without labels, none: (0, L)."""
-        return self._targets if self.has_labels else np.zeros((0, self.c), np.float32)
+        return np.zeros((0, self.c), np.float32) if self._targets is None else self._targets
 
-    def target(self, i):
+    def target(self, i: int) -> Float32 | None:
         """The target of item `i`, float32 (L,); None without targets."""
-        return self._targets[i] if self.has_labels else None
+        return None if self._targets is None else self._targets[i]
 
-    def labels(self, i):
+    def labels(self, i: int) -> list[Any]:
         """The labels of item `i`, in the order of the vocabulary; a soft label is not one."""
         return [] if not self.has_labels else list(self.vocab[np.flatnonzero(self.target(i) == 1)])
 
-    def to_frame(self):
+    def to_frame(self) -> DataFrame:
         """Return items and targets as a pandas DataFrame: a row for each photo.
 
         Columns are the labels; the index says what each photo was made from.
@@ -236,9 +260,10 @@ class Dataset:
         names = [describe(item) for item in self.items]
         targets = self.targets() if self.has_labels else np.zeros((len(self), 0))
         columns = list(map(str, self.vocab)) if self.has_labels else []
-        return pandas("to_frame").DataFrame(targets, index=names, columns=columns)
+        frame: type[DataFrame] = pandas("to_frame").DataFrame
+        return frame(targets, index=names, columns=columns)
 
-    def new(self, items, with_labels=False):
+    def new(self, items: Any, with_labels: bool = False) -> Dataset:
         """Return a dataset of other items, made into photos and targets in the same way.
 
         Parameters
@@ -254,7 +279,7 @@ class Dataset:
         targets = self._recipe.targets(items, self._recipe.raw(items)) if with_labels else None
         return Dataset(items, self._recipe, targets)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Dataset: {len(self)} photos, {self.c} labels"
 
 
@@ -269,7 +294,7 @@ class Datasets:
     train, valid : Dataset
     """
 
-    def __init__(self, items, splits, recipe):
+    def __init__(self, items: list[Any], splits: Split, recipe: Recipe) -> None:
         self.items, self.splits = items, splits
         parts = [[items[i] for i in split] for split in splits]
         raws = [recipe.raw(part) for part in parts]
@@ -279,16 +304,16 @@ class Datasets:
         )
 
     @property
-    def vocab(self):
+    def vocab(self) -> L[Any]:
         """The labels, in the order of the targets' columns."""
         return self.train.vocab
 
     @property
-    def c(self):
+    def c(self) -> int:
         """Number of labels."""
         return len(self.vocab)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Datasets: {len(self.train)} + {len(self.valid)} photos, {self.c} labels"
 
 
@@ -311,8 +336,22 @@ class DataBlock:
     batch_tfms : batch transform or collection of them, optional
     """
 
-    def __init__(self, blocks=None, *, get_items=None, splitter=None, get_x=None, get_y=None,
-                 item_tfms=None, batch_tfms=None, **unknown):  # fmt: skip
+    get_y: Function
+    item_tfms: list[ItemTransform]
+    batch_tfms: list[BatchTransform]
+
+    def __init__(
+        self,
+        blocks: Iterable[Any] | None = None,
+        *,
+        get_items: Function | None = None,
+        splitter: Splitter | None = None,
+        get_x: Getter = None,
+        get_y: Getter = None,
+        item_tfms: ItemTfms = None,
+        batch_tfms: BatchTfms = None,
+        **unknown: Any,
+    ) -> None:
         if unknown:
             names = ", ".join(unknown)
             raise TypeError(
@@ -320,17 +359,18 @@ class DataBlock:
             )
         self.blocks = _check_blocks(blocks)
         self.get_items = _optional("get_items", get_items)
-        self.splitter = _optional("splitter", splitter) or RandomSplitter()
-        self.get_x, self.get_y = _getter("get_x", get_x), _getter("get_y", get_y)
-        if self.get_y is None:
+        self.splitter: Splitter = _optional("splitter", splitter) or RandomSplitter()
+        self.get_x, labeller = _getter("get_x", get_x), _getter("get_y", get_y)
+        if labeller is None:
             raise ValueError(
                 "DataBlock: `get_y` must be a function from an item to its labels, got None; "
                 "with a folder for each label that is parent_label"
             )
+        self.get_y = labeller
         self.item_tfms = make_transforms("item_tfms", item_tfms)
         self.batch_tfms = make_transforms("batch_tfms", batch_tfms)
 
-    def new(self, item_tfms=None, batch_tfms=None):
+    def new(self, item_tfms: ItemTfms = None, batch_tfms: BatchTfms = None) -> DataBlock:
         """Return the same description with other transforms.
 
         Parameters
@@ -349,7 +389,7 @@ class DataBlock:
             other.batch_tfms = make_transforms("batch_tfms", batch_tfms)
         return other
 
-    def datasets(self, source):
+    def datasets(self, source: Any) -> Datasets:
         """Find and split the items, and encode their labels.
 
         Parameters
@@ -371,7 +411,7 @@ class DataBlock:
         found, items = self.find(source)
         return self.encode(items, self.split(found, items))
 
-    def find(self, source):
+    def find(self, source: Any) -> tuple[Any, list[Any]]:
         """Return (what `get_items` found, the list of items); refuse none at all."""
         found = source if self.get_items is None else self.get_items(source)
         items = _item_list(found)
@@ -381,22 +421,23 @@ class DataBlock:
             )
         return found, items
 
-    def split(self, found, items):
+    def split(self, found: Any, items: list[Any]) -> Split:
         """Return (training positions, validation positions) by the splitter, checked."""
         items_or_table = found if hasattr(found, "iloc") else items
-        if getattr(self.splitter, "needs_labels", False):
+        splitter: Function = self.splitter
+        if getattr(splitter, "needs_labels", False):
             labels = self._recipe(items).raw(items)
-            return _check_splits(self.splitter(items_or_table, labels), len(items))
-        return _check_splits(self.splitter(items_or_table), len(items))
+            return _check_splits(splitter(items_or_table, labels), len(items))
+        return _check_splits(splitter(items_or_table), len(items))
 
-    def encode(self, items, splits):
+    def encode(self, items: list[Any], splits: Split) -> Datasets:
         """Return the `Datasets` of items that are split."""
         return Datasets(items, splits, self._recipe(items))
 
-    def _recipe(self, items):
+    def _recipe(self, items: list[Any]) -> Recipe:
         return Recipe(self.blocks[1], self.get_x, self.get_y, like=items[0])
 
-    def summary(self, source, bs=4, show_batch=False):
+    def summary(self, source: Any, bs: int = 4, show_batch: bool = False) -> None:
         """Print every step from the source to a batch; an error names its step and its item.
 
         Parameters
@@ -415,9 +456,20 @@ class DataBlock:
         """
         summarize(self, source, check_whole("summary", "bs", bs, at_least=1), show_batch)
 
-    def dataloaders(self, source, path=".", bs=64, val_bs=None, shuffle=True, val_shuffle=False,
-                    drop_last=None, num_workers=None, draft=False, cache=None,
-                    weights=None):  # fmt: skip
+    def dataloaders(
+        self,
+        source: Any,
+        path: StrPath = ".",
+        bs: int = 64,
+        val_bs: int | None = None,
+        shuffle: bool = True,
+        val_shuffle: bool = False,
+        drop_last: bool | None = None,
+        num_workers: int | None = None,
+        draft: bool = False,
+        cache: int | str | None = None,
+        weights: Literal["class_aware"] | ArrayLike | None = None,
+    ) -> DataLoaders:
         """Build the loaders of training and validation.
 
         Parameters
@@ -454,14 +506,15 @@ class DataBlock:
         ValueError
             As `datasets`, and if there are fewer training items than `bs` with `drop_last`.
         """
-        if cache is not None:
-            cache = PhotoCache(check_bytes("dataloaders", "cache", cache))
+        kept = None if cache is None else PhotoCache(check_bytes("dataloaders", "cache", cache))
         data = self.datasets(source)
-        weights = _training_weights(weights, data)
-        options = {"item_tfms": self.item_tfms, "batch_tfms": self.batch_tfms,
-                   "num_workers": num_workers, "cache": cache}  # fmt: skip
+        train_weights = _training_weights(weights, data)
+        options: dict[str, Any] = {
+            "item_tfms": self.item_tfms, "batch_tfms": self.batch_tfms,
+            "num_workers": num_workers, "cache": kept,
+        }  # fmt: skip
         train = DataLoader(data.train, bs, shuffle, shuffle if drop_last is None else drop_last,
-                           train=True, draft=draft, weights=weights, **options)  # fmt: skip
+                           train=True, draft=draft, weights=train_weights, **options)  # fmt: skip
         valid = DataLoader(data.valid, bs if val_bs is None else val_bs, val_shuffle,
                            **options)  # fmt: skip
         if not len(train):
@@ -472,7 +525,7 @@ class DataBlock:
         return DataLoaders(train, valid, path)
 
 
-def _training_weights(weights, data):
+def _training_weights(weights: ArrayLike | None, data: Datasets) -> Float64 | None:
     """Return the weights of the training photos, or None."""
     if isinstance(weights, str):
         check_choice("dataloaders", "weights", weights, (None, "class_aware"))
@@ -482,7 +535,13 @@ def _training_weights(weights, data):
     return check_weights(weights, len(data.items))[list(data.splits[0])]
 
 
-def empty_dataloaders(vocab, item_tfms=(), batch_tfms=(), bs=64, path="."):
+def empty_dataloaders(
+    vocab: Iterable[Any],
+    item_tfms: ItemTfms = (),
+    batch_tfms: BatchTfms = (),
+    bs: int = 64,
+    path: StrPath = ".",
+) -> DataLoaders:
     """Return loaders without photos, for a learner that only predicts.
 
     Parameters
@@ -506,14 +565,14 @@ def empty_dataloaders(vocab, item_tfms=(), batch_tfms=(), bs=64, path="."):
     return DataLoaders(train, valid, path)
 
 
-def _item_list(items):
+def _item_list(items: Any) -> list[Any]:
     """Items as a list; those of a DataFrame are its rows, and a path or a photo is one item."""
     if hasattr(items, "iloc") and hasattr(items, "columns"):
         return [items.iloc[i] for i in range(len(items))]
     return listify(items)
 
 
-def _check_blocks(blocks):
+def _check_blocks(blocks: Iterable[Any] | None) -> tuple[ImageBlock, MultiCategoryBlock]:
     given = (ImageBlock, MultiCategoryBlock) if blocks is None else tuple(listify(blocks))
     made = tuple(b() if isinstance(b, type) else b for b in given)
     if [type(b) for b in made] != [ImageBlock, MultiCategoryBlock]:
@@ -524,31 +583,31 @@ def _check_blocks(blocks):
     return made
 
 
-def _getter(name, functions):
+def _getter(name: str, functions: Getter) -> Function | None:
     """Return the one function among `functions`, or None."""
-    functions = [functions] if callable(functions) else listify(functions)
-    if len(functions) > 1:
+    several = [functions] if callable(functions) else listify(functions)
+    if len(several) > 1:
         raise ValueError(
-            f"DataBlock: `{name}` must be one function, got {len(functions)}. If you wanted to "
+            f"DataBlock: `{name}` must be one function, got {len(several)}. If you wanted to "
             "compose several transforms in your getter don't forget to wrap them in a `Pipeline`."
         )
-    return _optional(name, functions[0] if functions else None)
+    return _optional(name, several[0] if several else None)
 
 
-def _optional(name, function):
+def _optional(name: str, function: Function | None) -> Function | None:
     return None if function is None else check_function("DataBlock", name, function)
 
 
-def _check_splits(splits, n):
+def _check_splits(splits: Any, n: int) -> Split:
     rule = "must return (training positions, validation positions), two lists of integers"
     try:
-        splits = tuple(L([operator.index(i) for i in split]) for split in splits)
+        parts = [L([operator.index(i) for i in split]) for split in splits]
     except TypeError:
         got = describe(splits)
         raise ValueError(f"DataBlock: `splitter` {rule}, got {got}") from None
-    if len(splits) != 2:
-        raise ValueError(f"DataBlock: `splitter` {rule}, got {len(splits)} lists")
-    train, valid = splits
+    if len(parts) != 2:
+        raise ValueError(f"DataBlock: `splitter` {rule}, got {len(parts)} lists")
+    train, valid = parts
     for name, split in (("training", train), ("validation", valid)):
         outside = split.filter(lambda i: not 0 <= i < n)
         if len(outside):
@@ -557,4 +616,4 @@ def _check_splits(splits, n):
             )
     if not len(train):
         raise ValueError(f"DataBlock: `splitter` must leave items to train on, got none of {n}")
-    return splits
+    return train, valid

@@ -1,9 +1,20 @@
 """How many photos bear each label, and which labels come together."""
 
+from __future__ import annotations
+
 import html
+from collections.abc import Iterable
 from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
+
+from mlclassify.types import AnyArray, ArrayLike
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 NO_LABEL = "(no label)"
 
@@ -32,11 +43,13 @@ class Counts:
     sun                        2       0
     """
 
-    def __init__(self, values, rows, columns):
+    def __init__(
+        self, values: ArrayLike, rows: Iterable[object], columns: Iterable[object]
+    ) -> None:
         self.rows, self.columns = list(map(str, rows)), list(map(str, columns))
         self.values = np.array(values, np.int64).reshape(len(self.rows), len(self.columns))
 
-    def __getitem__(self, names):
+    def __getitem__(self, names: tuple[object, object]) -> int:
         """The number (int) at (row, column), by their names."""
         row, column = names
         return int(
@@ -46,28 +59,28 @@ class Counts:
         )
 
     @staticmethod
-    def _place(side, names, name):
+    def _place(side: str, names: list[str], name: object) -> int:
         try:
             return names.index(str(name))
         except ValueError:
             known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
             raise KeyError(f"Counts: `{side}` must be one of {known}, got {name!r}") from None
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> AnyArray:
         return np.array(self.values, dtype)
 
-    def to_frame(self):
+    def to_frame(self) -> DataFrame:
         """Return the table as a pandas DataFrame."""
-        frame = pandas("to_frame").DataFrame
+        frame: type[DataFrame] = pandas("to_frame").DataFrame
         return frame(self.values.copy(), index=self.rows, columns=self.columns)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         head, body, left_out = self._shown()
         widths = [max(7, len(name)) for name in head]
         lines = [_line(name, cells, widths) for name, *cells in [("", *head), *body]]
         return "\n".join(lines + ([left_out] if left_out else []))
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         # Labels are names of folders that someone else may have chosen: text, not HTML.
         head, body, left_out = self._shown()
         names = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *head))
@@ -77,7 +90,7 @@ class Counts:
         )
         return f"<table><tr>{names}</tr>{rows}</table><p>{left_out}</p>"
 
-    def _shown(self):
+    def _shown(self) -> tuple[list[str], list[tuple[Any, ...]], str]:
         """Return names of columns, (name, *numbers) of rows, and a sentence of what is left out."""
         rows, columns = _some(len(self.rows), _ROWS), _some(len(self.columns), _COLUMNS)
         values = self.values[np.ix_(rows, columns)].tolist()
@@ -91,16 +104,16 @@ class Counts:
 _ROWS, _COLUMNS = 50, 20  # that a table shows
 
 
-def _some(n, most):
+def _some(n: int, most: int) -> list[int]:
     """Return positions to show: all, or the first ones and the last."""
     return list(range(n)) if n <= most else [*range(most - 1), n - 1]
 
 
-def _line(name, cells, widths):
+def _line(name: str, cells: Iterable[object], widths: Iterable[int]) -> str:
     return f"{name:<20} " + " ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths))
 
 
-def label_counts(vocab, **targets):
+def label_counts(vocab: Iterable[object], **targets: ArrayLike) -> Counts:
     """Count the photos of each label.
 
     Parameters
@@ -130,7 +143,7 @@ def label_counts(vocab, **targets):
     return Counts(np.concatenate([rows, [none]]), [*vocab, NO_LABEL], targets)
 
 
-def co_occurrence(vocab, targets):
+def co_occurrence(vocab: Iterable[object], targets: ArrayLike) -> Counts:
     """Count the photos that bear two labels, of every two.
 
     Parameters
@@ -152,7 +165,7 @@ def co_occurrence(vocab, targets):
     return Counts(np.rint(marked.T @ marked), vocab, vocab)
 
 
-def pandas(function):
+def pandas(function: str) -> ModuleType:
     """Return the module pandas, or say how to install it."""
     try:
         return import_module("pandas")

@@ -14,14 +14,18 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
 
 from mlclassify.checks import check_between, check_bytes, check_path, check_whole
 from mlclassify.data.fetch import Fetcher, FetchError, Limits
 from mlclassify.data.lists import L, listify
 from mlclassify.data.search import ImageHit
 from mlclassify.progress import progress
+from mlclassify.types import StrPath
 from mlclassify.vision.image import UnreadableImageError, photo_extension
 from mlclassify.weights import write_file
 
@@ -36,11 +40,25 @@ _THREADS = 8
 # What `_save` calls a photo, and what it leaves behind if the process is killed while it writes.
 OWN_NAME = re.compile(r"[0-9a-f]{40}\.(jpg|png|webp|gif|bmp)|\.part-[0-9a-f]{16}")
 
+Row: TypeAlias = dict[str, str]
+"""A line of the manifest, from `COLUMNS` to their cells."""
+Saved: TypeAlias = tuple[L[Path], L[tuple[str, str]]]
+"""The files, and (address, reason) of what failed."""
+
 _log = logging.getLogger(__name__)
 
 
-def download_images(urls, folder, max_bytes=MAX_BYTES, timeout=TIMEOUT, deadline=DEADLINE,
-                    max_total=MAX_TOTAL, retries=2, n_workers=_THREADS, allow_private=False):
+def download_images(
+    urls: str | ImageHit | Iterable[str | ImageHit],
+    folder: StrPath,
+    max_bytes: int | str = MAX_BYTES,
+    timeout: float = TIMEOUT,
+    deadline: float = DEADLINE,
+    max_total: int | str = MAX_TOTAL,
+    retries: int = 2,
+    n_workers: int = _THREADS,
+    allow_private: bool = False,
+) -> Saved:
     """Download photos into a folder, several at a time.
 
     A file is named by its content, with the extension of the format that it really has. Where each
@@ -95,8 +113,15 @@ def download_images(urls, folder, max_bytes=MAX_BYTES, timeout=TIMEOUT, deadline
         return download_into(folder, urls, web, n_workers)
 
 
-def check_limits(function, max_bytes=MAX_BYTES, timeout=TIMEOUT, deadline=DEADLINE,
-                 max_total=MAX_TOTAL, retries=2, allow_private=False):
+def check_limits(
+    function: str,
+    max_bytes: int | str = MAX_BYTES,
+    timeout: float = TIMEOUT,
+    deadline: float = DEADLINE,
+    max_total: int | str = MAX_TOTAL,
+    retries: int = 2,
+    allow_private: bool = False,
+) -> Limits:
     """Return arguments of `download_images` as `Limits`.
 
     Examples
@@ -114,7 +139,7 @@ def check_limits(function, max_bytes=MAX_BYTES, timeout=TIMEOUT, deadline=DEADLI
     )
 
 
-def open_fetcher(function, folder, limits):
+def open_fetcher(function: str, folder: StrPath, limits: Limits) -> Fetcher:
     """Return a `Fetcher` for photos that come into `folder`, or below it, which is made.
 
     Parameters
@@ -135,7 +160,12 @@ def open_fetcher(function, folder, limits):
     return Fetcher(function, replace(limits, max_total=min(limits.max_total, free // 2)))
 
 
-def download_into(folder, urls, web, n_workers=_THREADS):
+def download_into(
+    folder: StrPath,
+    urls: str | ImageHit | Iterable[str | ImageHit],
+    web: Fetcher,
+    n_workers: int = _THREADS,
+) -> Saved:
     """Do what `download_images` does, with a `Fetcher` that may have more to do.
 
     Parameters
@@ -158,13 +188,16 @@ def download_into(folder, urls, web, n_workers=_THREADS):
     return L(saved).unique(), L(errors)
 
 
-def _as_hit(url):
+def _as_hit(url: str | ImageHit) -> ImageHit:
     return url if isinstance(url, ImageHit) else ImageHit(str(url))
 
 
-def _download_all(hits, folder, web, n_workers):
+def _download_all(
+    hits: Mapping[str, ImageHit], folder: Path, web: Fetcher, n_workers: int
+) -> list[Row]:
     """Return a line of the manifest for each hit, in their order, and write it however it ends."""
-    before, rows = read_manifest(folder), {}
+    before = read_manifest(folder)
+    rows: dict[str, Row] = {}
     pool = ThreadPoolExecutor(n_workers, "mlclassify-download")
     try:
         jobs = [pool.submit(_row, web, hit, folder, before.get(hit.url)) for hit in hits.values()]
@@ -183,7 +216,7 @@ def _download_all(hits, folder, web, n_workers):
     return [rows[url] for url in hits]
 
 
-def _row(web, hit, folder, before):
+def _row(web: Fetcher, hit: ImageHit, folder: Path, before: Row | None) -> Row:
     """Download one photo, if it is not there; return its line."""
     if before and OWN_NAME.fullmatch(before["file"]) and (folder / before["file"]).is_file():
         return before
@@ -201,7 +234,7 @@ def _row(web, hit, folder, before):
     return row
 
 
-def _save(data, folder):
+def _save(data: bytes, folder: Path) -> Path:
     """Write a photo under the name that its content gives it, in one step."""
     target = folder / (hashlib.sha256(data).hexdigest()[:40] + photo_extension(data))
     part = folder / f".part-{secrets.token_hex(8)}"
@@ -216,7 +249,7 @@ def _save(data, folder):
 # --- the manifest ---
 
 
-def read_manifest(folder):
+def read_manifest(folder: StrPath) -> dict[str, Row]:
     """Read the table of what was downloaded into a folder.
 
     Parameters
@@ -254,7 +287,7 @@ def read_manifest(folder):
     return {row["url"]: row for row in rows}
 
 
-def _write_manifest(folder, rows):
+def _write_manifest(folder: Path, rows: Mapping[str, Row]) -> None:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -262,10 +295,10 @@ def _write_manifest(folder, rows):
     write_file(folder / MANIFEST, text.getvalue().encode("utf-8", "replace"))
 
 
-def _harmless(text):
+def _harmless(text: str) -> str:
     """Return text of the web so that a spreadsheet does not take it for a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "'") else text
 
 
-def _bare(cell):
+def _bare(cell: str) -> str:
     return cell[1:] if cell[:1] == "'" else cell

@@ -6,18 +6,26 @@ at most 8 of these 128 bits; of the same photos at half the size, at JPEG qualit
 brighter, 19 in 20 do. Of mirrored and cropped photos few do.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlclassify.checks import check_whole
 from mlclassify.data.files import parent_label
 from mlclassify.data.lists import L
-from mlclassify.plot import show_images
+from mlclassify.plot import Grid, show_images
 from mlclassify.progress import progress
-from mlclassify.vision.image import Image, open_image
+from mlclassify.types import StrPath
+from mlclassify.vision.image import Image, PhotoSource, open_image
+
+_UInt64: TypeAlias = NDArray[np.uint64]
 
 MAX_DISTANCE = 8  # of 128 bits
 _SIDE = 8
@@ -26,7 +34,7 @@ _PAIRS = 4_000_000  # compared at a time
 _THREADS = 8
 
 
-def difference_hash(fn):
+def difference_hash(fn: PhotoSource) -> _UInt64 | None:
     """Return the difference hash of a photo.
 
     Parameters
@@ -64,33 +72,33 @@ class Duplicates:
         Each of at least two photos, the largest file first.
     """
 
-    groups: L
+    groups: L[L[Path]]
 
-    def extras(self):
+    def extras(self) -> L[Path]:
         """All photos but the first of each group, as an L: what could be deleted."""
         return L([fn for group in self.groups for fn in group[1:]])
 
-    def label_rows(self):
+    def label_rows(self) -> L[tuple[Path, list[str]]]:
         """The photos that are in folders of several labels, as an L of (Path, list of labels)."""
         found = [(group[0], group_labels(group)) for group in self.groups]
         return L([(fn, labels) for fn, labels in found if len(labels) > 1])
 
-    def show(self, max_n=16, figsize=None):
+    def show(self, max_n: int = 16, figsize: tuple[float, float] | None = None) -> Grid:
         """Draw the first `max_n` photos, group by group; returns a Grid of Axes."""
         check_whole("show", "max_n", max_n, at_least=1)
         shown = [(i, fn) for i, group in enumerate(self.groups) for fn in group][:max_n]
         titles = [f"{i}: {parent_label(fn)}/{fn.name[:12]}" for i, fn in shown]
         return show_images([open_image(fn) for _, fn in shown], titles, figsize=figsize)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.groups)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lines = [", ".join(map(str, group)) for group in self.groups]
         return "\n".join([f"{len(self)} groups of photos that look alike", *lines])
 
 
-def group_labels(group):
+def group_labels(group: Iterable[StrPath]) -> list[str]:
     """Return the labels that photos have by their folders, sorted, each once.
 
     Examples
@@ -101,7 +109,7 @@ def group_labels(group):
     return sorted({parent_label(fn) for fn in group})
 
 
-def find_duplicates(fns, max_distance=MAX_DISTANCE):
+def find_duplicates(fns: Iterable[StrPath], max_distance: int = MAX_DISTANCE) -> Duplicates:
     """Find photos that look alike, whatever their size, format and compression.
 
     Every photo is compared with every other: 10,000 take seconds beyond decoding, 100,000 minutes.
@@ -126,21 +134,21 @@ def find_duplicates(fns, max_distance=MAX_DISTANCE):
     --------
     ``find_duplicates(get_image_files("bears")).extras().map(Path.unlink)``
     """
-    fns = L(fns).map(Path)
+    files = L(fns).map(Path)
     check_whole("find_duplicates", "max_distance", max_distance, at_least=0)
-    hashes = _hashes(fns)
+    hashes = _hashes(files)
     known = [i for i, value in enumerate(hashes) if value is not None]
     table = np.array([hashes[i] for i in known], np.uint64).reshape(len(known), 2)
-    groups = [sorted((fns[known[i]] for i in group), key=_largest_first)
+    groups = [sorted((files[known[i]] for i in group), key=_largest_first)
               for group in _joined(len(known), _pairs(table, max_distance))]
     return Duplicates(L([L(group) for group in sorted(groups)]))
 
 
-def _largest_first(fn):
+def _largest_first(fn: Path) -> tuple[int, Path]:
     return -fn.stat().st_size, fn
 
 
-def _hashes(fns):
+def _hashes(fns: L[Path]) -> list[_UInt64 | None]:
     pool = ThreadPoolExecutor(_THREADS, "mlclassify-hash")
     try:
         with progress("compare", len(fns)) as step:
@@ -149,7 +157,7 @@ def _hashes(fns):
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _pairs(table, most):
+def _pairs(table: _UInt64, most: int) -> Iterator[tuple[int, int]]:
     """Yield the pairs of rows, uint64 (N, 2), that differ in at most `most` bits."""
     n = len(table)
     rows = max(1, _PAIRS // max(n, 1))
@@ -159,18 +167,18 @@ def _pairs(table, most):
         yield from ((start + i, start + j) for i, j in near.tolist() if i < j)
 
 
-def _joined(n, pairs):
+def _joined(n: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Return the groups, of at least two, that pairs of the numbers below `n` make."""
     leader = list(range(n))
 
-    def find(i):
+    def find(i: int) -> int:
         while leader[i] != i:
             leader[i] = i = leader[leader[i]]
         return i
 
     for i, j in pairs:
         leader[find(i)] = find(j)
-    groups = {}
+    groups: dict[int, list[int]] = {}
     for i in range(n):
         groups.setdefault(find(i), []).append(i)
     return [group for group in groups.values() if len(group) > 1]

@@ -6,13 +6,21 @@ between gains nothing. Time and bytes have limits however a server behaves, and 
 asked again, but not for long.
 """
 
+from __future__ import annotations
+
 import email.utils
 import ipaddress
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import httpx
 
 MAX_REDIRECTS = 5
 BUSY = frozenset((408, 425, 429, 500, 502, 503, 504))  # may answer a moment later
@@ -40,7 +48,7 @@ class BudgetSpentError(FetchError):
 class BusyError(FetchError):
     """A server that may answer later; `wait` is how many seconds it asks for, or None."""
 
-    def __init__(self, reason, wait=None):
+    def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
 
@@ -88,29 +96,32 @@ class Fetcher:
         Bytes that may still come.
     """
 
-    def __init__(self, function, limits):
+    def __init__(self, function: str, limits: Limits) -> None:
         self._httpx = _import_httpx(function)
         # A connection is kept for no second request: it belongs to an address, not to the name
         # that its certificate was checked for.
         kept = self._httpx.Limits(max_keepalive_connections=0)
-        self._client = self._httpx.Client(timeout=limits.timeout, headers=_HEADERS, limits=kept)
+        self._client: httpx.Client = self._httpx.Client(
+            timeout=limits.timeout, headers=_HEADERS, limits=kept
+        )
         self.limits, self.left = limits, limits.max_total
-        self._lock, self._open, self._stopped = threading.Lock(), set(), threading.Event()
+        self._lock, self._stopped = threading.Lock(), threading.Event()
+        self._open: set[Line] = set()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self._client.close()
 
-    def stop(self):
+    def stop(self) -> None:
         """Give up: whoever waits or reads ends with a FetchError."""
         self._stopped.set()
         with self._lock:
             for line in self._open:
                 line.cut()
 
-    def get(self, url):
+    def get(self, url: str) -> bytes:
         """Return what an address answers.
 
         Parameters
@@ -126,8 +137,8 @@ class Fetcher:
         FetchError
             The message is the reason, without the address.
         """
-        end = time.monotonic() + self.limits.deadline
-        for turn in range(self.limits.retries + 1):
+        end, turn = time.monotonic() + self.limits.deadline, 0
+        while True:
             try:
                 return self._follow(url, end)
             except BusyError as error:
@@ -136,30 +147,31 @@ class Fetcher:
                     raise
                 if self._stopped.wait(wait):
                     raise FetchError("given up") from None
+                turn += 1
 
-    def _follow(self, url, end):
+    def _follow(self, address: str, end: float) -> bytes:
         """Ask, going where the answers say, until one has a body."""
-        url = self._url(url)
+        url = self._url(address)
         self._take(0)
         for _ in range(MAX_REDIRECTS + 1):
-            body, moved = self._ask(url, end)
-            if moved is None:
-                return body
-            url = self._url(moved, url)
+            answer = self._ask(url, end)
+            if isinstance(answer, bytes):
+                return answer
+            url = self._url(answer, url)
         raise FetchError(f"more than {MAX_REDIRECTS} redirects")
 
-    def _url(self, text, base=None):
+    def _url(self, text: str, base: httpx.URL | None = None) -> httpx.URL:
         """Return an address as httpx reads it, the one that all looks at it go by."""
         try:
-            url = self._httpx.URL(text) if base is None else base.join(text)
+            url: httpx.URL = self._httpx.URL(text) if base is None else base.join(text)
         except (self._httpx.InvalidURL, ValueError) as error:
             raise FetchError(_reason(error)) from None
         if url.scheme not in _PORTS or not url.host or (url.port or 0) > 65535:
             raise FetchError("neither http nor https")
         return url
 
-    def _ask(self, url, end):
-        """Return (the body, None) of an answer, or (None, where it says to go)."""
+    def _ask(self, url: httpx.URL, end: float) -> bytes | str:
+        """Return the body of an answer, or where it says to go."""
         host, port = url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
         *others, last = addresses(host, port, self.limits.allow_private)
         for address in others:
@@ -172,7 +184,7 @@ class Fetcher:
         except (self._httpx.ConnectError, self._httpx.ConnectTimeout) as error:
             raise BusyError(_reason(error)) from None
 
-    def _ask_at(self, address, url, end):
+    def _ask_at(self, address: str, url: httpx.URL, end: float) -> bytes | str:
         with self._line(end) as line:
             try:
                 with self._client.stream(**_request(url, address, line)) as response:
@@ -185,15 +197,14 @@ class Fetcher:
                 raise FetchError("given up" if stopped else f"more than {seconds:g} seconds")
             return answer
 
-    def _judged(self, error):
+    def _judged(self, error: httpx.HTTPError) -> Exception:
         """Return what an error of httpx means; those of connecting are for `_ask`."""
-        if isinstance(error, (self._httpx.ConnectError, self._httpx.ConnectTimeout)):
-            return error
+        unreached = isinstance(error, (self._httpx.ConnectError, self._httpx.ConnectTimeout))
         busy = isinstance(error, self._httpx.TransportError)
-        return (BusyError if busy else FetchError)(_reason(error))
+        return error if unreached else (BusyError if busy else FetchError)(_reason(error))
 
     @contextmanager
-    def _line(self, end):
+    def _line(self, end: float) -> Iterator[Line]:
         """Have a connection that is cut at the time `end`, or when all is given up."""
         line = Line()
         timer = threading.Timer(max(0, end - time.monotonic()), line.cut)
@@ -212,17 +223,17 @@ class Fetcher:
                 self._open.discard(line)
             line.close()
 
-    def _read(self, response):
+    def _read(self, response: httpx.Response) -> bytes | str:
         headers, status = response.headers, response.status_code
         if status in _MOVED and "location" in headers:
-            return None, headers["location"]
+            return headers["location"]
         if status in BUSY:
             raise BusyError(f"status {status}", _asked_wait(headers.get("retry-after", "")))
         if status != 200:
             raise FetchError(f"status {status}")
-        return self._body(response), None
+        return self._body(response)
 
-    def _body(self, response):
+    def _body(self, response: httpx.Response) -> bytes:
         data, most = bytearray(), self.limits.max_bytes
         if int(response.headers.get("content-length", 0)) > most:
             raise FetchError(f"more than {most} bytes")
@@ -233,7 +244,7 @@ class Fetcher:
                 raise FetchError(f"more than {most} bytes")
         return bytes(data)
 
-    def _take(self, n):
+    def _take(self, n: int) -> None:
         with self._lock:
             spent, self.left = n > self.left or not self.left, max(0, self.left - n)
         if spent:
@@ -247,37 +258,38 @@ class Line:
     few seconds would hold a thread for days.
     """
 
-    def __init__(self):
-        self.is_cut, self._socket, self._lock = False, None, threading.Lock()
+    def __init__(self) -> None:
+        self.is_cut, self._lock = False, threading.Lock()
+        self._socket: socket.socket | None = None
 
-    def trace(self, event, info):
+    def trace(self, event: str, info: dict[str, Any]) -> None:
         """Note the socket, when httpcore has connected it; TLS will wrap the same connection."""
         if event == "connection.connect_tcp.complete":
             with self._lock:
                 self._socket = info["return_value"].get_extra_info("socket").dup()
                 self._shut()
 
-    def cut(self):
+    def cut(self) -> None:
         """End the connection: a read that waits in another thread returns."""
         with self._lock:
             self.is_cut = True
             self._shut()
 
-    def _shut(self):
+    def _shut(self) -> None:
         if self.is_cut and self._socket is not None:
             try:
                 self._socket.shutdown(socket.SHUT_RDWR)
             except OSError:  # the other side was faster
                 pass
 
-    def close(self):
+    def close(self) -> None:
         """Free what notes the connection."""
         with self._lock:
             if self._socket is not None:
                 self._socket.close()
 
 
-def _import_httpx(function):
+def _import_httpx(function: str) -> ModuleType:
     try:
         import httpx
     except ImportError as error:
@@ -287,11 +299,11 @@ def _import_httpx(function):
     return httpx
 
 
-def _reason(error):
+def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def addresses(host, port, allow_private=False):
+def addresses(host: str, port: int, allow_private: bool = False) -> list[str]:
     """Look a name up, and refuse it if it leads to an address that is not public.
 
     Parameters
@@ -324,14 +336,14 @@ def addresses(host, port, allow_private=False):
         busy = getattr(error, "errno", None) == socket.EAI_AGAIN
         reason = f"no address of {host} ({_reason(error)})"
         raise (BusyError if busy else FetchError)(reason) from None
-    answer = list(dict.fromkeys(entry[4][0] for entry in found))
+    answer = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     private = [] if allow_private else [a for a in answer if not is_public(a)]
     if private:
         raise FetchError(f"a private address ({private[0]})")
     return answer
 
 
-def is_public(address):
+def is_public(address: str) -> bool:
     """Tell whether an IP address is one of the open internet, also where IPv6 wraps an IPv4.
 
     Parameters
@@ -355,7 +367,7 @@ def is_public(address):
     return ip.is_global and not ip.is_multicast
 
 
-def _request(url, address, line):
+def _request(url: httpx.URL, address: str, line: Line) -> dict[str, Any]:
     """Return the request for `url` at `address`, in the name of its host to server and TLS."""
     return {
         "method": "GET",
@@ -366,7 +378,7 @@ def _request(url, address, line):
     }
 
 
-def _asked_wait(text):
+def _asked_wait(text: str) -> float | None:
     """Return the seconds of Retry-After, a number or a date; None where it says nothing."""
     try:
         if text.isdecimal():

@@ -6,9 +6,12 @@ the same split on every machine; fastai leaves the order to the file system.
 
 import os
 import re
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 
 from mlclassify.checks import check_path
 from mlclassify.data.lists import L
+from mlclassify.types import StrPath
 
 # What `mlclassify.vision.image.open_image` reads. Fewer than the image types that the operating
 # system knows (which fastai takes): an .svg or .tif in the folder is not a photo to train on.
@@ -17,7 +20,13 @@ image_extensions = frozenset(
 )
 
 
-def get_files(path, extensions=None, recurse=True, folders=None, followlinks=True):
+def get_files(
+    path: StrPath,
+    extensions: Iterable[str] | None = None,
+    recurse: bool = True,
+    folders: Iterable[str] | None = None,
+    followlinks: bool = True,
+) -> L[Path]:
     """List the files below a folder, sorted.
 
     Hidden files and folders are skipped. Every real folder is visited once, however many links lead
@@ -56,7 +65,9 @@ def get_files(path, extensions=None, recurse=True, folders=None, followlinks=Tru
     return L([root.joinpath(*parts) for parts in sorted(found)])
 
 
-def get_image_files(path, recurse=True, folders=None):
+def get_image_files(
+    path: StrPath, recurse: bool = True, folders: Iterable[str] | None = None
+) -> L[Path]:
     """List the photos below a folder, sorted: files with one of `image_extensions`.
 
     Parameters
@@ -78,7 +89,7 @@ def get_image_files(path, recurse=True, folders=None):
     return get_files(path, extensions=image_extensions, recurse=recurse, folders=folders)
 
 
-def parent_label(o):
+def parent_label(o: StrPath) -> str:
     """Return the name of the folder that a file is in.
 
     Parameters
@@ -113,7 +124,7 @@ class RegexLabeller:
     'teddy'
     """
 
-    def __init__(self, pat, match=False):
+    def __init__(self, pat: str | re.Pattern[str], match: bool = False) -> None:
         try:
             self.pat = re.compile(pat)
         except (re.error, TypeError) as error:
@@ -127,7 +138,7 @@ class RegexLabeller:
             )
         self._find = self.pat.match if match else self.pat.search
 
-    def __call__(self, o):
+    def __call__(self, o: StrPath) -> str:
         found = self._find(str(o))
         if found is None:
             raise ValueError(
@@ -135,13 +146,17 @@ class RegexLabeller:
             )
         return found.group(1)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"RegexLabeller({self.pat.pattern!r})"
 
 
-def _walk(root, recurse, chosen, followlinks):
+def _walk(
+    root: Path, recurse: bool, chosen: Collection[str], followlinks: bool
+) -> Iterator[tuple[str, ...]]:
     """Yield the files of `root` as the parts of their path below it, those of a folder together."""
-    real_root, linked, waiting = os.path.realpath(root), set(), [()]
+    real_root = os.path.realpath(root)
+    linked: set[str] = set()
+    waiting: list[tuple[str, ...]] = [()]
     while waiting:
         parts = waiting.pop()
         folder = os.path.join(root, *parts)
@@ -157,7 +172,7 @@ def _walk(root, recurse, chosen, followlinks):
                     waiting.append((*parts, name))
 
 
-def _is_new(folder, own, real_root, linked):
+def _is_new(folder: str, own: str, real_root: str, linked: set[str]) -> bool:
     """Tell whether to enter a folder; `own` is where it is if no link led to it."""
     real = os.path.realpath(folder)
     if real == own:
@@ -168,7 +183,7 @@ def _is_new(folder, own, real_root, linked):
     return True
 
 
-def _visible(folder, chosen):
+def _visible(folder: str, chosen: Collection[str]) -> tuple[list[str], list[str]]:
     """Return the sorted names of the files and of the folders in `folder` that count."""
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
     folders = [name for name in names if os.path.isdir(os.path.join(folder, name))]

@@ -5,29 +5,108 @@ number of threads nor what was loaded before changes a pixel. `stream` is the tr
 batches live in two buffers, written in turn. Iterating gives a user copies.
 """
 
+from __future__ import annotations
+
 import math
 import operator
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NamedTuple,
+    Protocol,
+    Self,
+    SupportsIndex,
+    TypeAlias,
+    TypeVar,
+)
 
 import numpy as np
 
 from mlclassify import _core, markup
 from mlclassify.checks import check_choice, check_has, check_path, check_whole
-from mlclassify.data.batch import make_plan, pictures, run_plan
-from mlclassify.data.counts import NO_LABEL, co_occurrence, label_counts
-from mlclassify.data.lists import listify
+from mlclassify.data.batch import (
+    BatchPlan,
+    BatchTransform,
+    make_plan,
+    pictures,
+    run_plan,
+)
+from mlclassify.data.counts import NO_LABEL, Counts, co_occurrence, label_counts
+from mlclassify.data.lists import L, listify
 from mlclassify.losses import BCEWithLogitsLossFlat
-from mlclassify.plot import label_title, show_images
+from mlclassify.plot import Grid, label_title, show_images
 from mlclassify.rng import CROP, SAMPLE, SHUFFLE, KeyedRandom, default_seed, uniforms
-from mlclassify.tensor import TensorImage, TensorMultiCategory
+from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
+from mlclassify.types import ArrayLike, Float32, Float64, Int64, StrPath, UInt8
+from mlclassify.vision.image import Draw, Enough, Image
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+T = TypeVar("T")
 
 _TRAINING_ONLY = ("shuffle", "drop_last", "draft", "weights")
 _LISTED = 20  # labels that the text of a DataLoaders shows
+
+
+class ItemTransform(Protocol):
+    """What a `DataLoader` does to each photo; lower orders first."""
+
+    @property
+    def order(self) -> float: ...
+
+    def apply(self, image: Image.Image, draw: Draw, train: bool, /) -> Image.Image: ...
+
+
+ItemTfms: TypeAlias = (
+    ItemTransform | type[ItemTransform] | Iterable[ItemTransform | type[ItemTransform]] | None
+)
+BatchTfms: TypeAlias = (
+    BatchTransform | type[BatchTransform] | Iterable[BatchTransform | type[BatchTransform]] | None
+)
+
+
+class DatasetLike(Protocol):
+    """What loaders ask of a dataset; `DataBlock` makes them a `mlclassify.data.block.Dataset`.
+
+    A `DataLoader` by itself needs ``items``, ``vocab``, ``has_labels``, ``image``, ``target`` and a
+    length.
+    """
+
+    @property
+    def items(self) -> Sequence[Any]: ...
+
+    @property
+    def vocab(self) -> L[Any]: ...
+
+    @property
+    def has_labels(self) -> bool: ...
+
+    @property
+    def c(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> tuple[Any, ...]: ...
+
+    def image(self, i: int, enough: Enough | None = None, /) -> Image.Image: ...
+
+    def target(self, i: int, /) -> Float32 | None: ...
+
+    def targets(self) -> Float32: ...
+
+    def labels(self, i: int, /) -> list[Any]: ...
+
+    def new(self, items: Any, with_labels: bool = False) -> DatasetLike: ...
+
+    def to_frame(self) -> DataFrame: ...
 
 
 class Batch(NamedTuple):
@@ -44,10 +123,10 @@ class Batch(NamedTuple):
         What the rows were made from.
     """
 
-    x: np.ndarray
-    y: np.ndarray | None
+    x: Float32
+    y: Float32 | None
     position: int
-    items: list
+    items: list[Any]
 
 
 class PhotoCache:
@@ -75,11 +154,17 @@ class PhotoCache:
     ((500, 375), 754024)
     """
 
-    def __init__(self, budget):
+    def __init__(self, budget: int) -> None:
         self.budget, self.used = budget, 0
-        self._kept, self._lock = {}, threading.Lock()
+        self._kept: dict[Hashable, _Kept] = {}
+        self._lock = threading.Lock()
 
-    def get(self, key, read, enough=None):
+    def get(
+        self,
+        key: Hashable,
+        read: Callable[[Enough | None], Image.Image],
+        enough: Enough | None = None,
+    ) -> Image.Image:
         """Return the photo of `key`, a PIL image, which is ``read(enough)`` where none is kept.
 
         Item transforms may paint on what they get, so it is a copy. `enough` is as in `open_image`;
@@ -94,7 +179,7 @@ class PhotoCache:
                 return kept.im
         return kept.im.copy()
 
-    def _keep(self, key, new, stale):
+    def _keep(self, key: Hashable, new: _Kept, stale: _Kept | None) -> bool:
         """Keep a photo if it fits; tell whether it is kept, so that nobody else may have it."""
         with self._lock:
             if self._kept.get(key) is not stale:  # another thread was faster
@@ -112,10 +197,11 @@ class PhotoCache:
 class _Answers:
     """An `enough` that notes what it answered: a draft depends on nothing else of it."""
 
-    def __init__(self, enough):
-        self._enough, self.given = enough, {}
+    def __init__(self, enough: Enough) -> None:
+        self._enough = enough
+        self.given: dict[tuple[int, int], bool] = {}
 
-    def __call__(self, w, h):
+    def __call__(self, w: int, h: int) -> bool:
         self.given[w, h] = answer = self._enough(w, h)
         return answer
 
@@ -123,12 +209,12 @@ class _Answers:
 class _Kept:
     """A decoded photo, and the answers that its size follows from; None if nobody was asked."""
 
-    def __init__(self, im, answers):
+    def __init__(self, im: Image.Image, answers: _Answers | None) -> None:
         self.im, self._answers = im, answers
         # Pillow stores RGB in 4 bytes and a pointer for each row; the rest is the Python objects.
         self.size = im.height * (4 * im.width + 8) + 1024
 
-    def serves(self, enough):
+    def serves(self, enough: Enough | None) -> bool:
         """Tell whether reading with `enough` would give these pixels."""
         if enough is None or self._answers is None:
             return enough is self._answers
@@ -170,9 +256,23 @@ class DataLoader:
         the dataset, and one of twice the mean weight comes twice.
     """
 
-    def __init__(self, dataset, bs=64, shuffle=False, drop_last=False, item_tfms=(), batch_tfms=(),
-                 train=False, num_workers=None, draft=False, cache=None,
-                 weights=None):  # fmt: skip
+    item_tfms: list[ItemTransform]
+    batch_tfms: list[BatchTransform]
+
+    def __init__(
+        self,
+        dataset: DatasetLike,
+        bs: int = 64,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        item_tfms: ItemTfms = (),
+        batch_tfms: BatchTfms = (),
+        train: bool = False,
+        num_workers: int | None = None,
+        draft: bool = False,
+        cache: PhotoCache | None = None,
+        weights: ArrayLike | None = None,
+    ) -> None:
         self.dataset, self.shuffle, self.drop_last, self.train = dataset, shuffle, drop_last, train
         self.bs = check_whole("DataLoader", "bs", bs, at_least=1)
         self.item_tfms = make_transforms("item_tfms", item_tfms)
@@ -191,7 +291,7 @@ class DataLoader:
         self._own = object()  # what is this loader's in a cache that it shares
         self._passes = 0
 
-    def new(self, dataset=None, **changes):
+    def new(self, dataset: DatasetLike | None = None, **changes: Any) -> DataLoader:
         """Return a loader that differs in some of its arguments.
 
         Parameters
@@ -218,34 +318,34 @@ class DataLoader:
         return DataLoader(self.dataset if dataset is None else dataset, **{**kept, **changes})
 
     @property
-    def n(self):
+    def n(self) -> int:
         """Number of photos."""
         return len(self.dataset)
 
     @property
-    def vocab(self):
+    def vocab(self) -> L[Any]:
         """The labels, in the order of the targets' columns."""
         return self.dataset.vocab
 
     @property
-    def has_labels(self):
+    def has_labels(self) -> bool:
         """Whether the photos have targets."""
         return self.dataset.has_labels
 
     @property
-    def smallest_batch(self):
+    def smallest_batch(self) -> int:
         """Number of photos in the smallest batch of an epoch."""
         rest = 0 if self.drop_last else self.n % self.bs
         return rest or min(self.bs, self.n)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.n // self.bs if self.drop_last else math.ceil(self.n / self.bs)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         what = "training" if self.train else "validation"
         return f"DataLoader: {self.n} photos in {_batches(self)}, {what} transforms"
 
-    def stream(self, seed, epoch):
+    def stream(self, seed: int, epoch: int) -> Generator[Batch, None, None]:
         """Load one epoch, the next batch being decoded while one is used.
 
         Closing the generator leaves no thread behind.
@@ -269,13 +369,13 @@ class DataLoader:
         order = self._order(seed, epoch)[: len(self) * self.bs]
         return self._stream(order, seed, epoch, self.bs)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         """Yield (TensorImage, TensorMultiCategory), copies; without targets, (TensorImage,)."""
         with closing(self.stream(*self._next_key())) as batches:
             for batch in batches:
                 yield _for_user(batch)
 
-    def one_batch(self):
+    def one_batch(self) -> tuple[Tensor, ...]:
         """Return the first batch of an epoch, as iterating would.
 
         Raises
@@ -288,7 +388,15 @@ class DataLoader:
         key = self._next_key()
         return _for_user(self._first(self._order(*key)[: self.bs], *key))
 
-    def show_batch(self, b=None, max_n=9, unique=False, nrows=None, ncols=None, figsize=None):
+    def show_batch(
+        self,
+        b: tuple[Any, ...] | None = None,
+        max_n: int = 9,
+        unique: bool = False,
+        nrows: int | None = None,
+        ncols: int | None = None,
+        figsize: tuple[float, float] | None = None,
+    ) -> Grid:
         """Draw photos of a batch, titled with their labels.
 
         Parameters
@@ -318,59 +426,64 @@ class DataLoader:
         _check_batch(b)
         x, y = np.asarray(b[0])[:max_n], np.asarray(b[1])[:max_n] if len(b) > 1 else None
         titles = None if y is None else [self._title(row) for row in y]
-        return show_images(pictures(self.batch_tfms, x), titles, nrows=nrows, ncols=ncols, figsize=figsize)
+        images = pictures(self.batch_tfms, x)
+        return show_images(images, titles, nrows=nrows, ncols=ncols, figsize=figsize)
 
-    def _no_batch(self, function):
+    def _no_batch(self, function: str) -> ValueError:
         return ValueError(
             f"{function}: the loader must hold a batch, got {self.n} photos for batches of "
             f"{self.bs}. This DataLoader does not contain any batches"
         )
 
-    def _title(self, target):
+    def _title(self, target: Float32) -> str:
         return label_title(self.vocab[np.flatnonzero(target == 1)])
 
-    def _next_key(self):
+    def _next_key(self) -> tuple[int, int]:
         self._passes += 1
         return default_seed(), self._passes - 1
 
-    def _order(self, seed, epoch):
+    def _order(self, seed: int, epoch: int) -> Int64:
         """Positions in the dataset, int64 (n,), in the order of an epoch."""
         if not self.shuffle:
             return np.arange(self.n)
         order = np.argsort(uniforms(seed, epoch, [0], SHUFFLE, self.n)[0], kind="stable")
-        return order if self.weights is None else self._sampled(seed, epoch)[order]
+        return order if self.weights is None else self._sampled(self.weights, seed, epoch)[order]
 
-    def _sampled(self, seed, epoch):
+    def _sampled(self, weights: Float64, seed: int, epoch: int) -> Int64:
         """Positions in proportion to the weights: each photo comes as often as it should, but for
         what is left of a whole number, which is drawn."""
-        ends = np.cumsum(self.weights)
+        ends = np.cumsum(weights)
         steps = (np.arange(self.n) + uniforms(seed, epoch, [0], SAMPLE, 1)[0]) / self.n
-        return np.searchsorted(ends, steps * ends[-1], side="right").clip(max=self.n - 1)
+        places: Int64 = np.searchsorted(ends, steps * ends[-1], side="right").clip(max=self.n - 1)
+        return places
 
-    def _first(self, order, seed, epoch):
+    def _first(self, order: Int64, seed: int, epoch: int) -> Batch:
         """The items at `order` as one batch."""
         with closing(self._stream(order, seed, epoch, bs=len(order))) as batches:
             return next(batches)
 
-    def _stream(self, order, seed, epoch, bs):
+    def _stream(
+        self, order: Int64, seed: int, epoch: int, bs: int
+    ) -> Generator[Batch, None, None]:
         """Yield the items at `order` in batches of `bs`."""
         chunks = [range(p, min(p + bs, len(order))) for p in range(0, len(order), bs)]
         buffers = _Buffers(min(bs, len(order)))
 
-        def photo(position):
+        def photo(position: int) -> UInt8:
             return self._photo(int(order[position]), KeyedRandom(seed, epoch, position, CROP))
 
         with closing(_ahead(photo, chunks, self.num_workers)) as decoded:
             for chunk, photos in zip(chunks, decoded):
                 rows = order[chunk.start : chunk.stop].tolist()
                 pixels = buffers.fill(photos, [self.dataset.items[i] for i in rows])
-                plan = self._plan(*pixels.shape[1:3], chunk, seed, epoch)
+                h, w = pixels.shape[1:3]
+                plan = self._plan(h, w, chunk, seed, epoch)
                 out = buffers.ready(len(pixels), plan.out_size)
                 yield self._batch(run_plan(plan, pixels, out), rows, chunk.start)
 
-    def _photo(self, i, draw):
+    def _photo(self, i: int, draw: KeyedRandom) -> UInt8:
         """Decode item `i` and transform it: uint8 (H, W, 3)."""
-        def read(enough):
+        def read(enough: Enough | None) -> Image.Image:
             return self.dataset.image(i) if enough is None else self.dataset.image(i, enough)
 
         # Asked for each photo, for a user may set other item transforms at any time.
@@ -384,29 +497,34 @@ class DataLoader:
             error.add_note(f"while transforming {describe(self.dataset.items[i])}")
             raise
 
-    def _enough(self):
+    def _enough(self) -> Enough | None:
         """What tells which size a photo may be decoded at, or None for the full size."""
         first = self.item_tfms[0] if self.train and self.draft and self.item_tfms else None
         return getattr(first, "covers", None)
 
-    def _plan(self, h, w, positions, seed, epoch):
+    def _plan(self, h: int, w: int, positions: range, seed: int, epoch: int) -> BatchPlan:
         return make_plan(
             self.batch_tfms, n=len(positions), h=h, w=w, train=self.train, seed=seed, epoch=epoch,
             positions=positions,
         )  # fmt: skip
 
-    def _batch(self, x, rows, position):
-        y = np.stack([self.dataset.target(i) for i in rows]) if self.has_labels else None
+    def _batch(self, x: Float32, rows: list[int], position: int) -> Batch:
+        y = None
+        if self.has_labels:
+            targets: list[Any] = [self.dataset.target(i) for i in rows]
+            y = np.stack(targets)
         return Batch(x, y, position, [self.dataset.items[i] for i in rows])
 
 
 class _Buffers:
     """Memory for the pixels of one batch, and for two batches that are ready for the network."""
 
-    def __init__(self, bs):
-        self._bs, self._pixels, self._ready = bs, None, deque()
+    def __init__(self, bs: int) -> None:
+        self._bs = bs
+        self._pixels: UInt8 | None = None
+        self._ready: deque[Float32] = deque()
 
-    def fill(self, photos, items):
+    def fill(self, photos: list[UInt8], items: list[Any]) -> UInt8:
         """Return photos as uint8 (N, H, W, 3)."""
         shape = photos[0].shape
         for photo, item in zip(photos, items):
@@ -420,7 +538,7 @@ class _Buffers:
             self._pixels = np.empty((self._bs, *shape), np.uint8)
         return np.stack(photos, out=self._pixels[: len(photos)])
 
-    def ready(self, n, size):
+    def ready(self, n: int, size: tuple[int, int]) -> Float32:
         """Return float32 (n, *size, 3) to write."""
         if not self._ready or self._ready[0].shape[1:3] != size:
             shape = (self._bs, *size, 3)
@@ -429,7 +547,9 @@ class _Buffers:
         return self._ready[0][:n]
 
 
-def _ahead(function, chunks, num_workers):
+def _ahead(
+    function: Callable[[int], T], chunks: Sequence[range], num_workers: int
+) -> Generator[list[T], None, None]:
     """Yield the list of `function`'s values for every chunk, working ahead in threads."""
     if not num_workers or sum(map(len, chunks)) == 1:  # to start a thread takes a while
         for chunk in chunks:
@@ -437,7 +557,8 @@ def _ahead(function, chunks, num_workers):
         return
     # One batch ahead is enough, unless a batch has too few photos to keep the threads busy.
     ahead = max(1, math.ceil(2 * num_workers / max(map(len, chunks), default=1)))
-    pool, waiting = ThreadPoolExecutor(num_workers, "mlclassify-photo"), deque()
+    pool = ThreadPoolExecutor(num_workers, "mlclassify-photo")
+    waiting: deque[list[Future[T]]] = deque()
     try:
         for chunk in chunks:
             waiting.append([pool.submit(function, position) for position in chunk])
@@ -449,7 +570,7 @@ def _ahead(function, chunks, num_workers):
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def check_weights(weights, n):
+def check_weights(weights: ArrayLike, n: int) -> Float64:
     """Return one weight for each of `n` photos, float64, or say what is wrong with them."""
     array = np.asarray(weights)
     if array.shape != (n,) or array.dtype.kind not in "biuf":
@@ -466,7 +587,7 @@ def check_weights(weights, n):
     return array
 
 
-def class_weights(targets):
+def class_weights(targets: ArrayLike) -> Float64:
     """Return weights with which every label comes equally often, as far as labels come apart.
 
     Class-aware sampling: a label is drawn, then one of its photos; photos without a label keep
@@ -492,7 +613,7 @@ def class_weights(targets):
     return np.where(some, each, 1.0)
 
 
-def _check_batch(b):
+def _check_batch(b: Any) -> None:
     if not isinstance(b, tuple) or not b or np.ndim(b[0]) != 4 or len(b[0]) == 0:
         raise TypeError(
             "show_batch: `b` must be a batch (images, targets), as dls.one_batch() gives, "
@@ -500,12 +621,12 @@ def _check_batch(b):
         )
 
 
-def _for_user(batch):
+def _for_user(batch: Batch) -> tuple[Tensor, ...]:
     x = np.array(batch.x).view(TensorImage)  # order 'K': still NHWC memory
     return (x,) if batch.y is None else (x, np.array(batch.y).view(TensorMultiCategory))
 
 
-def describe(item):
+def describe(item: Any) -> str:
     """Return the name of an item for a message, at most 100 characters.
 
     Parameters
@@ -534,7 +655,9 @@ def describe(item):
 _METHOD = {"item_tfms": "apply", "batch_tfms": "plan"}
 
 
-def make_transforms(argument, transforms):
+def make_transforms(
+    argument: Literal["item_tfms", "batch_tfms"], transforms: ItemTfms | BatchTfms
+) -> list[Any]:
     """Return transforms as a list in their order: classes called, the last of each class kept.
 
     Parameters
@@ -563,11 +686,11 @@ def make_transforms(argument, transforms):
     return sorted(by_class.values(), key=operator.attrgetter("order"))
 
 
-def _size(shape):
+def _size(shape: Sequence[int]) -> str:
     return f"{shape[1]} x {shape[0]}"
 
 
-def _batches(dl):
+def _batches(dl: DataLoader) -> str:
     return f"{len(dl)} {'batch' if len(dl) == 1 else 'batches'} of {dl.bs}"
 
 
@@ -581,47 +704,61 @@ class DataLoaders:
         Folder for what a learner writes.
     """
 
-    def __init__(self, train, valid, path="."):
+    def __init__(self, train: DataLoader, valid: DataLoader, path: StrPath = ".") -> None:
         self.train, self.valid = train, valid
         self.path = check_path("DataLoaders", "path", path)
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: SupportsIndex) -> DataLoader:
         return (self.train, self.valid)[i]
 
     @property
-    def train_ds(self):
+    def train_ds(self) -> DatasetLike:
         """The dataset of training."""
         return self.train.dataset
 
     @property
-    def valid_ds(self):
+    def valid_ds(self) -> DatasetLike:
         """The dataset of validation."""
         return self.valid.dataset
 
     @property
-    def vocab(self):
+    def vocab(self) -> L[Any]:
         """The labels, in the order of the targets' columns."""
         return self.train.vocab
 
     @property
-    def c(self):
+    def c(self) -> int:
         """Number of labels."""
         return len(self.vocab)
 
     @property
-    def loss_func(self):
+    def loss_func(self) -> BCEWithLogitsLossFlat:
         """A new loss for these data: each learner has its own, and so its own threshold."""
         return BCEWithLogitsLossFlat()
 
-    def one_batch(self):
+    def one_batch(self) -> tuple[Tensor, ...]:
         """As `DataLoader.one_batch` of the training loader."""
         return self.train.one_batch()
 
-    def show_batch(self, b=None, max_n=9, unique=False, nrows=None, ncols=None, figsize=None):
+    def show_batch(
+        self,
+        b: tuple[Any, ...] | None = None,
+        max_n: int = 9,
+        unique: bool = False,
+        nrows: int | None = None,
+        ncols: int | None = None,
+        figsize: tuple[float, float] | None = None,
+    ) -> Grid:
         """As `DataLoader.show_batch` of the training loader."""
         return self.train.show_batch(b, max_n, unique, nrows, ncols, figsize)
 
-    def test_dl(self, items, with_labels=False, bs=None, num_workers=None):
+    def test_dl(
+        self,
+        items: Any,
+        with_labels: bool = False,
+        bs: int | None = None,
+        num_workers: int | None = None,
+    ) -> DataLoader:
         """Return a loader of other items, with the transforms of validation.
 
         Parameters
@@ -643,7 +780,9 @@ class DataLoaders:
             **{name: value for name, value in given.items() if value is not None},
         )  # fmt: skip
 
-    def new(self, bs=None, val_bs=None, **changes):
+    def new(
+        self, bs: int | None = None, val_bs: int | None = None, **changes: Any
+    ) -> Self:
         """Return loaders of the same photos that differ in some arguments.
 
         Parameters
@@ -666,7 +805,7 @@ class DataLoaders:
         valid = dict(both, **({} if size is None else {"bs": size}))
         return type(self)(self.train.new(**train), self.valid.new(**valid), self.path)
 
-    def label_counts(self):
+    def label_counts(self) -> Counts:
         """Count the photos of each label in training and in validation.
 
         Returns
@@ -678,7 +817,7 @@ class DataLoaders:
         train, valid = (dl.dataset.targets() for dl in (self.train, self.valid))
         return label_counts(self.vocab, train=train, valid=valid)
 
-    def co_occurrence(self, split="train"):
+    def co_occurrence(self, split: Literal["train", "valid"] = "train") -> Counts:
         """Count the photos that bear two labels, of every two.
 
         Parameters
@@ -693,7 +832,7 @@ class DataLoaders:
         check_choice("co_occurrence", "split", split, ("train", "valid"))
         return co_occurrence(self.vocab, getattr(self, split).dataset.targets())
 
-    def add_batch_tfm(self, transform):
+    def add_batch_tfm(self, transform: BatchTransform) -> None:
         """Add a batch transform to both loaders; it takes the place of one of its class.
 
         Parameters
@@ -703,28 +842,28 @@ class DataLoaders:
         for dl in (self.train, self.valid):
             dl.batch_tfms = make_transforms("batch_tfms", [*dl.batch_tfms, transform])
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lines = [self._headline()]
         for name, *counts in [("label", "train", "valid"), *self._counts()]:
             lines.append(f"{name:<20} {counts[0]:>7} {counts[1]:>7}")
         return "\n".join([*lines, *self._unlisted()])
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return (markup.paragraph(self._headline())
                 + markup.table(["label", "train", "valid"], self._counts())
                 + markup.paragraph("".join(self._unlisted())))
 
-    def _headline(self):
+    def _headline(self) -> str:
         return (
             f"DataLoaders: {self.train.n} photos to train on ({_batches(self.train)}), "
             f"{self.valid.n} to validate on ({_batches(self.valid)}), {self.c} labels"
         )
 
-    def _counts(self):
+    def _counts(self) -> list[tuple[Any, ...]]:
         """Rows (label, photos that bear it in training, in validation), the last for no label."""
         counts = self.label_counts()
         rows = [(name, *row) for name, row in zip(counts.rows, counts.values.tolist())]
         return rows[: min(_LISTED, self.c)] + [row for row in rows[self.c :] if row[0] == NO_LABEL]
 
-    def _unlisted(self):
+    def _unlisted(self) -> list[str]:
         return [f"and {self.c - _LISTED} more labels"] if self.c > _LISTED else []

@@ -6,7 +6,9 @@ alone.
 
 import csv
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from mlclassify.data.bears import KINDS
 from mlclassify.data.pen import Pen, pick
 from mlclassify.data.scenes import paint_scene
 from mlclassify.rng import DRAWING, KeyedRandom, check_seed
+from mlclassify.types import StrPath
 from mlclassify.vision.image import Image
 
 BEARS_CHANCE = (0.14, 0.46, 0.28, 0.12)  # of 0, 1, 2 and 3 bears
@@ -23,7 +26,9 @@ VALID_EVERY = 5  # every fifth picture is for validation
 SUPERSAMPLE = 3
 
 
-def drawn_bears(path, n, seed, layout="csv", size=128):
+def drawn_bears(
+    path: StrPath, n: int, seed: int, layout: Literal["csv", "folders"] = "csv", size: int = 128
+) -> Path:
     """Draw a set of pictures of bears and write it to a new folder.
 
     Parameters
@@ -78,7 +83,9 @@ def drawn_bears(path, n, seed, layout="csv", size=128):
     return path
 
 
-def draw_picture(seed, index, size=128, kinds=None):
+def draw_picture(
+    seed: int, index: int, size: int = 128, kinds: Iterable[str] | None = None
+) -> tuple[Image.Image, list[str]]:
     """Draw one picture of the set.
 
     Parameters
@@ -111,7 +118,7 @@ def draw_picture(seed, index, size=128, kinds=None):
     return _tint(canvas.reduce(SUPERSAMPLE), rng), sorted(set(bears))
 
 
-def _check(path, n, layout, size):
+def _check(path: Path, n: int, layout: str, size: int) -> None:
     check_whole("drawn_bears", "n", n, at_least=1)
     check_whole("drawn_bears", "size", size, at_least=16)
     if not isinstance(layout, str) or layout not in ("csv", "folders"):
@@ -123,7 +130,7 @@ def _check(path, n, layout, size):
         )
 
 
-def _checked_kinds(kinds):
+def _checked_kinds(kinds: Iterable[str]) -> list[str]:
     bears = list(kinds)
     if isinstance(kinds, str) or len(bears) > 3 or not set(bears) <= set(KINDS):
         raise ValueError(
@@ -133,7 +140,7 @@ def _checked_kinds(kinds):
     return bears
 
 
-def _write_csv(folder, n, seed, size):
+def _write_csv(folder: Path, n: int, seed: int, size: int) -> None:
     (folder / "images").mkdir()
     with open(folder / "labels.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -144,7 +151,7 @@ def _write_csv(folder, n, seed, size):
             table.writerow((f"{i:05}.jpg", " ".join(kinds), i % VALID_EVERY == VALID_EVERY - 1))
 
 
-def _write_folders(folder, n, seed, size):
+def _write_folders(folder: Path, n: int, seed: int, size: int) -> None:
     for kind in KINDS:
         (folder / kind).mkdir()
     for i in range(n):
@@ -152,17 +159,17 @@ def _write_folders(folder, n, seed, size):
         _save(draw_picture(seed, i, size, [kind])[0], folder / kind / f"{i:05}.jpg")
 
 
-def _save(picture, path):
+def _save(picture: Image.Image, path: Path) -> None:
     picture.save(path, quality=92)
 
 
-def _draw_kinds(rng):
+def _draw_kinds(rng: KeyedRandom) -> list[str]:
     """Draw which bears a picture has. Two of a kind make one label."""
     count = int(np.searchsorted(np.cumsum(BEARS_CHANCE), rng.random(), side="right"))
     return [pick(rng, KINDS) for _ in range(min(count, len(BEARS_CHANCE) - 1))]
 
 
-def _tint(picture, rng):
+def _tint(picture: Image.Image, rng: KeyedRandom) -> Image.Image:
     """Light the scene: a factor for each channel and a common one."""
     common = rng.uniform(1 - TINT, 1 + TINT / 2)
     table = []

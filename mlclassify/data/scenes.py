@@ -3,10 +3,27 @@
 The pen of a scene takes the whole picture as the unit square.
 """
 
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
 import numpy as np
 
 from mlclassify.data.bears import paint_bears
-from mlclassify.data.pen import BRIGHT, INK, WHITE, chance, mix, pick, shade, vary
+from mlclassify.data.pen import (
+    BRIGHT,
+    INK,
+    WHITE,
+    Color,
+    Pen,
+    chance,
+    mix,
+    pick,
+    shade,
+    vary,
+)
+
+_Thing: TypeAlias = Callable[[Pen], None]
+_Scene: TypeAlias = tuple[Sequence[_Thing], Sequence[_Thing]]  # what stands behind, in front
 
 THINGS_BEHIND = (1, 4)
 THINGS_IN_FRONT = (0, 2)
@@ -16,7 +33,7 @@ WALLS = ((222, 206, 180), (180, 200, 206), (214, 178, 178), (150, 164, 130), (12
 ROCKS = ((130, 130, 134), (60, 58, 62), (116, 92, 72), (40, 40, 44))
 
 
-def paint_scene(pen, kinds):
+def paint_scene(pen: Pen, kinds: Sequence[str]) -> None:
     """Paint a scene with bears of these kinds in it, and things behind and in front of them."""
     rng = pen.rng
     scene = pick(rng, (_grass, _forest, _snow, _room))
@@ -33,14 +50,14 @@ def paint_scene(pen, kinds):
         pick(rng, front)(pen.at(x, rng.uniform(0.97, 1.0), size, 0, chance(rng, 0.5)))
 
 
-def _gradient(pen, y0, y1, top, bottom, bands=32):
+def _gradient(pen: Pen, y0: float, y1: float, top: Color, bottom: Color, bands: int = 32) -> None:
     edges = np.linspace(y0, y1, bands + 1)
     for i in range(bands):
         color = mix(top, bottom, (i + 0.5) / bands)
         pen.box(-0.01, edges[i] - 0.002, 1.01, edges[i + 1] + 0.002, color)
 
 
-def _hills(pen, y, color, height):
+def _hills(pen: Pen, y: float, color: Color, height: float) -> None:
     rng, x = pen.rng, np.linspace(-0.05, 1.05, 24)
     a, b = rng.uniform(0, 6), rng.uniform(3, 7)
     top = y - height * (0.5 + 0.3 * np.sin(b * x + a) + 0.2 * np.sin(2.3 * b * x + 2 * a))
@@ -48,7 +65,7 @@ def _hills(pen, y, color, height):
     pen.shape(np.concatenate((outline, [[1.05, 1.05], [-0.05, 1.05]])), color)
 
 
-def _blades(pen, y0, y1, color, count, length):
+def _blades(pen: Pen, y0: float, y1: float, color: Color, count: int, length: float) -> None:
     """Scatter blades of grass, or flakes with a short `length`, between two heights."""
     rng = pen.rng
     i = np.arange(count)
@@ -60,13 +77,13 @@ def _blades(pen, y0, y1, color, count, length):
         pen.draw.line(pen.pixels(line), color, width)
 
 
-def _dots(pen, y0, y1, colors, count, r):
+def _dots(pen: Pen, y0: float, y1: float, colors: Sequence[Color], count: int, r: float) -> None:
     rng = pen.rng
     for _ in range(count):
         pen.oval(rng.random(), rng.uniform(y0, y1), r, r, pick(rng, colors))
 
 
-def _grass(pen, horizon):
+def _grass(pen: Pen, horizon: float) -> _Scene:
     rng = pen.rng
     sky = pick(rng, ((132, 190, 232), (188, 214, 236), (248, 206, 160), (170, 180, 196)))
     _gradient(pen, 0, horizon + 0.12, sky, shade(sky, 0.5))
@@ -84,12 +101,12 @@ def _grass(pen, horizon):
     return (_tree, _bush, _rock, _ball, _rabbit, _sheep, _fox, _stump), (_bush, _tuft, _rock, _tuft)
 
 
-def _cloud(pen):
+def _cloud(pen: Pen) -> None:
     for x, y, r in ((-0.8, 0.1, 0.5), (0, -0.15, 0.7), (0.8, 0.1, 0.5)):
         pen.oval(x, y, r * 1.1, r * 0.7, (246, 248, 252))
 
 
-def _forest(pen, horizon):
+def _forest(pen: Pen, horizon: float) -> _Scene:
     rng = pen.rng
     deep = vary(rng, pick(rng, ((50, 84, 62), (70, 96, 60), (46, 70, 78), (122, 100, 58))), 0.06)
     _gradient(pen, 0, horizon + 0.12, shade(deep, 0.25), deep)
@@ -107,7 +124,7 @@ def _forest(pen, horizon):
     return (_pine, _bush, _rock, _stump, _fox, _rabbit, _mushroom), (_bush, _fern, _rock, _fern)
 
 
-def _snow(pen, horizon):
+def _snow(pen: Pen, horizon: float) -> _Scene:
     rng = pen.rng
     sky = pick(rng, ((158, 184, 214), (206, 216, 228), (110, 130, 170), (226, 204, 206)))
     _gradient(pen, 0, horizon + 0.12, sky, shade(sky, 0.45))
@@ -120,7 +137,7 @@ def _snow(pen, horizon):
     return (_pine, _pine, _rock, _penguin, _rabbit, _stump, _snowman), (_drift, _rock, _drift)
 
 
-def _peaks(pen, y, color):
+def _peaks(pen: Pen, y: float, color: Color) -> None:
     for _ in range(pen.rng.randint(1, 3)):
         x, h = pen.rng.random(), pen.rng.uniform(0.18, 0.34)
         w = h * pen.rng.uniform(0.7, 1.1)
@@ -129,7 +146,7 @@ def _peaks(pen, y, color):
         pen.shape(np.array(cap), (244, 246, 250))
 
 
-def _room(pen, horizon):
+def _room(pen: Pen, horizon: float) -> _Scene:
     rng = pen.rng
     wall = vary(rng, pick(rng, WALLS), 0.06)
     pen.box(0, 0, 1, 1, wall)
@@ -148,7 +165,7 @@ def _room(pen, horizon):
     return (_ball, _box, _box, _plant, _blocks, _duck, _lamp), (_ball, _box, _blocks)
 
 
-def _wallpaper(pen, bottom, color):
+def _wallpaper(pen: Pen, bottom: float, color: Color) -> None:
     if chance(pen.rng, 0.5):
         for x in np.arange(0.03, 1, 0.12):
             pen.box(x, 0, x + 0.05, bottom, color)
@@ -157,19 +174,19 @@ def _wallpaper(pen, bottom, color):
             pen.oval(i % 8 / 8 + 0.06, i // 8 * bottom / 5 + 0.05, 0.015, 0.015, color)
 
 
-def _window(pen):
+def _window(pen: Pen) -> None:
     pen.box(-0.14, -0.12, 0.14, 0.14, (240, 236, 226), (120, 110, 100))
     for x, y in ((-0.12, -0.1), (0.01, -0.1), (-0.12, 0.02), (0.01, 0.02)):
         pen.box(x, y, x + 0.11, y + 0.1, (150, 196, 230))
 
 
-def _picture(pen):
+def _picture(pen: Pen) -> None:
     pen.box(-0.12, -0.1, 0.12, 0.1, (110, 80, 50))
     pen.box(-0.1, -0.08, 0.1, 0.08, pick(pen.rng, BRIGHT))
     pen.oval(0, 0.02, 0.05, 0.04, pick(pen.rng, BRIGHT))
 
 
-def _shelf(pen):
+def _shelf(pen: Pen) -> None:
     pen.box(-0.22, 0.1, 0.22, 0.125, (120, 86, 56))
     for i in range(7):
         x, h = -0.2 + i * 0.055, pen.rng.uniform(0.09, 0.16)
@@ -179,7 +196,7 @@ def _shelf(pen):
 # --- things and other animals: 1 high, standing on y = 0
 
 
-def _tree(pen):
+def _tree(pen: Pen) -> None:
     rng = pen.rng
     pen.limb(0, 0, 0, -0.6, 0.09, 0.06, vary(rng, (104, 74, 50)))
     leaf = vary(rng, pick(rng, ((76, 130, 66), (196, 130, 50), (110, 150, 70))), 0.08)
@@ -187,7 +204,7 @@ def _tree(pen):
         pen.oval(x, y, r, r * 0.9, leaf, shade(leaf, -0.2), fur=0.03)
 
 
-def _pine(pen):
+def _pine(pen: Pen) -> None:
     color = vary(pen.rng, (48, 92, 72), 0.07)
     pen.box(-0.05, -0.25, 0.05, 0, (86, 62, 46))
     for y, w in ((-0.15, 0.36), (-0.4, 0.28), (-0.65, 0.2)):
@@ -196,7 +213,7 @@ def _pine(pen):
         color = shade(color, 0.08)
 
 
-def _bush(pen):
+def _bush(pen: Pen) -> None:
     leaf = vary(pen.rng, (84, 128, 66), 0.09)
     for x, y, r in ((-0.45, -0.3, 0.34), (0.45, -0.3, 0.34), (0, -0.5, 0.46)):
         pen.oval(x, y, r, r * 0.9, leaf, shade(leaf, -0.25), fur=0.05)
@@ -204,7 +221,7 @@ def _bush(pen):
         pen.oval(pen.rng.uniform(-0.5, 0.5), pen.rng.uniform(-0.7, -0.2), 0.05, 0.05, (196, 50, 60))
 
 
-def _rock(pen):
+def _rock(pen: Pen) -> None:
     rng = pen.rng
     gray = vary(rng, pick(rng, ROCKS), 0.07)
     top = [(-0.6, 0), (-0.52, -0.35), (-0.2, -0.62), (0.25, -0.55), (0.55, -0.25), (0.6, 0)]
@@ -212,7 +229,7 @@ def _rock(pen):
     pen.stroke([(-0.3, -0.4), (0, -0.48), (0.2, -0.4)], 0.04, shade(gray, 0.3))
 
 
-def _stump(pen):
+def _stump(pen: Pen) -> None:
     bark = vary(pen.rng, pick(pen.rng, ((112, 80, 54), (62, 50, 44))), 0.06)
     edge = shade(bark, -0.35)
     foot = [(-0.3, -0.7), (-0.32, -0.2), (-0.46, 0), (-0.1, 0.02), (0.12, 0.02), (0.44, 0)]
@@ -223,49 +240,49 @@ def _stump(pen):
     pen.oval(0, -0.7, 0.15, 0.06, shade(bark, 0.25))
 
 
-def _ball(pen):
+def _ball(pen: Pen) -> None:
     color = pick(pen.rng, BRIGHT + ((120, 84, 56), (40, 38, 42)))
     pen.oval(0, -0.4, 0.4, 0.4, color, shade(color, -0.35))
     pen.stroke([(-0.36, -0.42), (0, -0.3), (0.36, -0.42)], 0.07, WHITE)
     pen.oval(-0.14, -0.58, 0.08, 0.06, shade(color, 0.6))
 
 
-def _box(pen):
+def _box(pen: Pen) -> None:
     color = vary(pen.rng, pick(pen.rng, ((190, 146, 96), (150, 108, 70)) + BRIGHT), 0.05)
     pen.box(-0.42, -0.7, 0.42, 0, color, shade(color, -0.4))
     pen.box(-0.08, -0.7, 0.08, 0, shade(color, 0.3))
     pen.box(-0.46, -0.82, 0.46, -0.66, shade(color, 0.12), shade(color, -0.4))
 
 
-def _blocks(pen):
+def _blocks(pen: Pen) -> None:
     for x, y in ((-0.3, 0), (0.16, 0), (-0.06, -0.42)):
         color = pick(pen.rng, BRIGHT)
         pen.box(x - 0.2, y - 0.42, x + 0.2, y, color, INK)
         pen.oval(x, y - 0.21, 0.1, 0.1, shade(color, 0.6))
 
 
-def _plant(pen):
+def _plant(pen: Pen) -> None:
     for lean in (-0.3, -0.1, 0.12, 0.32):
         leaf = vary(pen.rng, (70, 130, 80), 0.07)
         pen.oval(lean, -0.65, 0.09, 0.3, leaf, shade(leaf, -0.3), turn=lean * 80)
     pen.limb(0, -0.3, 0, -0.08, 0.2, 0.14, (190, 100, 70), (120, 60, 40))
 
 
-def _lamp(pen):
+def _lamp(pen: Pen) -> None:
     shade = pick(pen.rng, BRIGHT)
     pen.box(-0.02, -0.6, 0.02, 0, (90, 80, 70))
     pen.oval(0, 0, 0.16, 0.04, (90, 80, 70))
     pen.shape(np.array([(-0.28, -0.55), (-0.15, -0.95), (0.15, -0.95), (0.28, -0.55)]), shade, INK)
 
 
-def _mushroom(pen):
+def _mushroom(pen: Pen) -> None:
     pen.limb(0, -0.05, 0, -0.4, 0.11, 0.09, (236, 226, 206), (150, 130, 110))
     pen.blob([(-0.4, -0.4), (-0.25, -0.72), (0.25, -0.72), (0.4, -0.4)], (200, 60, 50), INK)
     for x, y in ((-0.18, -0.55), (0.05, -0.65), (0.2, -0.5)):
         pen.oval(x, y, 0.06, 0.05, WHITE)
 
 
-def _tuft(pen):
+def _tuft(pen: Pen) -> None:
     color = vary(pen.rng, (96, 150, 70), 0.1)
     for i in range(9):
         x = (i - 4) * 0.12
@@ -273,18 +290,18 @@ def _tuft(pen):
         pen.shape(np.array(blade), shade(color, -0.04 * (i % 4)))
 
 
-def _fern(pen):
+def _fern(pen: Pen) -> None:
     color = vary(pen.rng, (70, 110, 60), 0.08)
     for lean in (-0.7, -0.35, 0, 0.35, 0.7):
         pen.stroke([(0, 0.2), (lean * 0.5, -0.5), (lean * 1.2, -0.75)], 0.1, color)
         pen.oval(lean * 0.9, -0.62, 0.22, 0.09, shade(color, 0.15), turn=40 * lean)
 
 
-def _drift(pen):
+def _drift(pen: Pen) -> None:
     pen.oval(0, 0.35, 1.6, 0.8, (246, 248, 252), (206, 216, 230))
 
 
-def _snowman(pen):
+def _snowman(pen: Pen) -> None:
     for y, r in ((-0.26, 0.27), (-0.62, 0.2), (-0.88, 0.14)):
         pen.oval(0, y, r, r, (248, 250, 252), (180, 190, 206))
     pen.shape(np.array([(0, -0.9), (0.22, -0.86), (0, -0.83)]), (236, 130, 50))
@@ -292,7 +309,7 @@ def _snowman(pen):
         pen.oval(x, -0.93, 0.02, 0.02, INK)
 
 
-def _rabbit(pen):
+def _rabbit(pen: Pen) -> None:
     fur = vary(pen.rng, pick(pen.rng, ((200, 190, 176), (140, 116, 92), (240, 236, 230))), 0.05)
     edge = shade(fur, -0.35)
     for x in (-0.04, 0.12):
@@ -303,7 +320,7 @@ def _rabbit(pen):
     pen.oval(0.25, -0.53, 0.035, 0.04, INK)
 
 
-def _sheep(pen):
+def _sheep(pen: Pen) -> None:
     for x in (-0.25, -0.1, 0.15, 0.28):
         pen.box(x - 0.04, -0.3, x + 0.04, 0, (60, 56, 58))
     pen.oval(0, -0.5, 0.46, 0.32, (240, 236, 226), (190, 184, 174), fur=0.05)
@@ -311,7 +328,7 @@ def _sheep(pen):
     pen.oval(0.48, -0.66, 0.03, 0.03, WHITE)
 
 
-def _fox(pen):
+def _fox(pen: Pen) -> None:
     coat = vary(pen.rng, (216, 116, 50), 0.06)
     edge = shade(coat, -0.4)
     pen.oval(-0.5, -0.4, 0.28, 0.12, coat, edge, turn=-35, fur=0.03)
@@ -326,7 +343,7 @@ def _fox(pen):
     pen.oval(0.36, -0.63, 0.03, 0.035, INK)
 
 
-def _penguin(pen):
+def _penguin(pen: Pen) -> None:
     pen.oval(0, -0.46, 0.3, 0.45, (36, 38, 46))
     pen.oval(0.05, -0.4, 0.2, 0.34, WHITE)
     pen.shape(np.array([(0.1, -0.78), (0.34, -0.72), (0.1, -0.68)]), (240, 160, 50))
@@ -336,7 +353,7 @@ def _penguin(pen):
         pen.oval(x, -0.03, 0.12, 0.05, (240, 160, 50))
 
 
-def _duck(pen):
+def _duck(pen: Pen) -> None:
     yellow = vary(pen.rng, (246, 206, 70), 0.04)
     edge = shade(yellow, -0.35)
     pen.blob([(-0.5, -0.5), (-0.3, -0.1), (0.25, -0.08), (0.4, -0.4), (-0.1, -0.4)], yellow, edge)

@@ -4,8 +4,10 @@ What erases a folder deletes only files that this module can have made.
 """
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 from mlclassify.checks import check_path, check_whole
 from mlclassify.data.download import (
@@ -19,8 +21,9 @@ from mlclassify.data.download import (
 )
 from mlclassify.data.files import get_image_files
 from mlclassify.data.lists import L
-from mlclassify.data.search import ImageHit, search_images
+from mlclassify.data.search import ImageHit, Provider, search_images
 from mlclassify.progress import progress
+from mlclassify.types import StrPath
 from mlclassify.vision.image import verify_image
 
 __all__ = [
@@ -29,9 +32,10 @@ __all__ = [
 ]  # fmt: skip
 
 _THREADS = 8
+_File = TypeVar("_File", bound=StrPath)
 
 
-def verify_images(fns):
+def verify_images(fns: Iterable[_File]) -> L[_File]:
     """Find the files that are no readable photos, by decoding each in full.
 
     Parameters
@@ -48,11 +52,12 @@ def verify_images(fns):
     >>> verify_images(["no_such_file.jpg"])
     ['no_such_file.jpg']
     """
-    fns, bad = L(fns), []
+    files = L(fns)
+    bad: list[_File] = []
     pool = ThreadPoolExecutor(_THREADS, "mlclassify-verify")
     try:
-        with progress("verify", len(fns)) as step:
-            for fn, good in zip(fns, pool.map(verify_image, fns)):
+        with progress("verify", len(files)) as step:
+            for fn, good in zip(files, pool.map(verify_image, files)):
                 if not good:
                     bad.append(fn)
                 step()
@@ -61,7 +66,9 @@ def verify_images(fns):
     return L(bad)
 
 
-def duckduckgo_search(path, label, keywords, max_results=100, **options):
+def duckduckgo_search(
+    path: StrPath, label: str, keywords: str, max_results: int = 100, **options: Any
+) -> L[Path]:
     """Collect photos of one label: what the function of that name in jmd_imagescraper did.
 
     Parameters
@@ -107,8 +114,15 @@ def duckduckgo_search(path, label, keywords, max_results=100, **options):
     return saved
 
 
-def scrape_images(path, labels, search_suffix, erase_dir=True, max_images=20, search="ddgs",
-                  **options):
+def scrape_images(
+    path: StrPath,
+    labels: str | Iterable[str],
+    search_suffix: str,
+    erase_dir: bool = True,
+    max_images: int = 20,
+    search: Literal["ddgs", "openverse"] | Provider = "ddgs",
+    **options: Any,
+) -> Path:
     """Collect photos of each label from the web into folders ``path/label``.
 
     Parameters
@@ -174,7 +188,7 @@ def scrape_images(path, labels, search_suffix, erase_dir=True, max_images=20, se
     return path
 
 
-def _folder_name(function, name, label):
+def _folder_name(function: str, name: str, label: str) -> str:
     """Return `label`, which a folder can be called."""
     good = isinstance(label, str) and label and not label.startswith(".")
     if not good or label != os.path.basename(label) or not label.isprintable() or "\\" in label:
@@ -185,11 +199,11 @@ def _folder_name(function, name, label):
     return label
 
 
-def _first(errors):
+def _first(errors: L[tuple[str, str]]) -> str:
     return f"; first error: {errors[0][1]} ({errors[0][0]})" if errors else ""
 
 
-def erase_downloads(path):
+def erase_downloads(path: StrPath) -> None:
     """Delete a folder of folders of downloaded photos.
 
     It must hold nothing else: one file with a name that `download_images` does not give, one link
@@ -221,7 +235,7 @@ def erase_downloads(path):
     path.rmdir()
 
 
-def _foreign(path):
+def _foreign(path: Path) -> Path | None:
     """Return the first thing at `path` that `scrape_images` cannot have made, or None."""
     here = path.resolve()
     if (
@@ -239,9 +253,9 @@ def _foreign(path):
     return None
 
 
-def _is_own(file):
+def _is_own(file: Path) -> bool:
     if file.name != MANIFEST:
-        return OWN_NAME.fullmatch(file.name)
+        return OWN_NAME.fullmatch(file.name) is not None
     try:
         read_manifest(file.parent)
     except ValueError:

@@ -7,7 +7,9 @@ engine answers is not trusted either: it is text until it has been looked at.
 import inspect
 import json
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlencode
 
 from mlclassify.checks import check_whole
@@ -43,11 +45,20 @@ class ImageHit:
     licence: str = ""
 
 
+Provider: TypeAlias = Callable[..., Iterable[str | ImageHit]]
+"""A function (query, max_images, **options)."""
+
+
 class SearchError(RuntimeError):
     """A provider that does not answer."""
 
 
-def search_images(query, max_images=100, provider="ddgs", **options):
+def search_images(
+    query: str,
+    max_images: int = 100,
+    provider: Literal["ddgs", "openverse"] | Provider = "ddgs",
+    **options: Any,
+) -> L[ImageHit]:
     """Find photos of something on the web.
 
     Parameters
@@ -85,7 +96,7 @@ def search_images(query, max_images=100, provider="ddgs", **options):
     max_images = check_whole("search_images", "max_images", max_images, at_least=1)
     if not isinstance(query, str) or not query.strip():
         raise ValueError(f"search_images: `query` must be a text that is not empty, got {query!r}")
-    hits = {}
+    hits: dict[str, ImageHit] = {}
     for found in _provider(provider)(query.strip(), max_images, **options):
         hit = found if isinstance(found, ImageHit) else ImageHit(str(found))
         if hit.url:
@@ -95,7 +106,7 @@ def search_images(query, max_images=100, provider="ddgs", **options):
     return L(list(hits.values()))
 
 
-def _provider(provider):
+def _provider(provider: str | Provider) -> Provider:
     if callable(provider):
         return provider
     known = {"ddgs": _search_ddgs, "openverse": _search_openverse}
@@ -110,9 +121,10 @@ def _provider(provider):
 # --- ddgs: search engines ---
 
 
-def _search_ddgs(query, max_images, **options):
+def _search_ddgs(query: str, max_images: int, **options: Any) -> Iterator[ImageHit]:
     """Yield hits, page by page until one has nothing new: an engine gives one page at a time."""
-    engine, seen = _import_ddgs().DDGS(), set()
+    engine = _import_ddgs().DDGS()
+    seen: set[str] = set()
     for page in range(1, _MAX_PAGES + 1):
         found = _ask_ddgs(engine, query, max_images, page, options)
         new = [hit for hit in map(_hit_of_ddgs, found) if hit.url and hit.url not in seen]
@@ -122,7 +134,7 @@ def _search_ddgs(query, max_images, **options):
         yield from new
 
 
-def _import_ddgs():
+def _import_ddgs() -> Any:
     try:
         import ddgs
     except ImportError as error:
@@ -133,14 +145,17 @@ def _import_ddgs():
     return ddgs
 
 
-def _ask_ddgs(engine, query, max_images, page, options):
+def _ask_ddgs(
+    engine: Any, query: str, max_images: int, page: int, options: dict[str, Any]
+) -> list[Any]:
     """Return one page of raw hits; one that is refused is asked for again, a little later."""
     # Its releases named the number differently; the query always came first.
     parameters = inspect.signature(engine.images).parameters
     number = "num_results" if "num_results" in parameters else "max_results"
     for turn in range(_TRIES):
         try:
-            return engine.images(query, **{number: max_images, "page": page, **options})
+            hits: list[Any] = engine.images(query, **{number: max_images, "page": page, **options})
+            return hits
         except Exception as error:  # it lets those of the libraries below it through
             if "No results" in str(error) or page > 1:
                 return []
@@ -153,14 +168,14 @@ def _ask_ddgs(engine, query, max_images, page, options):
     ) from last
 
 
-def _hit_of_ddgs(found):
+def _hit_of_ddgs(found: Any) -> ImageHit:
     return ImageHit(*(_text(found, key) for key in ("image", "title", "url")))
 
 
 # --- Openverse: open licences ---
 
 
-def _search_openverse(query, max_images, **options):
+def _search_openverse(query: str, max_images: int, **options: Any) -> Iterator[ImageHit]:
     """Yield hits, page by page."""
     with Fetcher("search_images", _LIMITS) as web:
         for page in range(1, _MAX_PAGES + 1):
@@ -174,15 +189,15 @@ def _search_openverse(query, max_images, **options):
                 return
 
 
-def _ask_openverse(web, url):
+def _ask_openverse(web: Fetcher, url: str) -> dict[str, Any]:
     """Return its answer, as far as it is what it should be."""
     try:
-        answer = json.loads(web.get(url))
+        answer: dict[str, Any] = json.loads(web.get(url))
         if isinstance(answer["results"], list) and isinstance(answer["page_count"], int):
             return answer
         got = "something else"
     except FetchError as error:
-        got = error
+        got = str(error)
     except (ValueError, KeyError, TypeError, RecursionError):
         got = "something else"
     raise SearchError(
@@ -191,12 +206,13 @@ def _ask_openverse(web, url):
     )
 
 
-def _hit_of_openverse(found):
+def _hit_of_openverse(found: Any) -> ImageHit:
     licence = " ".join(_text(found, key) for key in ("license", "license_version")).strip()
     keys = ("url", "title", "foreign_landing_url", "creator")
-    return ImageHit(*(_text(found, key) for key in keys), licence)
+    url, title, page, creator = (_text(found, key) for key in keys)
+    return ImageHit(url, title, page, creator, licence)
 
 
-def _text(found, key):
+def _text(found: Any, key: str) -> str:
     value = found.get(key) if isinstance(found, dict) else None
     return value if isinstance(value, str) else ""

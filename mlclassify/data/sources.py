@@ -3,10 +3,15 @@
 Each is a `DataBlock` that is spelled out in one line; what does not fit any of them is a DataBlock.
 """
 
+from __future__ import annotations
+
 import csv
 import operator
+import re
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +20,19 @@ from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
 from mlclassify.data.counts import pandas
 from mlclassify.data.files import RegexLabeller, get_image_files, parent_label
 from mlclassify.data.lists import L, listify
-from mlclassify.data.loader import DataLoaders
-from mlclassify.data.split import ColSplitter, GrandparentSplitter, RandomSplitter
+from mlclassify.data.loader import BatchTfms, DataLoaders, ItemTfms
+from mlclassify.data.split import (
+    ColSplitter,
+    GrandparentSplitter,
+    RandomSplitter,
+    Splitter,
+)
 from mlclassify.data.stratify import StratifiedSplitter
 from mlclassify.data.transforms import ColReader
+from mlclassify.types import Function, StrPath
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class ImageDataLoaders(DataLoaders):
@@ -44,9 +58,21 @@ class ImageDataLoaders(DataLoaders):
     """
 
     @classmethod
-    def from_folder(cls, path, train="train", valid="valid", valid_pct=None, seed=None, vocab=None,
-                    item_tfms=None, batch_tfms=None, *, stratify=False, y_block=None,
-                    **options):  # fmt: skip
+    def from_folder(
+        cls,
+        path: StrPath,
+        train: str = "train",
+        valid: str = "valid",
+        valid_pct: float | None = None,
+        seed: int | None = None,
+        vocab: Iterable[Any] | None = None,
+        item_tfms: ItemTfms = None,
+        batch_tfms: BatchTfms = None,
+        *,
+        stratify: bool = False,
+        y_block: MultiCategoryBlock | None = None,
+        **options: Any,
+    ) -> DataLoaders:
         """Load a folder for each label, such as ``train/teddy/1.jpg``.
 
         Parameters
@@ -68,9 +94,21 @@ class ImageDataLoaders(DataLoaders):
         return block.dataloaders(root, path=root, **options)
 
     @classmethod
-    def from_path_func(cls, path, fnames, label_func, valid_pct=0.2, seed=None, item_tfms=None,
-                       batch_tfms=None, *, vocab=None, stratify=False, y_block=None,
-                       **options):  # fmt: skip
+    def from_path_func(
+        cls,
+        path: StrPath,
+        fnames: Iterable[StrPath],
+        label_func: Function,
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        item_tfms: ItemTfms = None,
+        batch_tfms: BatchTfms = None,
+        *,
+        vocab: Iterable[Any] | None = None,
+        stratify: bool = False,
+        y_block: MultiCategoryBlock | None = None,
+        **options: Any,
+    ) -> DataLoaders:
         """Load files whose labels a function of their path gives.
 
         Parameters
@@ -89,25 +127,51 @@ class ImageDataLoaders(DataLoaders):
         return block.dataloaders(L(fnames), path=path, **options)
 
     @classmethod
-    def from_name_func(cls, path, fnames, label_func, **options):
+    def from_name_func(
+        cls, path: StrPath, fnames: Iterable[StrPath], label_func: Function, **options: Any
+    ) -> DataLoaders:
         """As `from_path_func`, with a function of the name alone: ``sun_sky_1.jpg``."""
         check_function("from_name_func", "label_func", label_func)
         return cls.from_path_func(path, fnames, lambda o: label_func(Path(o).name), **options)
 
     @classmethod
-    def from_path_re(cls, path, fnames, pat, **options):
+    def from_path_re(
+        cls,
+        path: StrPath,
+        fnames: Iterable[StrPath],
+        pat: str | re.Pattern[str],
+        **options: Any,
+    ) -> DataLoaders:
         """As `from_path_func`, with `RegexLabeller` of `pat`: a label for each file."""
         return cls.from_path_func(path, fnames, RegexLabeller(pat), **options)
 
     @classmethod
-    def from_name_re(cls, path, fnames, pat, **options):
+    def from_name_re(
+        cls,
+        path: StrPath,
+        fnames: Iterable[StrPath],
+        pat: str | re.Pattern[str],
+        **options: Any,
+    ) -> DataLoaders:
         """As `from_path_re`, on the name alone."""
         return cls.from_name_func(path, fnames, RegexLabeller(pat), **options)
 
     @classmethod
-    def from_lists(cls, path, fnames, labels, valid_pct=0.2, seed=None, y_block=None,
-                   item_tfms=None, batch_tfms=None, *, vocab=None, stratify=False,
-                   **options):  # fmt: skip
+    def from_lists(
+        cls,
+        path: StrPath,
+        fnames: Iterable[StrPath],
+        labels: Iterable[Any],
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        y_block: MultiCategoryBlock | None = None,
+        item_tfms: ItemTfms = None,
+        batch_tfms: BatchTfms = None,
+        *,
+        vocab: Iterable[Any] | None = None,
+        stratify: bool = False,
+        **options: Any,
+    ) -> DataLoaders:
         """Load files and, in the same order, their labels.
 
         Parameters
@@ -133,9 +197,26 @@ class ImageDataLoaders(DataLoaders):
         return block.dataloaders(list(zip(files, labels)), path=path, **options)
 
     @classmethod
-    def from_df(cls, df, path=".", valid_pct=0.2, seed=None, fn_col=0, folder=None, suff="",
-                label_col=1, label_delim=None, y_block=None, valid_col=None, item_tfms=None,
-                batch_tfms=None, *, vocab=None, stratify=False, **options):  # fmt: skip
+    def from_df(
+        cls,
+        df: DataFrame,
+        path: StrPath = ".",
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        fn_col: str | int = 0,
+        folder: StrPath | None = None,
+        suff: str = "",
+        label_col: str | int | Sequence[str | int] = 1,
+        label_delim: str | None = None,
+        y_block: MultiCategoryBlock | None = None,
+        valid_col: str | int | None = None,
+        item_tfms: ItemTfms = None,
+        batch_tfms: BatchTfms = None,
+        *,
+        vocab: Iterable[Any] | None = None,
+        stratify: bool = False,
+        **options: Any,
+    ) -> DataLoaders:
         """Load the rows of a DataFrame: a column of files, and one or more of labels.
 
         Parameters
@@ -173,8 +254,15 @@ class ImageDataLoaders(DataLoaders):
         return block.dataloaders(df, path=root, **options)
 
     @classmethod
-    def from_csv(cls, path, csv_fname="labels.csv", header="infer", delimiter=None,
-                 quoting=csv.QUOTE_MINIMAL, **options):  # fmt: skip
+    def from_csv(
+        cls,
+        path: StrPath,
+        csv_fname: str = "labels.csv",
+        header: Any = "infer",
+        delimiter: str | None = None,
+        quoting: int = csv.QUOTE_MINIMAL,
+        **options: Any,
+    ) -> DataLoaders:
         """As `from_df`, of a file in the folder `path` that pandas reads.
 
         Only an empty cell and 'nan' are missing: a label may be called 'None' or 'NA'.
@@ -198,7 +286,7 @@ class ImageDataLoaders(DataLoaders):
         return cls.from_df(df, path, **options)
 
 
-def _folders(root, **names):
+def _folders(root: Path, **names: str) -> list[str]:
     """Return the names of folders that must be there."""
     for argument, name in ((a, name) for a, given in names.items() for name in listify(given)):
         if not (root / name).is_dir():
@@ -209,11 +297,13 @@ def _folders(root, **names):
     return [name for given in names.values() for name in listify(given)]
 
 
-def _splitter(valid_pct, seed, stratify):
+def _splitter(valid_pct: float, seed: int | None, stratify: bool) -> Splitter:
     return (StratifiedSplitter if stratify else RandomSplitter)(valid_pct, seed)
 
 
-def _blocks(y_block, vocab):
+def _blocks(
+    y_block: MultiCategoryBlock | None, vocab: Iterable[Any] | None
+) -> tuple[type[ImageBlock], MultiCategoryBlock]:
     if y_block is None:
         return ImageBlock, MultiCategoryBlock(vocab=vocab)
     if vocab is not None:
@@ -223,30 +313,43 @@ def _blocks(y_block, vocab):
     return ImageBlock, y_block
 
 
-def _check_table(df):
+def _check_table(df: Any) -> None:
     if not (hasattr(df, "iloc") and hasattr(df, "columns")):
         raise TypeError(f"from_df: `df` must be a DataFrame, got {type(df).__name__}")
 
 
-def _columns(df, argument, cols):
-    """Return columns as `ColReader` takes them: by name if that is a text, else by position."""
+def _columns(df: DataFrame, argument: str, cols: Any) -> list[str | int]:
+    """Return columns as `ColReader` takes them: by a text that names no other, or by position."""
     names = df.columns.tolist()
-    found = []
+    found: list[str | int] = []
     for col in listify(cols):
         if col not in names and not (isinstance(col, int) and -len(names) <= col < len(names)):
             raise KeyError(
                 f"from_df: `{argument}` must name a column of {', '.join(map(str, names))}, or its "
                 f"position, got {col!r}"
             )
+        if names.count(col) > 1:
+            raise ValueError(
+                f"from_df: `{argument}` must name one column, got {col!r}, which "
+                f"{names.count(col)} are called; give its position"
+            )
         place = names.index(col) if col in names else range(len(names))[col]
-        found.append(names[place] if isinstance(names[place], str) else place)
+        name = names[place]
+        found.append(name if isinstance(name, str) and names.count(name) == 1 else place)
     return found
 
 
-def _table_block(df, columns, label_delim, y_block, vocab):
+def _table_block(
+    df: DataFrame,
+    columns: list[str | int],
+    label_delim: str | None,
+    y_block: MultiCategoryBlock | None,
+    vocab: Iterable[Any] | None,
+) -> tuple[MultiCategoryBlock | None, Iterable[Any] | None]:
     """Return (y_block, vocab): several columns of numbers are targets that stand there already."""
     numbers = len(columns) > 1 and label_delim is None and y_block is None
-    table = df.iloc[:, [c if isinstance(c, int) else df.columns.get_loc(c) for c in columns]]
+    names = df.columns.tolist()
+    table = df.iloc[:, [c if isinstance(c, int) else names.index(c) for c in columns]]
     if not (numbers and all(kind.kind in "biuf" for kind in table.dtypes)):
         return y_block, vocab
     if vocab is not None:

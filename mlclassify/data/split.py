@@ -5,18 +5,29 @@ A splitter is a function from the items to (training positions, validation posit
 touching anyone's random state.
 """
 
+from __future__ import annotations
+
 import operator
+from collections.abc import Callable, Iterable, Sized
 from numbers import Real
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
 import numpy as np
 
 from mlclassify.checks import check_function, check_path
 from mlclassify.data.lists import L, listify
 from mlclassify.rng import default_seed
+from mlclassify.types import Int64, StrPath
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Split: TypeAlias = tuple[L[int], L[int]]  # training positions, validation positions
+Splitter: TypeAlias = Callable[[Any], Split]
 
 
-def torch_randperm(n, seed):
+def torch_randperm(n: int, seed: int) -> Int64:
     """Return what ``torch.manual_seed(seed); torch.randperm(n)`` gives on a CPU.
 
     torch shuffles 0..n-1 by swapping position i with one of i..n-1, taken from the next 32-bit
@@ -46,7 +57,7 @@ def torch_randperm(n, seed):
     return np.array(order, np.int64)
 
 
-def RandomSplitter(valid_pct=0.2, seed=None):
+def RandomSplitter(valid_pct: float = 0.2, seed: int | None = None) -> Splitter:
     """Split at random.
 
     Parameters
@@ -70,7 +81,7 @@ def RandomSplitter(valid_pct=0.2, seed=None):
     if seed is not None:
         seed = _integer("RandomSplitter", "seed", seed)
 
-    def split(items):
+    def split(items: Sized) -> Split:
         order = torch_randperm(len(items), default_seed() if seed is None else seed).tolist()
         cut = int(valid_pct * len(order))
         return L(order[cut:]), L(order[:cut])
@@ -78,7 +89,9 @@ def RandomSplitter(valid_pct=0.2, seed=None):
     return split
 
 
-def RandomSubsetSplitter(train_sz, valid_sz, seed=None):
+def RandomSubsetSplitter(
+    train_sz: float, valid_sz: float, seed: int | None = None
+) -> Splitter:
     """Split a random part of the items, and leave out the rest: a quick try on a large set.
 
     Parameters
@@ -110,7 +123,7 @@ def RandomSubsetSplitter(train_sz, valid_sz, seed=None):
     if seed is not None:
         seed = _integer(name, "seed", seed)
 
-    def split(items):
+    def split(items: Sized) -> Split:
         n, order = len(items), torch_randperm(len(items), default_seed() if seed is None else seed)
         train, valid = int(n * train_sz), int(n * valid_sz)
         return L(order[:train].tolist()), L(order[train : train + valid].tolist())
@@ -118,7 +131,7 @@ def RandomSubsetSplitter(train_sz, valid_sz, seed=None):
     return split
 
 
-def EndSplitter(valid_pct=0.2, valid_last=True):
+def EndSplitter(valid_pct: float = 0.2, valid_last: bool = True) -> Splitter:
     """Take the validation items from one end.
 
     Parameters
@@ -139,7 +152,7 @@ def EndSplitter(valid_pct=0.2, valid_last=True):
     """
     _check_part("EndSplitter", valid_pct)
 
-    def split(items):
+    def split(items: Sized) -> Split:
         cut = int(valid_pct * len(items))
         if valid_last:
             return L.range(len(items) - cut), L.range(len(items) - cut, len(items))
@@ -148,7 +161,7 @@ def EndSplitter(valid_pct=0.2, valid_last=True):
     return split
 
 
-def IndexSplitter(valid_idx):
+def IndexSplitter(valid_idx: SupportsIndex | Iterable[SupportsIndex]) -> Splitter:
     """Take the items at given positions for validation.
 
     Parameters
@@ -164,10 +177,11 @@ def IndexSplitter(valid_idx):
     >>> IndexSplitter([3, 1])("abcde")
     ([0, 2, 4], [3, 1])
     """
-    many = np.ravel(valid_idx).tolist() if hasattr(valid_idx, "__array__") else listify(valid_idx)
+    array = hasattr(valid_idx, "__array__")
+    many = np.asarray(valid_idx).ravel().tolist() if array else listify(valid_idx)
     valid = L([_integer("IndexSplitter", "valid_idx", i) for i in many])
 
-    def split(items):
+    def split(items: Sized) -> Split:
         outside = valid.filter(lambda i: not 0 <= i < len(items))
         if len(outside):
             raise IndexError(
@@ -179,7 +193,7 @@ def IndexSplitter(valid_idx):
     return split
 
 
-def MaskSplitter(mask):
+def MaskSplitter(mask: Iterable[Any]) -> Splitter:
     """Take the items whose value in `mask` is true for validation.
 
     Parameters
@@ -198,20 +212,20 @@ def MaskSplitter(mask):
     """
     if not hasattr(mask, "__iter__") or isinstance(mask, (str, bytes)):
         raise TypeError(f"MaskSplitter: `mask` must be a sequence of bool, got {mask!r}")
-    mask = L(mask, use_list=True)
+    marks = L(mask, use_list=True)
 
-    def split(items):
-        if len(mask) != len(items):
+    def split(items: Sized) -> Split:
+        if len(marks) != len(items):
             raise ValueError(
                 f"MaskSplitter: `mask` must have a value for each of {len(items)} items, "
-                f"got {len(mask)}"
+                f"got {len(marks)}"
             )
-        return mask.argwhere(negate=True), mask.argwhere()
+        return marks.argwhere(negate=True), marks.argwhere()
 
     return split
 
 
-def FuncSplitter(func):
+def FuncSplitter(func: Callable[[Any], object]) -> Splitter:
     """Take the items for which `func` holds for validation.
 
     Parameters
@@ -231,7 +245,7 @@ def FuncSplitter(func):
     return lambda items: MaskSplitter([bool(func(o)) for o in items])(items)
 
 
-def FileSplitter(fname):
+def FileSplitter(fname: StrPath) -> Splitter:
     """Take the files that a text file names, one a line, for validation.
 
     Parameters
@@ -253,7 +267,7 @@ def FileSplitter(fname):
         raise FileNotFoundError(f"FileSplitter: `fname` must be an existing file, got {path}")
     names = {line.strip() for line in path.read_text(encoding="utf-8").splitlines()} - {""}
 
-    def split(items):
+    def split(items: Iterable[StrPath]) -> Split:
         mask = [Path(o).name in names for o in items]
         if not any(mask):
             raise ValueError(
@@ -265,7 +279,9 @@ def FileSplitter(fname):
     return split
 
 
-def GrandparentSplitter(train_name="train", valid_name="valid"):
+def GrandparentSplitter(
+    train_name: str | Iterable[str] = "train", valid_name: str | Iterable[str] = "valid"
+) -> Splitter:
     """Split by the folder above a file's folder: ``train/teddy/1.jpg``, ``valid/teddy/2.jpg``.
 
     Parameters
@@ -283,17 +299,18 @@ def GrandparentSplitter(train_name="train", valid_name="valid"):
     ([0], [1])
     """
 
-    def split(items):
+    def split(items: Iterable[StrPath]) -> Split:
         names = [Path(o).parent.parent.name for o in items]
-        return tuple(
+        train, valid = (
             L([i for i, name in enumerate(names) if name in listify(wanted)])
             for wanted in (train_name, valid_name)
         )
+        return train, valid
 
     return split
 
 
-def ColSplitter(col="is_valid", on=None):
+def ColSplitter(col: str | int = "is_valid", on: Any = None) -> Splitter:
     """Split the rows of a DataFrame by a column.
 
     Parameters
@@ -308,7 +325,7 @@ def ColSplitter(col="is_valid", on=None):
     function from a DataFrame to (L of int, L of int)
     """
 
-    def split(items):
+    def split(items: DataFrame) -> Split:
         if not hasattr(items, "iloc"):
             raise TypeError(f"ColSplitter: `items` must be a DataFrame, got {type(items).__name__}")
         column = _column(items, col)
@@ -326,7 +343,7 @@ def ColSplitter(col="is_valid", on=None):
     return split
 
 
-def _column(table, col):
+def _column(table: DataFrame, col: str | int) -> list[Any]:
     """Return a column of a DataFrame, by name or position, as a list."""
     try:
         return (table.iloc[:, col] if isinstance(col, int) else table[col]).tolist()
@@ -337,14 +354,14 @@ def _column(table, col):
         ) from None
 
 
-def _check_part(function, part, name="valid_pct"):
+def _check_part(function: str, part: float, name: str = "valid_pct") -> None:
     if isinstance(part, bool) or not isinstance(part, Real):
         raise TypeError(f"{function}: `{name}` must be a number in [0, 1], got {part!r}")
     if not 0 <= part <= 1:
         raise ValueError(f"{function}: `{name}` must lie in [0, 1], got {part}")
 
 
-def _integer(function, name, value):
+def _integer(function: str, name: str, value: SupportsIndex) -> int:
     try:
         return operator.index(value)
     except TypeError:

@@ -6,15 +6,19 @@ every label as far as whole photos allow, and a label of one photo goes to train
 """
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from mlclassify.checks import check_between, check_function
 from mlclassify.data.lists import L
+from mlclassify.data.split import Split, Splitter
 from mlclassify.data.transforms import label_list
 from mlclassify.rng import check_seed, default_seed
 from mlclassify.selection import stratified_folds
+from mlclassify.types import Bools
 
 
 class StratifiedSplitter:
@@ -41,13 +45,18 @@ class StratifiedSplitter:
 
     needs_labels = True
 
-    def __init__(self, valid_pct=0.2, seed=None, get_y=None):
+    def __init__(
+        self,
+        valid_pct: float = 0.2,
+        seed: int | None = None,
+        get_y: Callable[[Any], Any] | None = None,
+    ) -> None:
         name = "StratifiedSplitter"
         self.valid_pct = check_between(name, "valid_pct", valid_pct, 0, 1)
         self.seed = None if seed is None else check_seed(name, seed)
         self.get_y = None if get_y is None else check_function(name, "get_y", get_y)
 
-    def __call__(self, items, labels=None):
+    def __call__(self, items: Iterable[Any], labels: Iterable[Any] | None = None) -> Split:
         """Return (L of training positions, L of validation positions).
 
         Parameters
@@ -64,14 +73,21 @@ class StratifiedSplitter:
                 "of a DataBlock, got None"
             )
         shares = [1 - self.valid_pct, self.valid_pct]
-        return tuple(_dealt(labels, shares, default_seed() if self.seed is None else self.seed))
+        seed = default_seed() if self.seed is None else self.seed
+        train, valid = _dealt(labels, shares, seed)
+        return train, valid
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"StratifiedSplitter(valid_pct={self.valid_pct}, seed={self.seed})"
 
 
-def TrainTestSplitter(test_size=0.2, random_state=None, stratify=None, train_size=None,
-                      shuffle=True):  # fmt: skip
+def TrainTestSplitter(
+    test_size: float | None = 0.2,
+    random_state: int | None = None,
+    stratify: Sequence[Any] | None = None,
+    train_size: float | None = None,
+    shuffle: bool = True,
+) -> Splitter:
     """Split as scikit-learn's ``train_test_split`` does.
 
     Parameters
@@ -104,13 +120,15 @@ def TrainTestSplitter(test_size=0.2, random_state=None, stratify=None, train_siz
     if stratify is not None and not shuffle:
         raise ValueError(f"{name}: `stratify` must be None with shuffle=False, got labels")
 
-    def split(items):
+    def split(items: Sized) -> Split:
         n = len(items)
         train, test = _sizes(name, n, train_size, test_size)
         seed = default_seed() if random_state is None else random_state
         if stratify is not None:
             _check_length(name, stratify, n)
-            return tuple(_dealt(stratify, [train / n, test / n, 1 - (train + test) / n], seed))[:2]
+            shares = [train / n, test / n, 1 - (train + test) / n]
+            chosen, held_out, _ = _dealt(stratify, shares, seed)
+            return chosen, held_out
         if not shuffle:
             return L.range(train), L.range(train, train + test)
         order = np.random.RandomState(seed & 0xFFFFFFFF).permutation(n).tolist()
@@ -119,14 +137,14 @@ def TrainTestSplitter(test_size=0.2, random_state=None, stratify=None, train_siz
     return split
 
 
-def _dealt(labels, shares, seed):
+def _dealt(labels: Iterable[Any], shares: list[float], seed: int) -> Iterator[L[int]]:
     """Yield the positions of each part."""
-    folds = stratified_folds(_matrix(labels), np.clip(shares, 0, 1), seed)
+    folds = stratified_folds(_matrix(labels), np.clip(shares, 0, 1).tolist(), seed)
     for part in range(len(shares)):
         yield L(np.flatnonzero(folds == part).tolist())
 
 
-def _matrix(labels):
+def _matrix(labels: Iterable[Any]) -> Bools:
     """Return labels as a mask, bool (N, L)."""
     lists = [label_list(y) for y in labels]
     place = {label: k for k, label in enumerate(dict.fromkeys(o for y in lists for o in y))}
@@ -136,7 +154,7 @@ def _matrix(labels):
     return mask
 
 
-def _check_size(name, argument, size):
+def _check_size(name: str, argument: str, size: Any) -> None:
     good = isinstance(size, (Real, np.integer)) and not isinstance(size, bool)
     whole = good and float(size) == int(size) and not isinstance(size, float)
     if size is not None and not (good and (size >= 1 if whole else 0 < size < 1)):
@@ -145,7 +163,9 @@ def _check_size(name, argument, size):
         )
 
 
-def _sizes(name, n, train_size, test_size):
+def _sizes(
+    name: str, n: int, train_size: float | None, test_size: float | None
+) -> tuple[int, int]:
     """Return the numbers of items to train on and to test on."""
     test = _count(test_size, n, math.ceil)
     train = _count(train_size, n, math.floor)
@@ -160,13 +180,13 @@ def _sizes(name, n, train_size, test_size):
     return train, test
 
 
-def _count(size, n, round_):
+def _count(size: float | None, n: int, round_: Callable[[float], int]) -> int | None:
     if size is None:
         return None
     return round_(size * n) if isinstance(size, float) else int(size)
 
 
-def _check_length(name, stratify, n):
+def _check_length(name: str, stratify: Sized, n: int) -> None:
     if len(stratify) != n:
         raise ValueError(
             f"{name}: `stratify` must have labels for each of {n} items, got {len(stratify)}"

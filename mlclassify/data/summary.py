@@ -1,13 +1,53 @@
 """What `DataBlock.summary` prints: every step from source to batch, and the one that fails."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
+
 import numpy as np
 
-from mlclassify.data.batch import make_plan
+from mlclassify.data.batch import BatchTransform, make_plan
 from mlclassify.data.lists import L
-from mlclassify.data.loader import DataLoader, describe
+from mlclassify.data.loader import DataLoader, DatasetLike, ItemTransform, describe
+from mlclassify.data.split import Split, Splitter
 from mlclassify.rng import CROP, KeyedRandom
+from mlclassify.types import Function
+from mlclassify.vision.image import Image
+
+T = TypeVar("T")
+_Photos: TypeAlias = list[tuple[str, Image.Image]]  # what each is of, and the photo
 
 _SHOWN = 10  # labels that a line names
+
+
+class DatasetsLike(Protocol):
+    """What a block makes of a source; `mlclassify.data.block.Datasets` is it."""
+
+    @property
+    def train(self) -> DatasetLike: ...
+
+    @property
+    def vocab(self) -> L[Any]: ...
+
+    @property
+    def c(self) -> int: ...
+
+
+class BlockLike(Protocol):
+    """The steps of a `DataBlock`, which stands on this module."""
+
+    get_items: Function | None
+    splitter: Splitter
+    get_y: Function
+    item_tfms: list[ItemTransform]
+    batch_tfms: list[BatchTransform]
+
+    def find(self, source: Any) -> tuple[Any, list[Any]]: ...
+
+    def split(self, found: Any, items: list[Any]) -> Split: ...
+
+    def encode(self, items: list[Any], splits: Split) -> DatasetsLike: ...
 
 
 class Trace:
@@ -25,7 +65,13 @@ class Trace:
     DataBlock.summary: the step `divide` failed for 1 by 0
     """
 
-    def step(self, name, item, run, show=None):
+    def step(
+        self,
+        name: str,
+        item: str,
+        run: Callable[[], T],
+        show: Callable[[T], object] | None = None,
+    ) -> T:
         """Return ``run()``; print what `show` makes of it, or name the step and the item."""
         try:
             result = run()
@@ -37,7 +83,7 @@ class Trace:
         return result
 
 
-def summarize(block, source, bs, show_batch):
+def summarize(block: BlockLike, source: Any, bs: int, show_batch: bool) -> None:
     """Do what `DataBlock.summary` says; `block` is the DataBlock."""
     trace = Trace()
     data = _datasets(trace, block, source)
@@ -53,7 +99,7 @@ def summarize(block, source, bs, show_batch):
         dl.show_batch(batch)
 
 
-def _datasets(trace, block, source):
+def _datasets(trace: Trace, block: BlockLike, source: Any) -> DatasetsLike:
     found, items = _items(trace, block, source)
     every = f"the {len(items)} items"
     splits = trace.step(name_of(block.splitter, "splitter"), every,
@@ -65,36 +111,44 @@ def _datasets(trace, block, source):
     return trace.step("vocabulary", every, lambda: block.encode(items, splits), _vocab_line)
 
 
-def _items(trace, block, source):
+def _items(trace: Trace, block: BlockLike, source: Any) -> tuple[Any, list[Any]]:
     print("Items")
     return trace.step(name_of(block.get_items, "the source itself"), describe(source),
                       lambda: block.find(source), _items_line)  # fmt: skip
 
 
-def _items_line(found):
+def _items_line(found: tuple[Any, list[Any]]) -> str:
     return f"{len(found[1])}, the first is {describe(found[1][0])}"
 
 
-def _split_line(splits):
+def _split_line(splits: Split) -> str:
     return f"{len(splits[0])} to train on, {len(splits[1])} to validate on"
 
 
-def _vocab_line(data):
+def _vocab_line(data: DatasetsLike) -> str:
     names = ", ".join(map(str, L(data.vocab)[:_SHOWN]))
     return f"{data.c} labels: {names}{', ...' if data.c > _SHOWN else ''}"
 
 
-def _photos(trace, dataset, item_tfms, rows):
+def _photos(
+    trace: Trace, dataset: DatasetLike, item_tfms: Sequence[ItemTransform], rows: range
+) -> _Photos:
     """Return (name, transformed photo) of `rows`; the first one is told aloud."""
     names = [describe(dataset.items[i]) for i in rows]
     print(f"The first training photo, {names[0]}")
     first = _photo(trace, dataset, item_tfms, 0, _size)
-    trace.step("target", names[0], lambda: dataset.target(0),
+    trace.step("target", names[0], lambda: dataset.targets()[0],
                lambda y: f"{y.tolist()[:_SHOWN]} = {list(dataset.labels(0))}")  # fmt: skip
     return list(zip(names, [first, *(_photo(trace, dataset, item_tfms, i) for i in rows[1:])]))
 
 
-def _photo(trace, dataset, item_tfms, i, show=None):
+def _photo(
+    trace: Trace,
+    dataset: DatasetLike,
+    item_tfms: Sequence[ItemTransform],
+    i: int,
+    show: Callable[[Image.Image], str] | None = None,
+) -> Image.Image:
     item, draw = describe(dataset.items[i]), KeyedRandom(0, 0, i, CROP)
     image = trace.step("open_image", item, lambda: dataset.image(i), show)
     for t in item_tfms:
@@ -102,7 +156,7 @@ def _photo(trace, dataset, item_tfms, i, show=None):
     return image
 
 
-def _stack(photos):
+def _stack(photos: _Photos) -> tuple[int, int, int, int]:
     """Return the shape of all photos, which must be of one size."""
     first, image = photos[0]
     for item, other in photos:
@@ -114,7 +168,9 @@ def _stack(photos):
     return len(photos), image.height, image.width, 3
 
 
-def _plans(trace, batch_tfms, photos):
+def _plans(
+    trace: Trace, batch_tfms: Sequence[BatchTransform], photos: _Photos
+) -> None:
     plan = dict(n=len(photos), h=photos[0][1].height, w=photos[0][1].width, train=True)
     for k, transform in enumerate(batch_tfms):
         trace.step(
@@ -125,7 +181,7 @@ def _plans(trace, batch_tfms, photos):
         )
 
 
-def name_of(function, otherwise):
+def name_of(function: Function | None, otherwise: str) -> str:
     """Return what to call a function of the user."""
     if function is None:
         return otherwise
@@ -133,11 +189,11 @@ def name_of(function, otherwise):
     return name.split(".<locals>")[0] if name else repr(function)
 
 
-def _size(image):
+def _size(image: Image.Image) -> str:
     return f"{image.width} x {image.height}"
 
 
-def _batch_line(batch):
+def _batch_line(batch: Sequence[Any]) -> str:
     x, y = (np.asarray(part) for part in batch)
     return (
         f"photos {x.dtype} {x.shape} from {x.min():.3g} to {x.max():.3g}, targets {y.dtype} "

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from mlclassify.checks import check_path
 from mlclassify.data.duplicates import MAX_DISTANCE, find_duplicates, group_labels
 from mlclassify.data.files import get_image_files, parent_label
+from mlclassify.types import StrPath
 from mlclassify.weights import write_file
 
 FNAME, LABELS = "fname", "labels"
@@ -29,20 +30,20 @@ class LabelTable:
         From a file name to its cells in other columns.
     """
 
-    rows: dict = field(default_factory=dict)
+    rows: dict[str, list[str]] = field(default_factory=dict)
     label_delim: str = " "
-    others: dict = field(default_factory=dict)
+    others: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def columns(self):
+    def columns(self) -> list[str]:
         """The columns of the file, in order."""
         others = (column for row in self.others.values() for column in row)
         return list(dict.fromkeys([FNAME, LABELS, *others]))
 
-    def labels(self):
+    def labels(self) -> list[str]:
         """All labels, sorted."""
         return sorted({label for row in self.rows.values() for label in row})
 
-    def write(self, path):
+    def write(self, path: StrPath) -> None:
         """Write the table so that at no moment a part of it stands there.
 
         Parameters
@@ -65,7 +66,7 @@ class LabelTable:
         write_file(check_path("LabelTable.write", "path", path), text.getvalue().encode())
 
 
-def check_label(function, label, label_delim):
+def check_label(function: str, label: str, label_delim: str) -> str:
     """Return a label that can stand in a table.
 
     Examples
@@ -85,7 +86,7 @@ def check_label(function, label, label_delim):
     return label
 
 
-def check_delim(function, label_delim):
+def check_delim(function: str, label_delim: str) -> str:
     """Return a delimiter of labels.
 
     Examples
@@ -102,7 +103,7 @@ def check_delim(function, label_delim):
     return label_delim
 
 
-def read_table(path, label_delim=" "):
+def read_table(path: StrPath, label_delim: str = " ") -> LabelTable:
     """Read a table of labels.
 
     Parameters
@@ -149,7 +150,9 @@ def read_table(path, label_delim=" "):
     return table
 
 
-def table_of_folders(path, label_delim=" ", max_distance=MAX_DISTANCE):
+def table_of_folders(
+    path: StrPath, label_delim: str = " ", max_distance: int = MAX_DISTANCE
+) -> LabelTable:
     """Make the table of photos in folders named by their label.
 
     What looks alike is one row, with the labels of all folders that it is in: that is how a photo

@@ -4,10 +4,16 @@ A target is float32 (L,), one cell for each label of the vocabulary. No labels a
 such a photo teaches what none of the labels looks like.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, SupportsIndex
+
 import numpy as np
 
 from mlclassify.arrays import as_float32
 from mlclassify.data.lists import L, listify
+from mlclassify.types import ArrayLike, Float32, Int64, StrPath
 
 NOTHING = "#na#"  # what stands for unknown labels with add_na, as in fastai
 
@@ -31,43 +37,48 @@ class Transform:
     (8, 2.0)
     """
 
-    order = 0
-    split_idx = None
+    order: float = 0
+    split_idx: int | None = None
 
-    def __init__(self, enc=None, dec=None, split_idx=None, order=None):
-        if enc is not None:
-            self.encodes = enc
-        if dec is not None:
-            self.decodes = dec
+    def __init__(
+        self,
+        enc: Callable[[Any], Any] | None = None,
+        dec: Callable[[Any], Any] | None = None,
+        split_idx: int | None = None,
+        order: float | None = None,
+    ) -> None:
+        for name, function in (("encodes", enc), ("decodes", dec)):
+            if function is not None:
+                setattr(self, name, function)
         if split_idx is not None:
             self.split_idx = split_idx
         if order is not None:
             self.order = order
 
-    def encodes(self, x):
+    def encodes(self, x: Any) -> Any:
         """Return what becomes of `x`."""
         return x
 
-    def decodes(self, x):
+    def decodes(self, x: Any) -> Any:
         """Return what `x` was."""
         return x
 
-    def __call__(self, x, split_idx=None):
+    def __call__(self, x: Any, split_idx: int | None = None) -> Any:
         return self.encodes(x) if self._acts(split_idx) else x
 
-    def decode(self, x, split_idx=None):
+    def decode(self, x: Any, split_idx: int | None = None) -> Any:
         """Undo `__call__`."""
         return self.decodes(x) if self._acts(split_idx) else x
 
-    def _acts(self, split_idx):
+    def _acts(self, split_idx: int | None) -> bool:
         return self.split_idx is None or self.split_idx == split_idx
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         function = self.__dict__.get("encodes")
         return getattr(function, "__name__", None) or type(function or self).__name__
 
 
-def as_transform(f):
+def as_transform(f: Callable[..., Any]) -> Transform:
     """Return `f` as a `Transform`: itself, an instance of a class, or a function wrapped.
 
     Parameters
@@ -113,37 +124,39 @@ class Pipeline:
     ('A', Pipeline: strip -> upper)
     """
 
-    def __init__(self, funcs=None, split_idx=None):
+    fs: L[Transform]
+
+    def __init__(self, funcs: Any = None, split_idx: int | None = None) -> None:
         if isinstance(funcs, Pipeline):
             funcs = funcs.fs
         self.fs = L([as_transform(f) for f in listify(funcs)]).sorted("order")
         self.split_idx = split_idx
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         for f in self.fs:
             x = f(x, split_idx=self.split_idx)
         return x
 
-    def decode(self, x):
+    def decode(self, x: Any) -> Any:
         """Undo `__call__`, the last function first."""
         for f in reversed(self.fs):
             x = f.decode(x, split_idx=self.split_idx)
         return x
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.fs)
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: SupportsIndex) -> Transform:
         return self.fs[i]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Pipeline: {' -> '.join(map(repr, self.fs))}"
 
 
 # --- labels ---
 
 
-def label_list(y):
+def label_list(y: Any) -> list[Any]:
     """Return labels as a list: a text is one label, and None, NaN, '' and [] are none.
 
     Parameters
@@ -170,7 +183,7 @@ def label_list(y):
     return list(dict.fromkeys(o for o in many if o is not None and o != "" and o == o))
 
 
-class CategoryMap(L):
+class CategoryMap(L[Any]):
     """The vocabulary: labels by position, and positions by label.
 
     Parameters
@@ -194,7 +207,7 @@ class CategoryMap(L):
     (['black', 'teddy'], 1)
     """
 
-    def __init__(self, col, sort=True, add_na=False):
+    def __init__(self, col: Any, sort: bool = True, add_na: bool = False) -> None:
         labels = label_list(col)
         if sort:
             labels = _sorted_labels(labels)
@@ -203,16 +216,16 @@ class CategoryMap(L):
         super().__init__(labels)
         self.o2i = self.val2idx()
 
-    def map_objs(self, labels):
+    def map_objs(self, labels: Iterable[Any]) -> L[int]:
         """Positions (L of int) of `labels`."""
         return L([self.o2i[o] for o in labels])
 
-    def map_ids(self, ids):
+    def map_ids(self, ids: Iterable[Any]) -> L[Any]:
         """Labels (L) at the positions `ids`."""
         return L([self.items[int(i)] for i in ids])
 
 
-def _sorted_labels(labels):
+def _sorted_labels(labels: list[Any]) -> list[Any]:
     try:
         return sorted(labels)
     except TypeError:
@@ -243,26 +256,36 @@ class MultiCategorize(Transform):
 
     order = 1
 
-    def __init__(self, vocab=None, add_na=False):
+    def __init__(self, vocab: Iterable[Any] | None = None, add_na: bool = False) -> None:
         super().__init__()
         self.add_na = add_na
-        self.vocab = None if vocab is None else CategoryMap(vocab, sort=False, add_na=add_na)
+        self._vocab = None if vocab is None else CategoryMap(vocab, sort=False, add_na=add_na)
 
-    def setups(self, items):
+    @property
+    def vocab(self) -> CategoryMap:
+        """The labels by position; ValueError as long as there are none."""
+        if self._vocab is None:
+            raise ValueError(
+                "MultiCategorize: `vocab` must be given, or `setups` called, before labels are "
+                "looked up, got None"
+            )
+        return self._vocab
+
+    def setups(self, items: Iterable[Any]) -> None:
         """Take the vocabulary from the labels of the training items, unless one was given.
 
         Parameters
         ----------
         items : collection of what `get_y` gives
         """
-        if self.vocab is None:
-            self.vocab = CategoryMap(L(items).map(label_list).concat(), add_na=self.add_na)
+        if self._vocab is None:
+            self._vocab = CategoryMap(L(items).map(label_list).concat(), add_na=self.add_na)
 
-    def unknown(self, labels):
+    def unknown(self, labels: Any) -> list[Any]:
         """The labels (list) that `encodes` would refuse."""
         return [] if self.add_na else [o for o in label_list(labels) if o not in self.vocab.o2i]
 
-    def encodes(self, labels):
+    def encodes(self, labels: Any) -> Int64:
         """Positions, int64 (number of labels,); KeyError for an unknown label."""
         unknown = self.unknown(labels)
         if unknown:
@@ -270,12 +293,12 @@ class MultiCategorize(Transform):
         ids = [self.vocab.o2i.get(o, 0) for o in label_list(labels)]
         return np.array(list(dict.fromkeys(ids)), np.int64)
 
-    def decodes(self, ids):
+    def decodes(self, ids: Iterable[Any]) -> L[Any]:
         """Labels (L) at positions."""
         return self.vocab.map_ids(ids)
 
 
-def not_included(labels):
+def not_included(labels: Iterable[Any]) -> str:
     """The sentence with which fastai refuses labels."""
     names = ", ".join(f"'{o}'" for o in labels)
     return f"Labels {names} were not included in the training dataset"
@@ -297,17 +320,17 @@ class OneHotEncode(Transform):
 
     order = 2
 
-    def __init__(self, c):
+    def __init__(self, c: int) -> None:
         super().__init__()
         self.c = c
 
-    def encodes(self, ids):
+    def encodes(self, ids: Iterable[int]) -> Float32:
         """Target, float32 (c,)."""
         target = np.zeros(self.c, np.float32)
         target[list(ids)] = 1
         return target
 
-    def decodes(self, target):
+    def decodes(self, target: ArrayLike) -> Int64:
         """Positions, int64, where the target is 1; a soft label is not."""
         return np.flatnonzero(np.asarray(target) == 1)
 
@@ -330,7 +353,7 @@ class EncodedMultiCategorize(Transform):
 
     order = 1
 
-    def __init__(self, vocab, missing=False):
+    def __init__(self, vocab: Iterable[Any] | None, missing: bool = False) -> None:
         super().__init__()
         if vocab is None:
             raise TypeError(
@@ -339,7 +362,7 @@ class EncodedMultiCategorize(Transform):
             )
         self.vocab, self.missing = CategoryMap(vocab, sort=False), missing
 
-    def encodes(self, numbers):
+    def encodes(self, numbers: Any) -> Float32:
         """Target, float32 (number of labels,); ValueError unless that many in [0, 1]."""
         given = numbers if hasattr(numbers, "__array__") else listify(numbers)
         target = np.atleast_1d(as_float32("get_y", "MultiCategoryBlock", given))
@@ -356,7 +379,7 @@ class EncodedMultiCategorize(Transform):
             )
         return target
 
-    def decodes(self, target):
+    def decodes(self, target: ArrayLike) -> L[Any]:
         """Labels (L) where the target is 1."""
         return self.vocab.map_ids(np.flatnonzero(np.asarray(target) == 1))
 
@@ -385,7 +408,13 @@ class ColReader:
 
     order = 0
 
-    def __init__(self, cols, pref="", suff="", label_delim=None):
+    def __init__(
+        self,
+        cols: str | int | Iterable[str | int],
+        pref: StrPath = "",
+        suff: StrPath = "",
+        label_delim: str | None = None,
+    ) -> None:
         self.cols = listify(cols)
         self.pref = pref if isinstance(pref, str) else str(pref) + "/"
         self.suff, self.label_delim = suff, label_delim
@@ -394,19 +423,19 @@ class ColReader:
                 f"ColReader: `label_delim` must be a text that is not empty, got {label_delim!r}"
             )
 
-    def __call__(self, row):
+    def __call__(self, row: Any) -> Any:
         values = [self._read(row, col) for col in self.cols]
         if len(values) == 1:
             return values[0]
         return L(values) if self.label_delim is None else L(values).concat()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         cols = self.cols[0] if len(self.cols) == 1 else self.cols
         given = {"pref": self.pref, "suff": self.suff, "label_delim": self.label_delim}
         options = "".join(f", {name}={value!r}" for name, value in given.items() if value)
         return f"ColReader({cols!r}{options})"
 
-    def _read(self, row, col):
+    def _read(self, row: Any, col: str | int) -> Any:
         value = _cell(row, col)
         if self.label_delim is not None:
             labels = [] if value is None or value != value else str(value).split(self.label_delim)
@@ -414,7 +443,7 @@ class ColReader:
         return f"{self.pref}{value}{self.suff}" if self.pref or self.suff else value
 
 
-def _cell(row, col):
+def _cell(row: Any, col: str | int) -> Any:
     try:
         if isinstance(col, int):
             return row.iloc[col] if hasattr(row, "iloc") else row[col]
@@ -426,5 +455,5 @@ def _cell(row, col):
         ) from None
 
 
-def _keys(row):
+def _keys(row: Any) -> Iterable[Any]:
     return row.keys() if hasattr(row, "keys") else ()

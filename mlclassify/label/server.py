@@ -5,18 +5,24 @@ other user of the machine, can ask or change anything; the Host and Origin heade
 besides, against names that are made to lead here. Photos are asked for by number, never by path.
 """
 
+from __future__ import annotations
+
 import html
 import json
 import logging
 import secrets
 import threading
 import webbrowser
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
 from mlclassify.checks import check_whole
 from mlclassify.label.session import Session
+from mlclassify.types import StrPath
 
 _MAX_BODY = 64_000
 _STATIC = {"": ("label.html", "text/html"), "label.js": ("label.js", "text/javascript"),
@@ -35,8 +41,9 @@ _HEADERS = {
 _log = logging.getLogger(__name__)
 
 
-def label_images(path, labels=None, csv_fname="labels.csv", label_delim=" ", from_folders=False,
-                 port=0, open_browser=False):
+def label_images(path: StrPath, labels: str | Iterable[str] | None = None,
+                 csv_fname: StrPath = "labels.csv", label_delim: str = " ",
+                 from_folders: bool = False, port: int = 0, open_browser: bool = False) -> Path:
     """Serve a page to label the photos of a folder, until someone says there that it is done.
 
     Parameters
@@ -93,21 +100,21 @@ class LabelServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, session, port=0):
+    def __init__(self, session: Session, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.session, self.token = session, secrets.token_urlsafe(16)
         self.hosts = [f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")]
 
     @property
-    def url(self):
+    def url(self) -> str:
         """Where the page is."""
         return f"http://{self.hosts[0]}/{self.token}/"
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a browser that hangs up."""
         _log.debug("not answered", exc_info=True)
 
-    def stop(self):
+    def stop(self) -> None:
         """End `serve_forever`; for threads that answer a request."""
         threading.Thread(target=self.shutdown).start()
 
@@ -115,25 +122,26 @@ class LabelServer(ThreadingHTTPServer):
 class _Refused(Exception):
     """A request that is not answered as it hoped."""
 
-    def __init__(self, status, reason):
+    def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)
         self.status = status
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: LabelServer
     protocol_version = "HTTP/1.1"
     timeout = 60
 
-    def log_message(self, format, *args):
+    def log_message(self, format: str, *args: Any) -> None:
         _log.debug(format, *args)
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         self._guarded(self._get)
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         self._guarded(self._post)
 
-    def _guarded(self, answer):
+    def _guarded(self, answer: Callable[[str], None]) -> None:
         try:
             answer(self._part())
         except _Refused as refused:
@@ -143,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError as error:
             self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, error)
 
-    def _part(self):
+    def _part(self) -> str:
         """Return the part of the path after the token, if the request may be answered."""
         host, origin = self.headers.get("Host"), self.headers.get("Origin")
         if host not in self.server.hosts:
@@ -156,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.FORBIDDEN, "no token, or an old one: see the terminal")
         return part
 
-    def _get(self, part):
+    def _get(self, part: str) -> None:
         if part in _STATIC:
             name, kind = _STATIC[part]
             text = resources.files("mlclassify.label").joinpath(name).read_text("utf-8")
@@ -169,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
             kind = _IMAGE_TYPES.get(fn.suffix.lower(), "image/jpeg")
             self._send(fn.read_bytes(), kind)
 
-    def _post(self, part):
+    def _post(self, part: str) -> None:
         body = self._body()
         if part == "done":
             self._send_json({})
@@ -182,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.session.decide(i, body.get("decision"), labels)
         self._send_json({"labels": self.server.session.labels})
 
-    def _number(self, part):
+    def _number(self, part: str) -> int:
         """Return the number of a photo in a path."""
         name, _, number = part.partition("/")
         good = name == "photo" and number.isascii() and number.isdecimal() and len(number) < 12
@@ -190,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such thing")
         return int(number)
 
-    def _body(self):
+    def _body(self) -> dict[str, Any]:
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdecimal()) or int(length) > _MAX_BODY:
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {_MAX_BODY} bytes")
@@ -202,14 +210,14 @@ class _Handler(BaseHTTPRequestHandler):
             raise ValueError("the body must be an object")
         return body
 
-    def _fail(self, status, error):
+    def _fail(self, status: HTTPStatus, error: Exception) -> None:
         self.close_connection = True  # what is left of the body has not been read
         self._send_json({"error": str(error)}, status)
 
-    def _send_json(self, value, status=HTTPStatus.OK):
+    def _send_json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
         self._send(json.dumps(value).encode(), "application/json", status)
 
-    def _send(self, body, kind, status=HTTPStatus.OK):
+    def _send(self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
         self.send_response(status)
         for name, value in _HEADERS.items():
             self.send_header(name, value)

@@ -5,18 +5,25 @@ rows of the table, so who trains on it sees nothing that nobody looked at. Dropp
 file beside it; the photos themselves are never touched. Both are written whole after each change.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 from mlclassify.checks import check_choice, check_path
 from mlclassify.data.files import get_image_files, parent_label
 from mlclassify.data.lists import L
 from mlclassify.data.table import LabelTable, check_delim, check_label, read_table
+from mlclassify.types import StrPath
 from mlclassify.weights import write_file
 
-KEEP, DROP = "keep", "drop"
+Decision: TypeAlias = Literal["keep", "drop"] | None
+KEEP: Literal["keep"] = "keep"
+DROP: Literal["drop"] = "drop"
 
 
 class Session:
@@ -43,8 +50,9 @@ class Session:
         There are no photos in it, the table is none, or a label cannot stand in it.
     """
 
-    def __init__(self, path, labels=None, csv_fname="labels.csv", label_delim=" ",
-                 from_folders=False):
+    def __init__(self, path: StrPath, labels: str | Iterable[str] | None = None,
+                 csv_fname: StrPath = "labels.csv", label_delim: str = " ",
+                 from_folders: bool = False) -> None:
         fn = "label_images"
         self.root = check_path(fn, "path", path)
         self._delim = check_delim(fn, label_delim)
@@ -63,46 +71,46 @@ class Session:
         found = [*L(labels), *self._table.labels(), *sorted(offered)]
         self.labels = [check_label(fn, label, self._delim) for label in dict.fromkeys(found)]
 
-    def _is_inside(self, fn):
+    def _is_inside(self, fn: Path) -> bool:
         return fn.resolve().is_relative_to(self.root.resolve())
 
     @property
-    def dropped_csv(self):
+    def dropped_csv(self) -> Path:
         """The file of dropped photos."""
         return self.csv.with_name(f"{self.csv.stem}.dropped.csv")
 
-    def _read_dropped(self):
+    def _read_dropped(self) -> set[str]:
         if not self.dropped_csv.exists():
             return set()
         with open(self.dropped_csv, newline="", encoding="utf-8") as file:
             return {row[0] for row in list(csv.reader(file))[1:] if row}
 
-    def photo(self, i):
+    def photo(self, i: int) -> Path:
         """Return the file of photo `i`; FileNotFoundError where it has become a link elsewhere."""
         fn = self.photos[i]
         if not self._is_inside(fn):
             raise FileNotFoundError(f"label_images: photo {i} must lie in {self.root}")
         return fn
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """Return labels, and name, labels and decision of each photo, as JSON can say it."""
         with self._lock:
             return {"labels": self.labels, "photos": [self._one(i) for i in range(len(self))]}
 
-    def _one(self, i):
+    def _one(self, i: int) -> dict[str, Any]:
         name, rows = self._names[i], self._table.rows
         decision = DROP if name in self._dropped else KEEP if name in rows else None
         return {"name": name, "labels": rows.get(name, self._offered[i]), "decision": decision}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.photos)
 
-    def counts(self):
+    def counts(self) -> tuple[int, int]:
         """Return how many photos are kept and how many are dropped."""
         decisions = [photo["decision"] for photo in self.state()["photos"]]
         return decisions.count(KEEP), decisions.count(DROP)
 
-    def decide(self, i, decision, labels=()):
+    def decide(self, i: int, decision: Decision, labels: Iterable[str] = ()) -> None:
         """Decide about photo `i`, and write it down; on an error nothing has changed.
 
         Parameters
@@ -128,15 +136,17 @@ class Session:
             self._write(rows, dropped)
             self.labels += [label for label in labels if label not in self.labels]
 
-    def _write(self, rows, dropped):
+    def _write(self, rows: dict[str, list[str]], dropped: set[str]) -> None:
         table = LabelTable(rows, self._delim, self._table.others)
         # What is in both files after a crash counts as dropped: no photo is lost from sight.
-        writes = [(self._write_dropped, dropped), (table.write, self.csv)]
-        for write, what in writes if len(dropped) >= len(self._dropped) else reversed(writes):
-            write(what)
+        writes: list[Callable[[], None]] = [
+            lambda: self._write_dropped(dropped), lambda: table.write(self.csv)
+        ]  # fmt: skip
+        for write in writes if len(dropped) >= len(self._dropped) else reversed(writes):
+            write()
         self._table, self._dropped = table, dropped
 
-    def _write_dropped(self, dropped):
+    def _write_dropped(self, dropped: set[str]) -> None:
         if not dropped and not self.dropped_csv.exists():
             return
         text = io.StringIO()

@@ -1,13 +1,19 @@
 """What metrics of decisions and of rankings ask of their arguments, and how both take means."""
 
+from typing import Any, Literal, TypeAlias
+
 import numpy as np
 
 from mlclassify.arrays import as_array, refuse
+from mlclassify.types import AnyArray, ArrayLike, Float64, UInt8
+
+Average: TypeAlias = Literal["macro", "micro", "weighted", "samples"] | None
+Scores: TypeAlias = Any  # a float, or float64 (L,) where the average is None
 
 AVERAGES = ("macro", "micro", "weighted", "samples", None)
 
 
-def check_matrices(fn, targets, other, name):
+def check_matrices(fn: str, targets: UInt8, other: AnyArray, name: str) -> tuple[UInt8, AnyArray]:
     """Return two arrays of one shape, (N, L) or (N,), as (N, L); neither N nor L is 0."""
     if targets.ndim not in (1, 2):
         raise ValueError(f"{fn}: `y_true` must have shape (N, L) or (N,), got {targets.shape}")
@@ -20,7 +26,7 @@ def check_matrices(fn, targets, other, name):
     return targets.reshape(len(targets), -1), other.reshape(len(targets), -1)
 
 
-def check_weights(fn, weights, rows=None):
+def check_weights(fn: str, weights: ArrayLike | None, rows: int | None = None) -> Float64 | None:
     """Return weights of photos as float64 (N,), or None."""
     if weights is None:
         return None
@@ -36,7 +42,7 @@ def check_weights(fn, weights, rows=None):
     return weights
 
 
-def check_zero_division(fn, value, warn=False):
+def check_zero_division(fn: str, value: Any, warn: bool = False) -> Any:
     """Return `value`: 0, 1 or nan, and "warn" where that is asked for."""
     if warn and isinstance(value, str):
         number = np.asarray(0.0 if value == "warn" else 2.0)
@@ -48,7 +54,7 @@ def check_zero_division(fn, value, warn=False):
     return value if isinstance(value, str) else float(number)
 
 
-def mean_of_defined(scores, weights=None):
+def mean_of_defined(scores: Float64, weights: AnyArray | None = None) -> float:
     """Return the mean of the scores that are not NaN, or NaN.
 
     Like scikit-learn's, weights that leave nothing weigh alike.

@@ -5,16 +5,25 @@ and reads its `pred` (logits) and `y`. Functions given to a learner are wrapped 
 """
 
 import inspect
+from collections.abc import Sequence
 from functools import partial
+from typing import Any, Literal, NoReturn, Protocol
 
 import numpy as np
 
 from mlclassify import _core
 from mlclassify.arrays import as_float32, as_matrix, as_uint8_mask, refuse
 from mlclassify.checks import check_choice, check_function
-from mlclassify.metrics.arguments import AVERAGES, check_weights, check_zero_division
+from mlclassify.metrics.arguments import (
+    AVERAGES,
+    Average,
+    Scores,
+    check_weights,
+    check_zero_division,
+)
 from mlclassify.metrics.decisions import (
     Counts,
+    Parts,
     average_ratio,
     check_beta,
     check_columns,
@@ -30,6 +39,8 @@ from mlclassify.metrics.decisions import (
 from mlclassify.metrics.ranking import (
     AP,
     AUC,
+    Measure,
+    ZeroDivision,
     average_precision_score,
     averaged,
     measured,
@@ -38,9 +49,27 @@ from mlclassify.metrics.ranking import (
 )
 from mlclassify.tensor import Tensor, TensorBase
 from mlclassify.thresholds import check_thresh
+from mlclassify.types import AnyArray, ArrayLike, Float32, Float64, Function, UInt8
 
 
-def accuracy_multi(inp, targ, thresh=0.5, sigmoid=True):
+class Validated(Protocol):
+    """What metrics read of a Learner, after each batch of a validation pass."""
+
+    @property
+    def pred(self) -> Any:
+        """The logits of the batch, (n, L)."""
+
+    @property
+    def y(self) -> Any:
+        """Its targets, (n, L)."""
+
+    @property
+    def dls(self) -> Any:
+        """What the batches come from; its ``vocab`` names the labels, where it has one."""
+
+
+def accuracy_multi(inp: ArrayLike, targ: ArrayLike, thresh: ArrayLike = 0.5,
+                   sigmoid: bool = True) -> TensorBase:
     """Return the share of cells, photos times labels, that are right.
 
     A label is predicted where its score is above `thresh`, and present where its target is not 0.
@@ -95,7 +124,7 @@ def accuracy_multi(inp, targ, thresh=0.5, sigmoid=True):
     return TensorBase(np.float32(right / scores.size))
 
 
-def _cuts(fn, thresh, sigmoid):
+def _cuts(fn: str, thresh: ArrayLike, sigmoid: bool) -> Any:
     """Return thresholds as float32; only those on probabilities have a range to lie in."""
     if sigmoid:
         return check_thresh(fn, thresh)
@@ -111,22 +140,22 @@ class Metric:
     it decides by, None where it does not decide.
     """
 
-    name = "metric"
-    thresh = None
+    name: str = "metric"
+    thresh: Any = None
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget everything, before a validation pass."""
 
-    def accumulate(self, learn):
+    def accumulate(self, learn: Validated) -> None:
         """Take in the batch of which the learner holds `pred` and `y`."""
 
     @property
-    def value(self):
+    def value(self) -> Any:
         """The number for the table, or None where there was no batch."""
         return None
 
     @property
-    def long_name(self):
+    def long_name(self) -> str:
         """A name that tells apart two metrics of the same `name`."""
         return self.name
 
@@ -142,45 +171,46 @@ class AvgMetric(Metric):
         Of the column; default the function's own.
     """
 
-    def __init__(self, func, name=None):
+    def __init__(self, func: Function, name: str | None = None) -> None:
         self.func, self._given_name = check_function("AvgMetric", "func", func), name
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         self._total, self._count = 0.0, 0
 
-    def accumulate(self, learn):
+    def accumulate(self, learn: Validated) -> None:
         n = len(learn.y)
         self._total += float(self.func(learn.pred, learn.y)) * n
         self._count += n
 
     @property
-    def value(self):
+    def value(self) -> float | None:
         return self._total / self._count if self._count else None
 
     @property
-    def thresh(self):
+    def thresh(self) -> Any:
         """The argument `thresh` of the function, as it is bound or by default."""
         try:
             argument = inspect.signature(self.func).parameters.get("thresh")
         except ValueError:  # a builtin without a signature
             return None
-        known = argument is not None and argument.default is not inspect.Parameter.empty
-        return argument.default if known else None
+        if argument is None or argument.default is inspect.Parameter.empty:
+            return None
+        return argument.default
 
     @property
-    def name(self):
+    def name(self) -> str:  # type: ignore[override]  # a plain attribute in other metrics
         return self._given_name or function_name(self.func)
 
     @property
-    def long_name(self):
+    def long_name(self) -> str:
         keywords = getattr(self.func, "keywords", None)
         if self._given_name or not keywords:
             return self.name
         inside = ", ".join(f"{k}={_brief(v)}" for k, v in keywords.items())
         return f"{self.name}({inside})"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"AvgMetric({self.long_name})"
 
 
@@ -205,8 +235,11 @@ class AccumMetric(Metric):
         Go on to `func`.
     """
 
-    def __init__(self, func, activation="no", thresh=None, flatten=True, invert_arg=False,
-                 name=None, **kwargs):
+    def __init__(
+        self, func: Function, activation: Literal["no", "sigmoid"] = "no",
+        thresh: ArrayLike | None = None, flatten: bool = True, invert_arg: bool = False,
+        name: str | None = None, **kwargs: Any
+    ) -> None:
         check_choice("AccumMetric", "activation", activation, ("no", "sigmoid"))
         self.func, self.activation = check_function("AccumMetric", "func", func), activation
         self.thresh = None if thresh is None else _cuts("AccumMetric", thresh, sigmoid=False)
@@ -214,22 +247,23 @@ class AccumMetric(Metric):
         self._given_name = name
         self.reset()
 
-    def reset(self):
-        self._preds, self._targets = [], []
+    def reset(self) -> None:
+        self._preds: list[Float32] = []
+        self._targets: list[AnyArray] = []
 
-    def accumulate(self, learn):
+    def accumulate(self, learn: Validated) -> None:
         # Copies: the loader writes its next batch over this one.
         self._preds.append(np.array(learn.pred, np.float32))
         self._targets.append(np.array(learn.y))
 
     @property
-    def value(self):
+    def value(self) -> Any:
         if not self._preds:
             return None
         preds, targets = np.concatenate(self._preds), np.concatenate(self._targets)
         return self._compute(self._decided(preds), targets)
 
-    def _decided(self, preds):
+    def _decided(self, preds: AnyArray) -> AnyArray:
         if self.activation == "sigmoid":
             _core.sigmoid(preds, preds)
         if self.thresh is not None:
@@ -241,22 +275,22 @@ class AccumMetric(Metric):
             preds = preds > self.thresh
         return preds
 
-    def _compute(self, preds, targets):
+    def _compute(self, preds: AnyArray, targets: AnyArray) -> Any:
         both = [x.ravel() if self.flatten else x for x in (targets, preds)]
         both = [np.ndarray.view(x, Tensor) for x in both]
         return self.func(*(both[::-1] if self.invert_arg else both), **self.kwargs)
 
     @property
-    def name(self):
+    def name(self) -> str:  # type: ignore[override]  # a plain attribute in other metrics
         return self._given_name or function_name(self.func)
 
     @property
-    def long_name(self):
+    def long_name(self) -> str:
         options = {"thresh": self.thresh} if self.thresh is not None else {}
         inside = ", ".join(f"{k}={_brief(v)}" for k, v in {**options, **self.kwargs}.items())
         return f"{self.name}({inside})" if inside and not self._given_name else self.name
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({self.long_name})"
 
 
@@ -266,19 +300,25 @@ RANKINGS = {AP: average_precision_score, AUC: roc_auc_score}
 class RankingMetric(AccumMetric):
     """A metric of the rankings of a whole validation pass; a subclass has `measure`."""
 
-    def __init__(self, sigmoid, average, sample_weight, zero_division):
+    measure: Measure
+
+    def __init__(
+        self, sigmoid: bool, average: Average, sample_weight: ArrayLike | None,
+        zero_division: ZeroDivision
+    ) -> None:
         own = type(self).__name__
         super().__init__(RANKINGS[self.measure], "sigmoid" if sigmoid else "no", flatten=False)
         self.kwargs = {"average": check_choice(own, "average", average, AVERAGES)}
         self.sample_weight = check_weights(own, sample_weight)
         self.zero_division = check_zero_division(own, zero_division, warn=True)
-        self._reported, self._vocab = set(), None
+        self._reported: set[int] = set()
+        self._vocab: Any = None
 
-    def accumulate(self, learn):
+    def accumulate(self, learn: Validated) -> None:
         super().accumulate(learn)
         self._vocab = getattr(learn.dls, "vocab", None)
 
-    def _compute(self, preds, targets):
+    def _compute(self, preds: AnyArray, targets: AnyArray) -> Scores:
         average = self.kwargs["average"]
         values, weights = measured(self.measure, targets, preds, average, self.sample_weight)
         undefined = set(np.flatnonzero(np.isnan(values)).tolist()) - self._reported
@@ -308,8 +348,10 @@ class APScoreMulti(RankingMetric):
 
     measure = AP
 
-    def __init__(self, sigmoid=False, average="macro", pos_label=1, sample_weight=None,
-                 zero_division="warn"):
+    def __init__(
+        self, sigmoid: bool = False, average: Average = "macro", pos_label: int = 1,
+        sample_weight: ArrayLike | None = None, zero_division: ZeroDivision = "warn"
+    ) -> None:
         check_pos_label("APScoreMulti", pos_label)
         super().__init__(sigmoid, average, sample_weight, zero_division)
 
@@ -325,7 +367,10 @@ class RocAucMulti(RankingMetric):
 
     measure = AUC
 
-    def __init__(self, sigmoid=False, average="macro", sample_weight=None, zero_division="warn"):
+    def __init__(
+        self, sigmoid: bool = False, average: Average = "macro",
+        sample_weight: ArrayLike | None = None, zero_division: ZeroDivision = "warn"
+    ) -> None:
         super().__init__(sigmoid, average, sample_weight, zero_division)
 
 
@@ -335,7 +380,10 @@ class BatchedMetric(Metric):
     A subclass has `_add`, which takes in the scores, targets and weights of a batch.
     """
 
-    def __init__(self, thresh, sigmoid, labels, sample_weight):
+    def __init__(
+        self, thresh: ArrayLike | None, sigmoid: bool, labels: ArrayLike | None,
+        sample_weight: ArrayLike | None
+    ) -> None:
         own = type(self).__name__
         self.thresh = None if thresh is None else _cuts(own, thresh, sigmoid)
         self.sigmoid = sigmoid
@@ -343,10 +391,11 @@ class BatchedMetric(Metric):
         self.sample_weight = check_weights(own, sample_weight)
         self.reset()
 
-    def reset(self):
-        self._photos, self._sums = 0, None
+    def reset(self) -> None:
+        self._photos = 0
+        self._sums: Any = None
 
-    def accumulate(self, learn):
+    def accumulate(self, learn: Validated) -> None:
         own = type(self).__name__
         scores = as_matrix("pred", own, learn.pred)
         targets = as_uint8_mask("y", own, learn.y, strict=True).reshape(scores.shape)
@@ -360,34 +409,39 @@ class BatchedMetric(Metric):
             scores = (scores > self.thresh).view(np.uint8)
         if self.labels is not None:
             columns = check_columns(own, self.labels, scores.shape[1])
-            scores, targets = (np.ascontiguousarray(x[:, columns]) for x in (scores, targets))
+            scores = np.ascontiguousarray(scores[:, columns])
+            targets = np.ascontiguousarray(targets[:, columns])
         end = self._photos + len(scores)
-        weights = None if self.sample_weight is None else self.sample_weight[self._photos : end]
-        if weights is not None and len(weights) < len(scores):
-            self._refuse_weights(f"at least {end}")
+        given = self.sample_weight
+        if given is not None and len(given) < end:
+            self._refuse_weights(f"at least {end}", len(given))
+        weights = None if given is None else given[self._photos : end]
         self._photos = end
         self._add(scores, targets, weights)
 
-    def _check_weights_used_up(self):
-        if self.sample_weight is not None and len(self.sample_weight) != self._photos:
-            self._refuse_weights(self._photos)
+    def _add(self, scores: Any, targets: UInt8, weights: Float64 | None) -> None:
+        raise NotImplementedError
 
-    def _refuse_weights(self, photos):
+    def _check_weights_used_up(self) -> None:
+        if self.sample_weight is not None and len(self.sample_weight) != self._photos:
+            self._refuse_weights(self._photos, len(self.sample_weight))
+
+    def _refuse_weights(self, photos: object, given: int) -> NoReturn:
         raise ValueError(
             f"{type(self).__name__}: `sample_weight` must have one number for each photo of the "
-            f"validation pass ({photos}), got {len(self.sample_weight)}"
+            f"validation pass ({photos}), got {given}"
         )
 
-    def _options(self):
+    def _options(self) -> dict[str, Any]:
         """Return what tells apart two metrics of one class."""
         return {} if self.thresh is None else {"thresh": self.thresh}
 
     @property
-    def long_name(self):
+    def long_name(self) -> str:
         inside = ", ".join(f"{k}={_brief(v)}" for k, v in self._options().items())
         return f"{self.name}({inside})" if inside else self.name
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({self.long_name})"
 
 
@@ -397,44 +451,56 @@ class DecisionMetric(BatchedMetric):
     A subclass has `name` and `_of(counts)`.
     """
 
-    def _add(self, decided, targets, weights):
+    def _add(self, scores: UInt8, targets: UInt8, weights: Float64 | None) -> None:
         # A batch may weigh nothing, which only a whole pass may not.
-        counts = count_labels(targets, decided, weights)
+        counts = count_labels(targets, scores, weights)
         self._sums = counts if self._sums is None else Counts(
             *(a + b for a, b in zip(self._sums, counts)))
 
     @property
-    def value(self):
+    def value(self) -> Any:
         if self._sums is None:
             return None
         self._check_weights_used_up()
         return self._of(self._sums)
 
+    def _of(self, counts: Counts) -> Scores:
+        raise NotImplementedError
+
 
 class RatioMetric(DecisionMetric):
     """Metrics with the averages of `f1_score`; a subclass has `name` and `_parts()`."""
 
-    def __init__(self, thresh=0.5, sigmoid=True, labels=None, pos_label=1, average="macro",
-                 sample_weight=None, zero_division=0):
+    def __init__(
+        self, thresh: ArrayLike = 0.5, sigmoid: bool = True, labels: ArrayLike | None = None,
+        pos_label: int = 1, average: Average = "macro", sample_weight: ArrayLike | None = None,
+        zero_division: float = 0
+    ) -> None:
         own = type(self).__name__
         check_pos_label(own, pos_label)
         self.average = check_choice(own, "average", average, AVERAGES)
         self.zero_division = check_zero_division(own, zero_division)
         super().__init__(thresh, sigmoid, labels, sample_weight)
 
-    def _add(self, decided, targets, weights):
+    def _add(self, scores: UInt8, targets: UInt8, weights: Float64 | None) -> None:
         if self.average != "samples":
-            super()._add(decided, targets, weights)
+            super()._add(scores, targets, weights)
             return
-        counts = count_photos(targets, decided)
-        self._sums = counts if self._sums is None else Counts(
-            *(np.concatenate(pair) for pair in zip(self._sums[:3], counts)), counts.total)
+        counts = count_photos(targets, scores)
+        if self._sums is not None:
+            pairs = zip(self._sums[:3], counts[:3])
+            both, there, decided = (np.concatenate(pair) for pair in pairs)
+            counts = Counts(both, there, decided, counts.total)
+        self._sums = counts
 
-    def _of(self, counts):
+    def _of(self, counts: Counts) -> Scores:
         weights = self.sample_weight if self.average == "samples" else None
         return average_ratio(self._parts(), counts, self.average, self.zero_division, weights)
 
-    def _options(self):
+    def _parts(self) -> Parts:
+        raise NotImplementedError
+
+    def _options(self) -> dict[str, Any]:
         return {**super()._options(), "average": self.average}
 
 
@@ -467,7 +533,7 @@ class F1ScoreMulti(RatioMetric):
 
     name = "f1_score"
 
-    def _parts(self):
+    def _parts(self) -> Parts:
         return fbeta_parts(1.0)
 
 
@@ -482,7 +548,7 @@ class PrecisionMulti(RatioMetric):
 
     name = "precision_score"
 
-    def _parts(self):
+    def _parts(self) -> Parts:
         return precision_parts
 
 
@@ -497,7 +563,7 @@ class RecallMulti(RatioMetric):
 
     name = "recall_score"
 
-    def _parts(self):
+    def _parts(self) -> Parts:
         return recall_parts
 
 
@@ -512,7 +578,7 @@ class JaccardMulti(RatioMetric):
 
     name = "jaccard_score"
 
-    def _parts(self):
+    def _parts(self) -> Parts:
         return jaccard_parts
 
 
@@ -529,15 +595,18 @@ class FBetaMulti(RatioMetric):
 
     name = "fbeta_score"
 
-    def __init__(self, beta, thresh=0.5, sigmoid=True, labels=None, pos_label=1, average="macro",
-                 sample_weight=None, zero_division=0):
+    def __init__(
+        self, beta: float, thresh: ArrayLike = 0.5, sigmoid: bool = True,
+        labels: ArrayLike | None = None, pos_label: int = 1, average: Average = "macro",
+        sample_weight: ArrayLike | None = None, zero_division: float = 0
+    ) -> None:
         self.beta = check_beta("FBetaMulti", beta)
         super().__init__(thresh, sigmoid, labels, pos_label, average, sample_weight, zero_division)
 
-    def _parts(self):
+    def _parts(self) -> Parts:
         return fbeta_parts(self.beta)
 
-    def _options(self):
+    def _options(self) -> dict[str, Any]:
         return {"beta": self.beta, **super()._options()}
 
 
@@ -552,10 +621,13 @@ class HammingLossMulti(DecisionMetric):
 
     name = "hamming_loss"
 
-    def __init__(self, thresh=0.5, sigmoid=True, labels=None, sample_weight=None):
+    def __init__(
+        self, thresh: ArrayLike = 0.5, sigmoid: bool = True, labels: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None
+    ) -> None:
         super().__init__(thresh, sigmoid, labels, sample_weight)
 
-    def _of(self, counts):
+    def _of(self, counts: Counts) -> float:
         return hamming_of(counts)
 
 
@@ -572,15 +644,18 @@ class MatthewsCorrCoefMulti(DecisionMetric):
 
     name = "matthews_corrcoef"
 
-    def __init__(self, thresh=0.5, sigmoid=True, sample_weight=None, average="micro"):
+    def __init__(
+        self, thresh: ArrayLike = 0.5, sigmoid: bool = True, sample_weight: ArrayLike | None = None,
+        average: Literal["micro", "macro"] | None = "micro"
+    ) -> None:
         self.average = check_choice("MatthewsCorrCoefMulti", "average", average,
                                     ("micro", "macro", None))
         super().__init__(thresh, sigmoid, None, sample_weight)
 
-    def _of(self, counts):
+    def _of(self, counts: Counts) -> Scores:
         return matthews_of(counts, self.average)
 
-    def _options(self):
+    def _options(self) -> dict[str, Any]:
         return {**super()._options(), "average": self.average}
 
 
@@ -599,46 +674,50 @@ class BrierScoreMulti(BatchedMetric):
 
     name = "brier_score_loss"
 
-    def __init__(self, thresh=None, sigmoid=True, sample_weight=None):
+    def __init__(
+        self, thresh: ArrayLike | None = None, sigmoid: bool = True,
+        sample_weight: ArrayLike | None = None
+    ) -> None:
         super().__init__(thresh, sigmoid, None, sample_weight)
 
-    def _add(self, probs, targets, weights):
-        outside = (probs < 0) | (probs > 1)
-        refuse(outside, "pred", "BrierScoreMulti", "lie in [0, 1] where `sigmoid` is False", probs)
-        errors = ((probs.astype(np.float64) - targets) ** 2).mean(axis=1)
+    def _add(self, scores: Float32, targets: UInt8, weights: Float64 | None) -> None:
+        outside = (scores < 0) | (scores > 1)
+        refuse(outside, "pred", "BrierScoreMulti", "lie in [0, 1] where `sigmoid` is False", scores)
+        errors = ((scores.astype(np.float64) - targets) ** 2).mean(axis=1)
         weights = np.ones(len(errors)) if weights is None else weights
         total, weight = self._sums or (0.0, 0.0)
         self._sums = total + float((errors * weights).sum()), weight + float(weights.sum())
 
     @property
-    def value(self):
+    def value(self) -> float | None:
         if self._sums is None:
             return None
         self._check_weights_used_up()
-        return self._sums[0] / self._sums[1]
+        total, weight = self._sums
+        return float(total / weight)
 
 
-def check_pos_label(own, pos_label):
+def check_pos_label(own: str, pos_label: object) -> None:
     """Refuse what fastai's argument of this name could mean for labels of another kind."""
     if pos_label != 1:
         raise ValueError(f"{own}: `pos_label` must be 1, for labels are present or not, got "
                          f"{pos_label!r}")
 
 
-def function_name(func):
+def function_name(func: Function) -> str:
     """Return what a function is called, through any ``functools.partial`` around it."""
     while isinstance(func, partial):
         func = func.func
     return getattr(func, "__name__", type(func).__name__)
 
 
-def _brief(value):
+def _brief(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return str(value) if np.ndim(value) == 0 else "..."
 
 
-def make_metric(m):
+def make_metric(m: Metric | type[Metric] | Function) -> Metric:
     """Return a `Metric`: the one given, one of the class given, or one of the function given."""
     if isinstance(m, type):
         m = m()
@@ -649,7 +728,7 @@ def make_metric(m):
     return AvgMetric(m)
 
 
-def other_thresholds(metrics, thresh):
+def other_thresholds(metrics: Sequence[Metric], thresh: ArrayLike) -> dict[str, Any]:
     """Return the metrics that decide by another threshold than `thresh`: {column name: theirs}.
 
     Examples
@@ -663,7 +742,7 @@ def other_thresholds(metrics, thresh):
             and not np.all(np.asarray(m.thresh, np.float32) == thresh)}
 
 
-def unique_names(metrics):
+def unique_names(metrics: Sequence[Metric]) -> list[str]:
     """Return a column name for each metric, no two alike.
 
     Examples

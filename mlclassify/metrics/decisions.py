@@ -5,7 +5,8 @@ stands here is arithmetic on those counts in float64, with scikit-learn's names,
 values. A vector is one label, judged as by scikit-learn's ``average="binary"``.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -14,11 +15,14 @@ from mlclassify.arrays import as_array, as_uint8_mask, refuse
 from mlclassify.checks import check_choice
 from mlclassify.metrics.arguments import (
     AVERAGES,
+    Average,
+    Scores,
     check_matrices,
     check_weights,
     check_zero_division,
     mean_of_defined,
 )
+from mlclassify.types import AnyArray, ArrayLike, Float64, UInt8
 
 
 class Counts(NamedTuple):
@@ -31,13 +35,19 @@ class Counts(NamedTuple):
         What each could be counted at most.
     """
 
-    both: np.ndarray
-    there: np.ndarray
-    decided: np.ndarray
+    both: Float64
+    there: Float64
+    decided: Float64
     total: float
 
 
-def f1_score(y_true, y_pred, *, labels=None, average="macro", sample_weight=None, zero_division=0):
+Parts: TypeAlias = Callable[[Counts], tuple[Float64, Float64]]
+
+
+def f1_score(
+    y_true: ArrayLike, y_pred: ArrayLike, *, labels: ArrayLike | None = None,
+    average: Average = "macro", sample_weight: ArrayLike | None = None, zero_division: float = 0
+) -> Scores:
     """Return the F1 score 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall.
 
     Parameters
@@ -81,8 +91,10 @@ def f1_score(y_true, y_pred, *, labels=None, average="macro", sample_weight=None
                   zero_division)
 
 
-def fbeta_score(y_true, y_pred, *, beta, labels=None, average="macro", sample_weight=None,
-                zero_division=0):
+def fbeta_score(
+    y_true: ArrayLike, y_pred: ArrayLike, *, beta: float, labels: ArrayLike | None = None,
+    average: Average = "macro", sample_weight: ArrayLike | None = None, zero_division: float = 0
+) -> Scores:
     """Return the F score in which recall weighs `beta` times as much as precision.
 
     Parameters
@@ -106,8 +118,10 @@ def fbeta_score(y_true, y_pred, *, beta, labels=None, average="macro", sample_we
                   zero_division)
 
 
-def precision_score(y_true, y_pred, *, labels=None, average="macro", sample_weight=None,
-                    zero_division=0):
+def precision_score(
+    y_true: ArrayLike, y_pred: ArrayLike, *, labels: ArrayLike | None = None,
+    average: Average = "macro", sample_weight: ArrayLike | None = None, zero_division: float = 0
+) -> Scores:
     """Return the precision TP / (TP + FP): how much of what is predicted is present.
 
     Parameters
@@ -128,8 +142,10 @@ def precision_score(y_true, y_pred, *, labels=None, average="macro", sample_weig
                   sample_weight, zero_division)
 
 
-def recall_score(y_true, y_pred, *, labels=None, average="macro", sample_weight=None,
-                 zero_division=0):
+def recall_score(
+    y_true: ArrayLike, y_pred: ArrayLike, *, labels: ArrayLike | None = None,
+    average: Average = "macro", sample_weight: ArrayLike | None = None, zero_division: float = 0
+) -> Scores:
     """Return the recall TP / (TP + FN): how much of what is present is predicted.
 
     Parameters
@@ -150,8 +166,10 @@ def recall_score(y_true, y_pred, *, labels=None, average="macro", sample_weight=
                   zero_division)
 
 
-def jaccard_score(y_true, y_pred, *, labels=None, average="macro", sample_weight=None,
-                  zero_division=0):
+def jaccard_score(
+    y_true: ArrayLike, y_pred: ArrayLike, *, labels: ArrayLike | None = None,
+    average: Average = "macro", sample_weight: ArrayLike | None = None, zero_division: float = 0
+) -> Scores:
     """Return the Jaccard index TP / (TP + FP + FN), intersection over union.
 
     Parameters
@@ -172,7 +190,8 @@ def jaccard_score(y_true, y_pred, *, labels=None, average="macro", sample_weight
                   zero_division)
 
 
-def hamming_loss(y_true, y_pred, *, sample_weight=None):
+def hamming_loss(y_true: ArrayLike, y_pred: ArrayLike, *,
+                 sample_weight: ArrayLike | None = None) -> float:
     """Return the share of cells, photos times labels, that are wrong.
 
     Parameters
@@ -192,7 +211,8 @@ def hamming_loss(y_true, y_pred, *, sample_weight=None):
     return hamming_of(_label_counts("hamming_loss", y_true, y_pred, None, sample_weight))
 
 
-def accuracy_score(y_true, y_pred, *, normalize=True, sample_weight=None):
+def accuracy_score(y_true: ArrayLike, y_pred: ArrayLike, *, normalize: bool = True,
+                   sample_weight: ArrayLike | None = None) -> float:
     """Return the exact match ratio: the share of photos with every label right.
 
     As scikit-learn's function of this name does; `accuracy_multi` is the share of cells.
@@ -222,7 +242,9 @@ def accuracy_score(y_true, y_pred, *, normalize=True, sample_weight=None):
     return float(right.sum() / (_total(weights, len(targets)) if normalize else 1))
 
 
-def matthews_corrcoef(y_true, y_pred, *, average="micro", sample_weight=None):
+def matthews_corrcoef(y_true: ArrayLike, y_pred: ArrayLike, *,
+                      average: Literal["micro", "macro"] | None = "micro",
+                      sample_weight: ArrayLike | None = None) -> Scores:
     """Return Matthews' correlation of what is predicted and what is present, in [-1, 1].
 
     Parameters
@@ -247,8 +269,10 @@ def matthews_corrcoef(y_true, y_pred, *, average="micro", sample_weight=None):
     return matthews_of(_label_counts(fn, y_true, y_pred, None, sample_weight), average)
 
 
-def multilabel_confusion_matrix(y_true, y_pred, *, sample_weight=None, labels=None,
-                                samplewise=False):
+def multilabel_confusion_matrix(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None,
+    labels: ArrayLike | None = None, samplewise: bool = False
+) -> AnyArray:
     """Return a table [[TN, FP], [FN, TP]] for each label.
 
     Parameters
@@ -278,7 +302,9 @@ def multilabel_confusion_matrix(y_true, y_pred, *, sample_weight=None, labels=No
     return tables.astype(np.int64) if weights is None else tables
 
 
-def brier_score_loss(y_true, y_proba, *, average="macro", sample_weight=None):
+def brier_score_loss(y_true: ArrayLike, y_proba: ArrayLike, *,
+                     average: Literal["macro"] | None = "macro",
+                     sample_weight: ArrayLike | None = None) -> Scores:
     """Return the mean squared difference of probabilities and labels.
 
     The one metric here that wants probabilities: it is 0 for certainty that is right. For several
@@ -319,7 +345,7 @@ def brier_score_loss(y_true, y_proba, *, average="macro", sample_weight=None):
 
 # --- what the functions share with the columns of a learner
 
-def fbeta_parts(beta):
+def fbeta_parts(beta: float) -> Parts:
     """Return the function from counts to numerator and denominator of F beta."""
     if np.isposinf(beta):
         return recall_parts
@@ -327,25 +353,27 @@ def fbeta_parts(beta):
     return lambda c: ((1 + square) * c.both, square * c.there + c.decided)
 
 
-def precision_parts(counts):
+def precision_parts(counts: Counts) -> tuple[Float64, Float64]:
     return counts.both, counts.decided
 
 
-def recall_parts(counts):
+def recall_parts(counts: Counts) -> tuple[Float64, Float64]:
     return counts.both, counts.there
 
 
-def jaccard_parts(counts):
+def jaccard_parts(counts: Counts) -> tuple[Float64, Float64]:
     return counts.both, counts.there + counts.decided - counts.both
 
 
-def average_ratio(parts, counts, average, zero_division, weights=None):
+def average_ratio(parts: Parts, counts: Counts, average: Average, zero_division: float,
+                  weights: Float64 | None = None) -> Scores:
     """Return the ratio of the two `parts` of `counts`, averaged.
 
     `counts` is of photos for "samples", where `weights` are theirs, else of labels.
     """
     if average == "micro":
-        counts = Counts(*(np.sum(x, keepdims=True) for x in counts[:3]), counts.total)
+        both, there, decided = (np.array([x.sum()]) for x in counts[:3])
+        counts = Counts(both, there, decided, counts.total)
     above, below = parts(counts)
     scores = np.full(len(above), float(zero_division))
     np.divide(above, below, out=scores, where=below != 0)
@@ -354,16 +382,16 @@ def average_ratio(parts, counts, average, zero_division, weights=None):
     return mean_of_defined(scores, counts.there if average == "weighted" else weights)
 
 
-def hamming_of(counts):
+def hamming_of(counts: Counts) -> float:
     wrong = counts.there + counts.decided - 2 * counts.both
     return float(wrong.sum() / (counts.total * len(wrong)))
 
 
-def matthews_of(counts, average):
+def matthews_of(counts: Counts, average: str | None) -> Scores:
     both, there, decided, total = counts
     if average == "micro":
         total = total * len(both)
-        both, there, decided = (np.sum(x, keepdims=True) for x in (both, there, decided))
+        both, there, decided = (np.array([x.sum()]) for x in counts[:3])
     above = both * total - there * decided
     below = np.sqrt(there * (total - there)) * np.sqrt(decided * (total - decided))
     scores = np.zeros(len(both))
@@ -371,27 +399,30 @@ def matthews_of(counts, average):
     return scores if average is None else float(scores.mean())
 
 
-def count_labels(targets, decided, weights=None):
+def count_labels(targets: UInt8, decided: UInt8, weights: Float64 | None = None) -> Counts:
     """Return the `Counts` of each column of two uint8 matrices."""
     labels = targets.shape[1]
     if weights is None:
-        _core.label_counts(targets, decided, out := np.empty((3, labels), np.int64))
+        _core.label_counts(targets, decided, whole := np.empty((3, labels), np.int64))
+        out = whole.astype(np.float64)
     else:
         _core.label_weights(targets, decided, weights, out := np.empty((3, labels)))
-    return Counts(*out.astype(np.float64), _total(weights, len(targets)))
+    return Counts(out[0], out[1], out[2], _total(weights, len(targets)))
 
 
-def count_photos(targets, decided):
+def count_photos(targets: UInt8, decided: UInt8) -> Counts:
     """Return the `Counts` of each row of two uint8 matrices."""
     _core.row_counts(targets, decided, out := np.empty((3, len(targets)), np.int64))
-    return Counts(*out.astype(np.float64), float(targets.shape[1]))
+    both, there, said = out.astype(np.float64)
+    return Counts(both, there, said, float(targets.shape[1]))
 
 
-def _total(weights, rows):
+def _total(weights: Float64 | None, rows: int) -> float:
     return float(rows) if weights is None else float(weights.sum())
 
 
-def check_decisions(fn, y_true, y_pred, labels):
+def check_decisions(fn: str, y_true: ArrayLike, y_pred: ArrayLike,
+                    labels: ArrayLike | None) -> tuple[UInt8, UInt8]:
     """Return both as C-contiguous uint8 (N, L) of the columns `labels`."""
     targets = as_uint8_mask("y_true", fn, y_true, strict=True)
     decided = as_array("y_pred", fn, y_pred)
@@ -401,10 +432,10 @@ def check_decisions(fn, y_true, y_pred, labels):
     if labels is None:
         return targets, decided
     columns = check_columns(fn, labels, targets.shape[1])
-    return tuple(np.ascontiguousarray(x[:, columns]) for x in (targets, decided))
+    return np.ascontiguousarray(targets[:, columns]), np.ascontiguousarray(decided[:, columns])
 
 
-def check_columns(fn, labels, n_labels=None):
+def check_columns(fn: str, labels: ArrayLike, n_labels: int | None = None) -> AnyArray:
     """Return the numbers of columns, each in [0, n_labels) where that is known."""
     columns = as_array("labels", fn, labels)
     if columns.dtype.kind not in "iu" or columns.ndim != 1 or not columns.size:
@@ -415,7 +446,7 @@ def check_columns(fn, labels, n_labels=None):
     return columns
 
 
-def check_beta(fn, beta):
+def check_beta(fn: str, beta: float) -> float:
     """Return `beta` as a float of at least 0, or inf."""
     number = as_array("beta", fn, beta)
     if number.ndim or not number >= 0:
@@ -423,12 +454,16 @@ def check_beta(fn, beta):
     return float(number)
 
 
-def _label_counts(fn, y_true, y_pred, labels, sample_weight):
+def _label_counts(fn: str, y_true: ArrayLike, y_pred: ArrayLike, labels: ArrayLike | None,
+                  sample_weight: ArrayLike | None) -> Counts:
     targets, decided = check_decisions(fn, y_true, y_pred, labels)
     return count_labels(targets, decided, check_weights(fn, sample_weight, len(targets)))
 
 
-def _score(fn, parts, y_true, y_pred, labels, average, sample_weight, zero_division):
+def _score(
+    fn: str, parts: Parts, y_true: ArrayLike, y_pred: ArrayLike, labels: ArrayLike | None,
+    average: Average, sample_weight: ArrayLike | None, zero_division: float
+) -> Scores:
     check_choice(fn, "average", average, AVERAGES)
     zero = check_zero_division(fn, zero_division)
     if average != "samples":
@@ -439,7 +474,7 @@ def _score(fn, parts, y_true, y_pred, labels, average, sample_weight, zero_divis
     return average_ratio(parts, count_photos(targets, decided), average, zero, weights)
 
 
-def _tables(counts):
+def _tables(counts: Counts) -> Float64:
     both, there, decided, total = counts
     cells = [total - there - decided + both, decided - both, there - both, both]
     return np.stack(cells, axis=1).reshape(-1, 2, 2)

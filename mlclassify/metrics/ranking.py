@@ -8,7 +8,8 @@ where it has the function; what differs is said where it does.
 """
 
 import warnings
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,11 +18,16 @@ from mlclassify.arrays import as_array, as_uint8_mask, refuse_nan
 from mlclassify.checks import MLClassifyWarning, check_choice, check_whole
 from mlclassify.metrics.arguments import (
     AVERAGES,
+    Average,
+    Scores,
     check_matrices,
     check_weights,
     check_zero_division,
     mean_of_defined,
 )
+from mlclassify.types import AnyArray, ArrayLike, Float32, Float64, Int64, UInt8
+
+ZeroDivision: TypeAlias = float | Literal["warn"]
 
 
 class Measure(NamedTuple):
@@ -52,8 +58,10 @@ AUC = Measure("roc_auc_score", 1, float("nan"), "no positive or no negative",
               "they are left out")
 
 
-def average_precision_score(y_true, y_score, *, average="macro", sample_weight=None,
-                            zero_division="warn"):
+def average_precision_score(
+    y_true: ArrayLike, y_score: ArrayLike, *, average: Average = "macro",
+    sample_weight: ArrayLike | None = None, zero_division: ZeroDivision = "warn"
+) -> Scores:
     """Return the average precision of a ranking, sum of (R_n - R_(n-1)) P_n, ties as one step.
 
     Parameters
@@ -92,7 +100,10 @@ def average_precision_score(y_true, y_score, *, average="macro", sample_weight=N
     return _score(AP, y_true, y_score, average, sample_weight, zero_division)
 
 
-def roc_auc_score(y_true, y_score, *, average="macro", sample_weight=None, zero_division="warn"):
+def roc_auc_score(
+    y_true: ArrayLike, y_score: ArrayLike, *, average: Average = "macro",
+    sample_weight: ArrayLike | None = None, zero_division: ZeroDivision = "warn"
+) -> Scores:
     """Return the area under the ROC curve: the share of pairs in order, ties a half.
 
     Parameters
@@ -132,12 +143,14 @@ class PrecisionRecallCurve(NamedTuple):
         The distinct scores, ascending.
     """
 
-    precision: np.ndarray
-    recall: np.ndarray
-    thresholds: np.ndarray
+    precision: Float64
+    recall: Float64
+    thresholds: AnyArray
 
 
-def precision_recall_curve(y_true, y_score, *, sample_weight=None):
+def precision_recall_curve(
+    y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> Any:
     """Return precision and recall at every threshold.
 
     Parameters
@@ -180,7 +193,9 @@ def precision_recall_curve(y_true, y_score, *, sample_weight=None):
     return curves[0] if np.ndim(y_true) == 1 else curves
 
 
-def label_ranking_average_precision_score(y_true, y_score, *, sample_weight=None):
+def label_ranking_average_precision_score(
+    y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Return LRAP, the mean over photos of the precision of their rankings down to each label.
 
     Parameters
@@ -211,7 +226,9 @@ def label_ranking_average_precision_score(y_true, y_score, *, sample_weight=None
     return mean_of_defined(np.nan_to_num(precision, nan=1.0), weights)
 
 
-def coverage_error(y_true, y_score, *, sample_weight=None):
+def coverage_error(
+    y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Return how far down one must go, in the mean, to find all labels of a photo.
 
     The best is the mean number of labels of a photo.
@@ -233,7 +250,9 @@ def coverage_error(y_true, y_score, *, sample_weight=None):
     return mean_of_defined(*_row_values("coverage_error", y_true, y_score, sample_weight, 1))
 
 
-def label_ranking_loss(y_true, y_score, *, sample_weight=None):
+def label_ranking_loss(
+    y_true: ArrayLike, y_score: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Return the mean share of pairs of labels, one present and one not, in the wrong order.
 
     Parameters
@@ -254,7 +273,9 @@ def label_ranking_loss(y_true, y_score, *, sample_weight=None):
     return mean_of_defined(*_row_values("label_ranking_loss", y_true, y_score, sample_weight, 2))
 
 
-def precision_at_k(y_true, y_score, k, *, sample_weight=None):
+def precision_at_k(
+    y_true: ArrayLike, y_score: ArrayLike, k: int, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Return the share of the `k` labels with the highest scores that are present.
 
     Parameters
@@ -279,7 +300,10 @@ def precision_at_k(y_true, y_score, k, *, sample_weight=None):
     return mean_of_defined(gain / k, weights)
 
 
-def recall_at_k(y_true, y_score, k, *, sample_weight=None, zero_division=0):
+def recall_at_k(
+    y_true: ArrayLike, y_score: ArrayLike, k: int, *, sample_weight: ArrayLike | None = None,
+    zero_division: float = 0
+) -> float:
     """Return the share of a photo's labels that are among the `k` with the highest scores.
 
     Parameters
@@ -307,7 +331,10 @@ def recall_at_k(y_true, y_score, k, *, sample_weight=None, zero_division=0):
     return mean_of_defined(recall, weights)
 
 
-def ndcg_score(y_true, y_score, *, k=None, sample_weight=None):
+def ndcg_score(
+    y_true: ArrayLike, y_score: ArrayLike, *, k: int | None = None,
+    sample_weight: ArrayLike | None = None
+) -> float:
     """Return the normalised discounted cumulative gain: place i of a ranking gives 1 / log2(i + 1).
 
     Parameters
@@ -334,7 +361,10 @@ def ndcg_score(y_true, y_score, *, k=None, sample_weight=None):
 
 # --- what the functions share with the columns of a learner
 
-def measured(measure, y_true, y_score, average, sample_weight):
+def measured(
+    measure: Measure, y_true: ArrayLike, y_score: ArrayLike, average: Average,
+    sample_weight: ArrayLike | None
+) -> tuple[Float64, Float64 | None]:
     """Return a measure of each label, photo or all cells, NaN where it is 0 / 0, and how much
     each counts in a mean."""
     targets, scores, weights = _checked(measure.name, y_true, y_score, sample_weight)
@@ -349,26 +379,34 @@ def measured(measure, y_true, y_score, average, sample_weight):
     return _columns(measure, targets, scores, weights), support
 
 
-def averaged(measure, values, average, weights, zero_division):
+def averaged(measure: Measure, values: Float64, average: Average, weights: Float64 | None,
+             zero_division: ZeroDivision) -> Scores:
     """Return what `measured` gave, with 0 / 0 as `zero_division` says, averaged."""
     zero = measure.undefined if zero_division == "warn" else zero_division
     values = np.where(np.isnan(values), zero, values)
     return values if average is None else mean_of_defined(values, weights)
 
 
-def warn_undefined(measure, average, names, stacklevel):
+def warn_undefined(measure: Measure, average: Average, names: Sequence[object] | Int64,
+                   stacklevel: int) -> None:
     """Warn that the labels, or photos, `names` are 0 / 0."""
     _warn(measure.name, average, names, measure.lacks, measure.so, stacklevel + 1)
 
 
-def _warn(fn, average, names, lacks, so, stacklevel):
+def _warn(
+    fn: str, average: Average, names: Sequence[object] | Int64, lacks: str, so: str,
+    stacklevel: int
+) -> None:
     shown = ", ".join(str(n) for n in names[:10]) + (", ..." if len(names) > 10 else "")
     who = {"samples": f"photos {shown} have", "micro": "all labels together have"}.get(
-        average, f"labels {shown} have")
+        average or "macro", f"labels {shown} have")
     warnings.warn(f"{fn}: {who} {lacks} here; {so}", MLClassifyWarning, stacklevel=stacklevel)
 
 
-def _score(measure, y_true, y_score, average, sample_weight, zero_division):
+def _score(
+    measure: Measure, y_true: ArrayLike, y_score: ArrayLike, average: Average,
+    sample_weight: ArrayLike | None, zero_division: ZeroDivision
+) -> Scores:
     check_choice(measure.name, "average", average, AVERAGES)
     zero_division = check_zero_division(measure.name, zero_division, warn=True)
     values, weights = measured(measure, y_true, y_score, average, sample_weight)
@@ -378,20 +416,26 @@ def _score(measure, y_true, y_score, average, sample_weight, zero_division):
     return averaged(measure, values, average, weights, zero_division)
 
 
-def _columns(measure, targets, scores, weights):
+def _columns(measure: Measure, targets: UInt8, scores: AnyArray,
+             weights: Float64 | None) -> Float64:
     _core.column_ranking(_as_float32(scores, 0), targets, weights,
                          out := np.empty((targets.shape[1], 2)))
     return out[:, measure.column].copy()
 
 
-def _row_values(fn, y_true, y_score, sample_weight, column):
+def _row_values(
+    fn: str, y_true: ArrayLike, y_score: ArrayLike, sample_weight: ArrayLike | None, column: int
+) -> tuple[Float64, Float64 | None]:
     """Return one of what C measures of each photo, and the photos' weights."""
     targets, scores, weights = _checked_rows(fn, y_true, y_score, sample_weight)
     _core.row_ranking(_as_float32(scores, 1), targets, out := np.empty((len(targets), 3)))
     return out[:, column], weights
 
 
-def _gains(fn, y_true, y_score, k, gains, sample_weight):
+def _gains(
+    fn: str, y_true: ArrayLike, y_score: ArrayLike, k: int | None,
+    gains: Callable[[int], Float64], sample_weight: ArrayLike | None
+) -> tuple[Float64, Float64, Float64 | None]:
     """Return what the first `k` places give each photo, at best would give it, and its weight."""
     targets, scores, weights = _checked_rows(fn, y_true, y_score, sample_weight)
     labels = targets.shape[1]
@@ -404,11 +448,13 @@ def _gains(fn, y_true, y_score, k, gains, sample_weight):
     return out, places[np.count_nonzero(targets, axis=1)], weights
 
 
-def _discounts(labels):
+def _discounts(labels: int) -> Float64:
     return 1 / np.log2(np.arange(2, labels + 2))
 
 
-def _checked(fn, y_true, y_score, sample_weight):
+def _checked(
+    fn: str, y_true: ArrayLike, y_score: ArrayLike, sample_weight: ArrayLike | None
+) -> tuple[UInt8, AnyArray, Float64 | None]:
     """Return targets as uint8 (N, L), scores of any dtype (N, L) without NaN, and weights."""
     targets = as_uint8_mask("y_true", fn, y_true, strict=True)
     scores = as_array("y_score", fn, y_score)
@@ -417,13 +463,15 @@ def _checked(fn, y_true, y_score, sample_weight):
     return targets, scores, check_weights(fn, sample_weight, len(targets))
 
 
-def _checked_rows(fn, y_true, y_score, sample_weight):
+def _checked_rows(
+    fn: str, y_true: ArrayLike, y_score: ArrayLike, sample_weight: ArrayLike | None
+) -> tuple[UInt8, AnyArray, Float64 | None]:
     if np.ndim(y_true) != 2:
         raise ValueError(f"{fn}: `y_true` must have shape (N, L), got {np.shape(y_true)}")
     return _checked(fn, y_true, y_score, sample_weight)
 
 
-def _as_float32(scores, axis):
+def _as_float32(scores: AnyArray, axis: int) -> Float32:
     """Return scores as C takes them, which compares them along `axis`.
 
     Scores that float32 would merge become float32s in the same order.

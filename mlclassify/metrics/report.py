@@ -1,6 +1,8 @@
 """What a model is worth, label by label, in one table."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +10,7 @@ from mlclassify import markup
 from mlclassify.arrays import as_matrix, as_uint8_mask
 from mlclassify.metrics.decisions import f1_score, precision_score, recall_score
 from mlclassify.metrics.ranking import average_precision_score
+from mlclassify.types import ArrayLike, Float64, Int64
 
 
 @dataclass
@@ -30,30 +33,30 @@ class Report:
         Metrics of a learner that decide by another threshold: {name: threshold}.
     """
 
-    labels: list
-    support: np.ndarray
-    thresh: np.ndarray
-    precision: np.ndarray
-    recall: np.ndarray
-    f1: np.ndarray
-    average_precision: np.ndarray
+    labels: list[str]
+    support: Int64
+    thresh: Float64
+    precision: Float64
+    recall: Float64
+    f1: Float64
+    average_precision: Float64
     accuracy: float
     accuracy_of_nothing: float
-    others: dict = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         width = max(len(label) for label in [*self.labels, "label", "mean"])
         lines = [f"{'label':<{width}} support thresh precision recall    f1    AP"]
         for label, support, thresh, scores in self._rows():
             lines.append(f"{label:<{width}} {support:>7} {thresh:>6} {_line(scores)}")
         return "\n".join([*lines, *self._remarks()])
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         head = ["label", "support", "thresh", "precision", "recall", "f1", "AP"]
         rows = [(*start, *(f"{score:.3f}" for score in scores)) for *start, scores in self._rows()]
         return markup.table(head, rows) + "".join(map(markup.paragraph, self._remarks()))
 
-    def _rows(self):
+    def _rows(self) -> Iterator[tuple[str, Any, str, list[Any]]]:
         """Yield label, support, threshold as text and scores; at last their means."""
         columns = (self.precision, self.recall, self.f1, self.average_precision)
         for label, support, thresh, *scores in zip(self.labels, self.support, self.thresh,
@@ -62,22 +65,25 @@ class Report:
         means = [np.nanmean(c) if not np.isnan(c).all() else np.nan for c in columns]
         yield "mean", self.support.sum(), "", means
 
-    def _remarks(self):
+    def _remarks(self) -> list[str]:
         return [f"accuracy {self.accuracy:.4f}; predicting nothing: "
                 f"{self.accuracy_of_nothing:.4f}",
                 *(f"{name} decides by {_brief(thresh)} instead"
                   for name, thresh in self.others.items())]
 
 
-def _brief(thresh):
+def _brief(thresh: Any) -> str:
     return f"{thresh:g}" if np.ndim(thresh) == 0 else "thresholds of its own"
 
 
-def _line(scores):
+def _line(scores: Iterable[float]) -> str:
     return "{:>9.3f} {:>6.3f} {:>5.3f} {:>5.3f}".format(*scores)
 
 
-def make_report(probs, targs, decided, thresh, labels, others=None):
+def make_report(
+    probs: ArrayLike, targs: ArrayLike, decided: ArrayLike, thresh: ArrayLike,
+    labels: Sequence[object], others: dict[str, Any] | None = None
+) -> Report:
     """Judge decisions, and the probabilities that they were made from.
 
     Parameters

@@ -1,12 +1,15 @@
 """Rankings and counts of more photos than memory holds, with bounds that are true."""
 
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from mlclassify import _core
 from mlclassify.arrays import as_matrix, as_uint8_mask, refuse
 from mlclassify.checks import check_choice, check_whole
+from mlclassify.types import ArrayLike, Float32, Int64
+
+Average: TypeAlias = Literal["macro", "micro"] | None
 
 
 class Bounded(NamedTuple):
@@ -17,9 +20,9 @@ class Bounded(NamedTuple):
     value, low, high : float or ndarray
     """
 
-    value: object
-    low: object
-    high: object
+    value: Any
+    low: Any
+    high: Any
 
 
 class StreamingScores:
@@ -52,7 +55,7 @@ class StreamingScores:
     (4, Bounded(value=0.8333333333333333, low=0.8333333333333333, high=0.8333333333333333))
     """
 
-    def __init__(self, n_labels, bits=14):
+    def __init__(self, n_labels: int, bits: int = 14) -> None:
         self.n_labels = check_whole("StreamingScores", "n_labels", n_labels, at_least=1)
         self.bits = check_whole("StreamingScores", "bits", bits, at_least=10)
         if self.bits > 24:
@@ -60,15 +63,15 @@ class StreamingScores:
         self._histogram = np.zeros((self.n_labels, 1 << self.bits, 2), np.int64)
         self._rows = 0
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Return how many photos were counted."""
         return self._rows
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         return self._histogram.nbytes
 
-    def update(self, scores, targs):
+    def update(self, scores: ArrayLike, targs: ArrayLike) -> None:
         """Count a batch.
 
         Parameters
@@ -96,7 +99,7 @@ class StreamingScores:
         _core.rank_histogram(scores, targets.reshape(scores.shape), self._histogram)
         self._rows += len(scores)
 
-    def merge(self, other):
+    def merge(self, other: "StreamingScores") -> None:
         """Add what `other` counted: the same as if its batches had come here.
 
         Raises
@@ -122,7 +125,7 @@ class StreamingScores:
         self._histogram += other._histogram
         self._rows += other._rows
 
-    def average_precision(self, average="macro"):
+    def average_precision(self, average: Average = "macro") -> Bounded:
         """Return the average precision, and between which numbers it lies.
 
         The value counts each bin as one tie. The bounds are those of the best and the worst that
@@ -140,7 +143,7 @@ class StreamingScores:
         """
         return self._ranking("average_precision", average, 0)
 
-    def roc_auc(self, average="macro"):
+    def roc_auc(self, average: Average = "macro") -> Bounded:
         """Return the area under the ROC curve, and between which numbers it lies.
 
         Parameters
@@ -154,7 +157,7 @@ class StreamingScores:
         """
         return self._ranking("roc_auc", average, 3)
 
-    def _ranking(self, name, average, column):
+    def _ranking(self, name: str, average: Average, column: int) -> Bounded:
         check_choice(f"StreamingScores.{name}", "average", average, ("macro", "micro", None))
         histogram = self._histogram
         if average == "micro":
@@ -166,7 +169,7 @@ class StreamingScores:
         defined = values[~np.isnan(values[:, 0])]
         return Bounded(*(defined.mean(axis=0) if len(defined) else np.full(3, np.nan)).tolist())
 
-    def confusion(self, thresh):
+    def confusion(self, thresh: ArrayLike) -> Bounded:
         """Return a table [[TN, FP], [FN, TP]] for each label, of ``scores > thresh``.
 
         Where `thresh` is the number between two bins, as 0, 0.5 and all others of few significant
@@ -204,12 +207,12 @@ class StreamingScores:
         cells = [np.stack([total - said, said], axis=-1) for said in (most, least)]
         return Bounded(cells[0], np.minimum(*cells), np.maximum(*cells))
 
-    def _above(self, first):
+    def _above(self, first: Int64) -> Int64:
         """Of each label, how many negatives and positives lie in the bins from `first` on."""
         return np.stack([h[b:].sum(axis=0) for h, b in zip(self._histogram, first)])
 
 
-def _places(scores):
+def _places(scores: Float32) -> Int64:
     """Return floats as integers in the same order, -0 as 0, of which bins hold the upper bits."""
     bits = scores.view(np.int32).astype(np.int64)
     return 2**31 + np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)

@@ -1,6 +1,7 @@
 """What every threshold of a list would do, counted in one pass over the scores."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from mlclassify.arrays import as_float32, as_matrix, as_uint8_mask, refuse
 from mlclassify.checks import check_choice
 from mlclassify.tensor import linspace
 from mlclassify.thresholds.decide import check_thresh
+from mlclassify.types import ArrayLike, Float32, Float64, Int64, UInt8
+
+Average: TypeAlias = Literal["macro", "micro"] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,28 +36,28 @@ class ThresholdCurve:
     ([[1, 0], [0, 0]], [0.5, 1.0])
     """
 
-    thresholds: np.ndarray
-    tp: np.ndarray
-    fp: np.ndarray
-    fn: np.ndarray
-    tn: np.ndarray
-    exact: np.ndarray
+    thresholds: Float32
+    tp: Int64
+    fp: Int64
+    fn: Int64
+    tn: Int64
+    exact: Int64
 
-    def accuracy(self):
+    def accuracy(self) -> Float64:
         """Return the share of cells decided rightly, as `accuracy_multi` does."""
         cells = self.tp + self.fp + self.fn + self.tn
-        return (self.tp + self.tn).sum(axis=1) / cells.sum(axis=1)
+        return np.asarray((self.tp + self.tn).sum(axis=1) / cells.sum(axis=1))
 
-    def hamming_loss(self):
+    def hamming_loss(self) -> Float64:
         """Return the share of cells decided wrongly."""
         cells = self.tp + self.fp + self.fn + self.tn
-        return (self.fp + self.fn).sum(axis=1) / cells.sum(axis=1)
+        return np.asarray((self.fp + self.fn).sum(axis=1) / cells.sum(axis=1))
 
-    def exact_match(self):
+    def exact_match(self) -> Float64:
         """Return the share of photos with every label right."""
         return self.exact / (self.tp + self.fp + self.fn + self.tn)[:, 0]
 
-    def precision(self, average="macro"):
+    def precision(self, average: Average = "macro") -> Float64:
         """Return TP / (TP + FP).
 
         Parameters
@@ -63,15 +67,15 @@ class ThresholdCurve:
         """
         return self._ratio("precision", self.tp, self.tp + self.fp, average)
 
-    def recall(self, average="macro"):
+    def recall(self, average: Average = "macro") -> Float64:
         """Return TP / (TP + FN); `average` as for `precision`."""
         return self._ratio("recall", self.tp, self.tp + self.fn, average)
 
-    def f1(self, average="macro"):
+    def f1(self, average: Average = "macro") -> Float64:
         """Return 2 TP / (2 TP + FP + FN); `average` as for `precision`."""
         return self._ratio("f1", 2 * self.tp, 2 * self.tp + self.fp + self.fn, average)
 
-    def _ratio(self, name, above, below, average):
+    def _ratio(self, name: str, above: Int64, below: Int64, average: Average) -> Float64:
         check_choice(f"ThresholdCurve.{name}", "average", average, ("macro", "micro", None))
         if average == "micro":
             return ratio(above.sum(axis=1), below.sum(axis=1))
@@ -79,12 +83,12 @@ class ThresholdCurve:
         return scores if average is None else scores.mean(axis=1)
 
 
-def ratio(above, below):
+def ratio(above: Int64, below: Int64) -> Float64:
     """Return ``above / below``, 0 where `below` is 0."""
     return np.divide(above, below, out=np.zeros(np.shape(below)), where=below != 0)
 
 
-def threshold_curve(probs, targs, thresholds):
+def threshold_curve(probs: ArrayLike, targs: ArrayLike, thresholds: ArrayLike) -> ThresholdCurve:
     """Count the decisions at every one of several thresholds, of every label.
 
     One pass over the scores, however many thresholds there are. The counts are those of
@@ -126,7 +130,7 @@ def threshold_curve(probs, targs, thresholds):
                                                                    name="thresholds")))
 
 
-def count_curve(scores, targets, thresholds):
+def count_curve(scores: Float32, targets: UInt8, thresholds: Float32) -> ThresholdCurve:
     """Return the curve of float32 and uint8 (N, L) without NaN."""
     ascending, place = np.unique(thresholds, return_inverse=True)
     counts = np.empty((scores.shape[1], len(ascending) + 1, 2), np.int64)
@@ -139,7 +143,7 @@ def count_curve(scores, targets, thresholds):
                           exact.cumsum()[place])
 
 
-def sweep(probs, targs, thresholds):
+def sweep(probs: ArrayLike, targs: ArrayLike, thresholds: ArrayLike) -> Float64:
     """Return the share of cells decided rightly at each of several thresholds.
 
     The curve of the post: `accuracy_multi` for one threshold after the other.
@@ -175,11 +179,12 @@ def sweep(probs, targs, thresholds):
         )
     refuse(np.isnan(scores), "probs", "sweep", "not be NaN", scores)
     columns = scores.shape[-1] if scores.ndim else 1
-    cells = (x.reshape(-1, columns) for x in (scores, present))
-    return count_curve(*cells, thresholds).accuracy()
+    scores, present = scores.reshape(-1, columns), present.reshape(-1, columns)
+    return count_curve(scores, present, thresholds).accuracy()
 
 
-def best_threshold(probs, targs, thresholds=None):
+def best_threshold(probs: ArrayLike, targs: ArrayLike,
+                   thresholds: ArrayLike | None = None) -> float:
     """Return the threshold of highest accuracy, from the middle of the longest best stretch.
 
     Parameters

@@ -1,12 +1,16 @@
 """What a threshold may be, and the strict decision."""
 
+from typing import Any
+
 import numpy as np
 
 from mlclassify.arrays import as_array, as_float32, refuse
 from mlclassify.tensor import Tensor, as_tensor
+from mlclassify.types import ArrayLike
 
 
-def check_thresh(function, thresh, n_labels=None, name="thresh"):
+def check_thresh(function: str, thresh: ArrayLike, n_labels: int | None = None,
+                 name: str = "thresh") -> Any:
     """Return a threshold as float32, or raise in the name of `function`.
 
     Parameters
@@ -53,7 +57,7 @@ def check_thresh(function, thresh, n_labels=None, name="thresh"):
     return array.astype(np.float32)[()]
 
 
-def decide(probs, thresh):
+def decide(probs: ArrayLike, thresh: ArrayLike) -> Tensor:
     """Return which labels are predicted: ``probs > thresh``, strictly.
 
     Parameters
@@ -78,6 +82,9 @@ def decide(probs, thresh):
     >>> decide([0.5, 0.5, 0.5], [0.4, 0.5, 0.6])
     tensor([ True, False, False])
     """
-    probs = probs if isinstance(probs, Tensor) else as_tensor(as_float32("probs", "decide", probs))
-    thresh = check_thresh("decide", thresh, n_labels=probs.shape[-1] if probs.ndim else 1)
-    return probs > (thresh if probs.ndim or not thresh.ndim else thresh[0])
+    x: Tensor = (
+        probs if isinstance(probs, Tensor) else as_tensor(as_float32("probs", "decide", probs))
+    )
+    cut = check_thresh("decide", thresh, n_labels=x.shape[-1] if x.ndim else 1)
+    named: Tensor = x > (cut if x.ndim or not cut.ndim else cut[0])
+    return named

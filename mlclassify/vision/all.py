@@ -8,6 +8,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +28,12 @@ from mlclassify.callbacks import (
 )
 from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
 from mlclassify.data.duplicates import find_duplicates
-from mlclassify.data.files import RegexLabeller, get_files, get_image_files, parent_label
+from mlclassify.data.files import (
+    RegexLabeller,
+    get_files,
+    get_image_files,
+    parent_label,
+)
 from mlclassify.data.lists import L
 from mlclassify.data.loader import DataLoader, DataLoaders
 from mlclassify.data.samples import drawn_bears
@@ -53,7 +59,11 @@ from mlclassify.data.split import (
 from mlclassify.data.stratify import StratifiedSplitter, TrainTestSplitter
 from mlclassify.data.table import table_of_folders
 from mlclassify.data.transforms import ColReader, Pipeline, Transform
-from mlclassify.interpret import ClassificationInterpretation, Interpretation, plot_grad_cam
+from mlclassify.interpret import (
+    ClassificationInterpretation,
+    Interpretation,
+    plot_grad_cam,
+)
 from mlclassify.learner import Learner, Prediction, load_learner
 from mlclassify.loggers import TensorBoardCallback, WandbCallback
 from mlclassify.losses import (
@@ -189,27 +199,31 @@ class LazyModule(ModuleType):
     that may not be installed.
     """
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         # doctest and inspect ask every module for names such as __wrapped__.
         if name.startswith("__") and name != "__version__":
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         return getattr(self._module(), name)
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._module(), name, value)
 
-    def __dir__(self):
+    def __dir__(self) -> list[str]:
         return dir(self._module())
 
-    def _module(self):
+    def _module(self) -> ModuleType:
         try:
             return import_module(self.__name__)
         except ModuleNotFoundError as error:
             error.add_note("pip install 'mlclassify[notebook]' brings it")
             raise
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<module {self.__name__!r}, imported when first used>"
 
 
-pd, plt = LazyModule("pandas"), LazyModule("matplotlib.pyplot")
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib import pyplot as plt
+else:
+    pd, plt = LazyModule("pandas"), LazyModule("matplotlib.pyplot")

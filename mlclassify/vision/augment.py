@@ -8,14 +8,19 @@ the same transform again. At validation only `Normalize` and what sets the size 
 What is drawn, and with which probability, is fastai's; each photo draws for itself.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from numbers import Real
+from typing import Any, Final, Literal, Self, TypeAlias, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
 from mlclassify.arrays import as_array
 from mlclassify.checks import check_whole
+from mlclassify.data.batch import BatchPlan, BatchTransform, Reading
 from mlclassify.rng import (
     BATCH_CROP,
     BRIGHTNESS,
@@ -27,9 +32,16 @@ from mlclassify.rng import (
     SATURATION,
     WARP,
     ZOOM,
+    KeyedRandom,
     uniforms,
 )
+from mlclassify.types import ArrayLike, Float32, Float64
 from mlclassify.vision.image import (
+    Box,
+    Draw,
+    Image,
+    ImageSize,
+    Padding,
     central_box,
     crop_pad,
     crop_resize,
@@ -41,6 +53,21 @@ from mlclassify.vision.image import (
     squish_center_crop,
 )
 
+Fixed: TypeAlias = float | Sequence[float] | None
+"""What takes the place of random numbers: one for all images, or one for each."""
+
+_Text = TypeVar("_Text", bound=str)
+
+
+class Grid(TypedDict, total=False):
+    """Arguments of the resampling of a batch, as in `AffineWarp`."""
+
+    size: ImageSize | None
+    mode: Reading
+    pad_mode: Padding
+    align_corners: bool
+
+
 imagenet_stats = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 """Mean and standard deviation of ImageNet's red, green and blue, of values from 0 to 1."""
 
@@ -51,19 +78,25 @@ _PAD_MODES = ("reflection", "border", "zeros")
 class ResizeMethod:
     """Names of the ways of `Resize`."""
 
-    Squish, Crop, Pad = "squish", "crop", "pad"
+    Squish: Final = "squish"
+    Crop: Final = "crop"
+    Pad: Final = "pad"
 
 
 class PadMode:
     """Names of what lies outside of a photo."""
 
-    Zeros, Border, Reflection = "zeros", "border", "reflection"
+    Zeros: Final = "zeros"
+    Border: Final = "border"
+    Reflection: Final = "reflection"
 
 
 # --- checks
 
 
-def _number(name, argument, value, low, high, rule):
+def _number(
+    name: str, argument: str, value: float, low: float, high: float, rule: str
+) -> float:
     """Return `value` as a float if low <= value <= high, or say what `rule` it breaks."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: `{argument}` must be a number, got {value!r}")
@@ -72,15 +105,15 @@ def _number(name, argument, value, low, high, rule):
     return float(value)
 
 
-def _probability(name, argument, value):
+def _probability(name: str, argument: str, value: float) -> float:
     return _number(name, argument, value, 0, 1, "lie in [0, 1]")
 
 
-def _not_negative(name, argument, value):
+def _not_negative(name: str, argument: str, value: float) -> float:
     return _number(name, argument, value, 0, math.inf, "be at least 0, and finite")
 
 
-def _fixed(name, argument, draw):
+def _fixed(name: str, argument: str, draw: Fixed) -> float | list[float] | None:
     """Return a fixed draw, a number or one for each image, as float or list; None stays None."""
     if draw is None:
         return None
@@ -92,10 +125,11 @@ def _fixed(name, argument, draw):
         raise TypeError(
             f"{name}: `{argument}` must be a finite number or a sequence of them, got {draw!r}"
         )
-    return values.tolist()
+    fixed: float | list[float] = values.tolist()
+    return fixed
 
 
-def _size(name, size):
+def _size(name: str, size: Any) -> tuple[int, int]:
     """Return an image size as (height, width)."""
     pair = tuple(size) if isinstance(size, (list, tuple, np.ndarray)) else (size, size)
     whole = all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in pair)
@@ -106,7 +140,7 @@ def _size(name, size):
     return int(pair[0]), int(pair[1])
 
 
-def _one_of(name, argument, value, *names):
+def _one_of(name: str, argument: str, value: _Text, *names: str) -> _Text:
     """Return a name of a way to do something, or say which there are."""
     if not isinstance(value, str) or value not in names:
         known = ", ".join(map(repr, names[:-1])) + f" or {names[-1]!r}"
@@ -114,7 +148,7 @@ def _one_of(name, argument, value, *names):
     return value
 
 
-def _ratio(name, ratio):
+def _ratio(name: str, ratio: Any) -> list[float]:
     """Return the bounds of width / height as two floats."""
     pair = list(ratio) if isinstance(ratio, (list, tuple, np.ndarray)) else []
     good = len(pair) == 2 and all(isinstance(r, Real) for r in pair)
@@ -126,13 +160,13 @@ def _ratio(name, ratio):
 class _Configured:
     """A transform that knows the arguments it was made with, named in `_names`."""
 
-    _names = ()
+    _names: tuple[str, ...] = ()
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as a dict that JSON can hold."""
         return {name: getattr(self, name) for name in self._names}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.config().items())
         return f"{type(self).__name__}({arguments})"
 
@@ -164,7 +198,14 @@ class RandomResizedCrop(_Configured):
     order = 1
     _names = ("size", "min_scale", "ratio", "val_xtra", "max_scale")
 
-    def __init__(self, size, min_scale=0.08, ratio=(3 / 4, 4 / 3), val_xtra=0.14, max_scale=1.0):
+    def __init__(
+        self,
+        size: ImageSize,
+        min_scale: float = 0.08,
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        val_xtra: float = 0.14,
+        max_scale: float = 1.0,
+    ) -> None:
         name = "RandomResizedCrop"
         self.size = list(_size(name, size))
         self.max_scale = _number(name, "max_scale", max_scale, 1e-6, 1, "lie in (0, 1]")
@@ -173,7 +214,7 @@ class RandomResizedCrop(_Configured):
         self.val_xtra = _not_negative(name, "val_xtra", val_xtra)
         self.ratio = _ratio(name, ratio)
 
-    def apply(self, image, draw, train):
+    def apply(self, image: Image.Image, draw: Draw, train: bool) -> Image.Image:
         """Return the cut and resized photo.
 
         Parameters
@@ -194,7 +235,7 @@ class RandomResizedCrop(_Configured):
         box = random_crop_box(*image.size, draw, *scales, tuple(self.ratio))
         return crop_resize(image, box, size)
 
-    def covers(self, w, h):
+    def covers(self, w: int, h: int) -> bool:
         """Tell whether a photo of `w` x `h` is so large that training never enlarges a part."""
         width, height = least_crop(w, h, self.min_scale, self.ratio)
         return height >= self.size[0] and width >= self.size[1]
@@ -221,12 +262,17 @@ class Resize(_Configured):
     order = 1
     _names = ("size", "method", "pad_mode")
 
-    def __init__(self, size, method="crop", pad_mode="reflection"):
+    def __init__(
+        self,
+        size: ImageSize,
+        method: Literal["crop", "squish", "pad"] = "crop",
+        pad_mode: Padding = "reflection",
+    ) -> None:
         self.size = list(_size("Resize", size))
         self.method = _one_of("Resize", "method", method, "crop", "squish", "pad")
         self.pad_mode = _one_of("Resize", "pad_mode", pad_mode, *_PAD_MODES)
 
-    def apply(self, image, draw, train):
+    def apply(self, image: Image.Image, draw: Draw, train: bool) -> Image.Image:
         """Return the resized photo; `image`, `draw` and `train` as in `RandomResizedCrop`."""
         size = tuple(self.size)
         if self.method == "squish":
@@ -236,7 +282,7 @@ class Resize(_Configured):
             return resize_crop(image, size, where)
         return resize_pad(image, size, self.pad_mode, where)
 
-    def covers(self, w, h):
+    def covers(self, w: int, h: int) -> bool:
         """Tell whether a photo of `w` x `h` is so large that it need not be enlarged."""
         reaches = any if self.method == "pad" else all
         return reaches((h >= self.size[0], w >= self.size[1]))
@@ -261,21 +307,23 @@ class CropPad(_Configured):
     order = 0
     _names = ("size", "pad_mode")
 
-    def __init__(self, size, pad_mode="zeros"):
+    def __init__(self, size: ImageSize, pad_mode: Padding = "zeros") -> None:
         self.size = list(_size("CropPad", size))
         self.pad_mode = _one_of("CropPad", "pad_mode", pad_mode, *_PAD_MODES)
 
-    def apply(self, image, draw, train):
+    def apply(self, image: Image.Image, draw: Draw, train: bool) -> Image.Image:
         """Return the cut or padded photo; `image`, `draw`, `train` as in `RandomResizedCrop`."""
         return crop_pad(image, tuple(self.size), self.pad_mode)
 
 
 # --- batches: where pixels come from
 
-_GRID = {"size": None, "mode": "bilinear", "pad_mode": "reflection", "align_corners": True}
+_GRID: dict[str, Any] = {
+    "size": None, "mode": "bilinear", "pad_mode": "reflection", "align_corners": True
+}  # fmt: skip
 
 
-def _grid(name, given):
+def _grid(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return checked arguments of the resampling, those that are not as in `_GRID`."""
     unknown = given.keys() - _GRID.keys()
     if unknown:
@@ -295,11 +343,13 @@ def _grid(name, given):
 class _Resampling(_Configured):
     """A batch transform with arguments of the resampling, `grid`, kept where they differ."""
 
-    def config(self):
+    grid: dict[str, Any]
+
+    def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as a dict that JSON can hold."""
         return {**super().config(), **self.grid}
 
-    def _plan_grid(self, batch):
+    def _plan_grid(self, batch: BatchPlan) -> None:
         batch.size = self.grid.get("size", batch.size)
         batch.mode = self.grid.get("mode", batch.mode)
         batch.border = self.grid.get("pad_mode", batch.border)
@@ -312,14 +362,15 @@ class _Drawn(_Configured):
     With ``batch=True`` all images of a batch share the numbers of the first.
     """
 
-    operation = None
+    operation: int
+    batch: bool
 
-    def _uniforms(self, batch, k):
+    def _uniforms(self, batch: BatchPlan, k: int) -> Float64:
         """Return k columns of n numbers of [0, 1)."""
         u = batch.draws(self.operation, k)
         return np.broadcast_to(u[:1], u.shape).T if self.batch else u.T
 
-    def _or_fixed(self, argument, drawn):
+    def _or_fixed(self, argument: str, drawn: Float64) -> Float64:
         """Return `drawn`, or the fixed numbers that the argument of this name gave."""
         fixed = getattr(self, argument)
         if fixed is None or isinstance(fixed, float):
@@ -337,12 +388,12 @@ class _Affine(_Drawn, _Resampling):
 
     order = 30
 
-    def plan(self, batch):
+    def plan(self, batch: BatchPlan) -> None:
         """Put this transform after those that the plan holds already (training only)."""
         AffineWarp([self]).plan(batch)
 
 
-def _identity(n):
+def _identity(n: int) -> Float64:
     return np.tile(np.eye(3), (n, 1, 1))
 
 
@@ -369,12 +420,14 @@ class Flip(_Affine):
     operation = FLIP
     _names = ("p", "draw", "batch")
 
-    def __init__(self, p=0.5, draw=None, batch=False, **grid):
+    def __init__(
+        self, p: float = 0.5, draw: Fixed = None, batch: bool = False, **grid: Unpack[Grid]
+    ) -> None:
         self.p = _probability("Flip", "p", p)
         self.draw = _fixed("Flip", "draw", draw)
         self.batch, self.grid = bool(batch), _grid("Flip", grid)
 
-    def matrices(self, batch):
+    def matrices(self, batch: BatchPlan) -> Float64:
         """Return float64 (n, 3, 3): output coordinates to input ones."""
         (u,) = self._uniforms(batch, 1)
         flip = np.where(u < self.p, self._or_fixed("draw", np.ones(batch.n)), 0)
@@ -401,12 +454,14 @@ class Dihedral(_Affine):
     operation = FLIP
     _names = ("p", "draw", "batch")
 
-    def __init__(self, p=0.5, draw=None, batch=False, **grid):
+    def __init__(
+        self, p: float = 0.5, draw: Fixed = None, batch: bool = False, **grid: Unpack[Grid]
+    ) -> None:
         self.p = _probability("Dihedral", "p", p)
         self.draw = _fixed("Dihedral", "draw", draw)
         self.batch, self.grid = bool(batch), _grid("Dihedral", grid)
 
-    def matrices(self, batch):
+    def matrices(self, batch: BatchPlan) -> Float64:
         """Return float64 (n, 3, 3): output coordinates to input ones."""
         u, which = self._uniforms(batch, 2)
         which = np.where(u < self.p, self._or_fixed("draw", np.floor(8 * which)), 0).astype(int)
@@ -435,13 +490,20 @@ class Rotate(_Affine):
     operation = ROTATE
     _names = ("max_deg", "p", "draw", "batch")
 
-    def __init__(self, max_deg=10, p=0.5, draw=None, batch=False, **grid):
+    def __init__(
+        self,
+        max_deg: float = 10,
+        p: float = 0.5,
+        draw: Fixed = None,
+        batch: bool = False,
+        **grid: Unpack[Grid],
+    ) -> None:
         self.max_deg = _not_negative("Rotate", "max_deg", max_deg)
         self.p = _probability("Rotate", "p", p)
         self.draw = _fixed("Rotate", "draw", draw)
         self.batch, self.grid = bool(batch), _grid("Rotate", grid)
 
-    def matrices(self, batch):
+    def matrices(self, batch: BatchPlan) -> Float64:
         """Return float64 (n, 3, 3): output coordinates to input ones."""
         u, angle = self._uniforms(batch, 2)
         angle = self._or_fixed("draw", self.max_deg * (2 * angle - 1))
@@ -475,15 +537,15 @@ class Zoom(_Affine):
 
     def __init__(
         self,
-        min_zoom=1.0,
-        max_zoom=1.1,
-        p=0.5,
-        draw=None,
-        draw_x=None,
-        draw_y=None,
-        batch=False,
-        **grid,
-    ):
+        min_zoom: float = 1.0,
+        max_zoom: float = 1.1,
+        p: float = 0.5,
+        draw: Fixed = None,
+        draw_x: Fixed = None,
+        draw_y: Fixed = None,
+        batch: bool = False,
+        **grid: Unpack[Grid],
+    ) -> None:
         rule = "be above 0, and finite"
         self.min_zoom = _number("Zoom", "min_zoom", min_zoom, 1e-3, math.inf, rule)
         rule = f"be at least min_zoom = {self.min_zoom}, and finite"
@@ -494,7 +556,7 @@ class Zoom(_Affine):
         self.draw_y = _fixed("Zoom", "draw_y", draw_y)
         self.batch, self.grid = bool(batch), _grid("Zoom", grid)
 
-    def matrices(self, batch):
+    def matrices(self, batch: BatchPlan) -> Float64:
         """Return float64 (n, 3, 3): output coordinates to input ones."""
         u, zoom, x, y = self._uniforms(batch, 4)
         zoom = self._or_fixed("draw", self.min_zoom + (self.max_zoom - self.min_zoom) * zoom)
@@ -528,14 +590,22 @@ class Warp(_Affine):
     operation = WARP
     _names = ("magnitude", "p", "draw_x", "draw_y", "batch")
 
-    def __init__(self, magnitude=0.2, p=0.5, draw_x=None, draw_y=None, batch=False, **grid):
+    def __init__(
+        self,
+        magnitude: float = 0.2,
+        p: float = 0.5,
+        draw_x: Fixed = None,
+        draw_y: Fixed = None,
+        batch: bool = False,
+        **grid: Unpack[Grid],
+    ) -> None:
         most = np.nextafter(0.5, 0)
         self.magnitude = _number("Warp", "magnitude", magnitude, 0, most, "lie in [0, 0.5)")
         self.p = _probability("Warp", "p", p)
         self.draw_x, self.draw_y = _tilt("draw_x", draw_x), _tilt("draw_y", draw_y)
         self.batch, self.grid = bool(batch), _grid("Warp", grid)
 
-    def matrices(self, batch):
+    def matrices(self, batch: BatchPlan) -> Float64:
         """Return float64 (n, 3, 3): output coordinates to input ones."""
         u, x, v, y = self._uniforms(batch, 4)
         x = np.where(u < self.p, self._or_fixed("draw_x", self.magnitude * (2 * x - 1)), 0)
@@ -544,14 +614,14 @@ class Warp(_Affine):
         return _homographies(np.moveaxis(np.array(places), 2, 0))
 
 
-def _tilt(argument, draw):
-    draw = _fixed("Warp", argument, draw)
-    if draw is not None and np.abs(draw).max(initial=0) >= 0.5:
-        raise ValueError(f"Warp: `{argument}` must lie in (-0.5, 0.5), got {draw}")
-    return draw
+def _tilt(argument: str, draw: Fixed) -> float | list[float] | None:
+    fixed = _fixed("Warp", argument, draw)
+    if fixed is not None and np.abs(fixed).max(initial=0) >= 0.5:
+        raise ValueError(f"Warp: `{argument}` must lie in (-0.5, 0.5), got {fixed}")
+    return fixed
 
 
-def _homographies(places):
+def _homographies(places: Float64) -> Float64:
     """Return matrices (n, 3, 3) that take each four `places` (n, 4, 2) to the input's corners.
 
     With the last element 1, X (g x + h y + 1) = a x + b y + c and the same for Y: eight linear
@@ -570,13 +640,13 @@ class _Composed(_Configured):
     """Several transforms of `_classes` that act as one, made from them or from their configs."""
 
     _names = ("parts",)
-    _classes = ()
+    _classes: tuple[type[_Configured], ...] = ()
 
-    def __init__(self, parts):
+    def __init__(self, parts: Iterable[Any]) -> None:
         self._parts = _made(type(self).__name__, parts, self._classes)
 
     @property
-    def parts(self):
+    def parts(self) -> list[list[Any]]:
         """The parts as [class name, config] pairs."""
         return [[type(part).__name__, part.config()] for part in self._parts]
 
@@ -610,12 +680,12 @@ class AffineWarp(_Composed, _Resampling):
     order = 30
     _classes = (Flip, Dihedral, Rotate, Zoom, Warp)
 
-    def __init__(self, parts, **grid):
+    def __init__(self, parts: Iterable[Any], **grid: Unpack[Grid]) -> None:
         super().__init__(parts)
         of_parts = {key: value for part in self._parts for key, value in part.grid.items()}
         self.grid = {**of_parts, **_grid("AffineWarp", grid)}
 
-    def plan(self, batch):
+    def plan(self, batch: BatchPlan) -> None:
         """Put this transform after those that the plan holds already, in training; set the size."""
         self._plan_grid(batch)
         if not batch.train:
@@ -659,8 +729,15 @@ class RandomResizedCropGPU(_Configured):
     order = 30
     _names = ("size", "min_scale", "ratio", "mode", "valid_scale", "max_scale")
 
-    def __init__(self, size, min_scale=0.08, ratio=(3 / 4, 4 / 3), mode="bilinear",
-                 valid_scale=1.0, max_scale=1.0):  # fmt: skip
+    def __init__(
+        self,
+        size: ImageSize,
+        min_scale: float = 0.08,
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        mode: Reading = "bilinear",
+        valid_scale: float = 1.0,
+        max_scale: float = 1.0,
+    ) -> None:
         name = "RandomResizedCropGPU"
         self.size = list(_size(name, size))
         self.max_scale = _number(name, "max_scale", max_scale, 1e-6, 1, "lie in (0, 1]")
@@ -670,7 +747,7 @@ class RandomResizedCropGPU(_Configured):
         self.mode = _one_of(name, "mode", mode, "bilinear", "nearest")
         self.valid_scale = _number(name, "valid_scale", valid_scale, 1e-6, 1, "lie in (0, 1]")
 
-    def plan(self, batch):
+    def plan(self, batch: BatchPlan) -> None:
         """Put the cut after what the plan holds already, and set the size."""
         batch.size = self.size
         if self.mode != "bilinear":
@@ -678,20 +755,20 @@ class RandomResizedCropGPU(_Configured):
         boxes = self._drawn(batch) if batch.train else [self._center(batch)] * batch.n
         batch.warp(np.array([_box_matrix(box, batch) for box in boxes]).reshape(-1, 3, 3))
 
-    def _drawn(self, batch):
+    def _drawn(self, batch: BatchPlan) -> list[Box]:
         scales = (self.min_scale, self.max_scale)
         return [
             random_crop_box(batch.w, batch.h, draw, *scales, tuple(self.ratio))
             for draw in batch.generators(BATCH_CROP)
         ]
 
-    def _center(self, batch):
+    def _center(self, batch: BatchPlan) -> Box:
         _, _, w, h = central_box(batch.w, batch.h, self.ratio)
         w, h = (max(1, int(side * self.valid_scale)) for side in (w, h))
         return (batch.w - w) // 2, (batch.h - h) // 2, w, h
 
 
-def _box_matrix(box, batch):
+def _box_matrix(box: Box, batch: BatchPlan) -> Float64:
     """Return the matrix from a batch to a box (left, top, width, height) of its photos."""
     m = np.eye(3)
     for k, side in enumerate((batch.w, batch.h)):
@@ -704,7 +781,7 @@ def _box_matrix(box, batch):
     return m
 
 
-def _made(name, parts, classes):
+def _made(name: str, parts: Iterable[Any], classes: tuple[type[Any], ...]) -> list[Any]:
     """Return parts as objects of one of `classes`, made from [class name, config] where needed."""
     by_name = {c.__name__: c for c in classes}
     made = []
@@ -727,7 +804,15 @@ class _Light(_Drawn):
     order = 40
     _names = ("max_lighting", "p", "draw", "batch")
 
-    def __init__(self, max_lighting=0.2, p=0.75, draw=None, batch=False):
+    change: Callable[[BatchPlan], None]  # a method of each kind of light
+
+    def __init__(
+        self,
+        max_lighting: float = 0.2,
+        p: float = 0.75,
+        draw: Fixed = None,
+        batch: bool = False,
+    ) -> None:
         name, below_one = type(self).__name__, np.nextafter(1, 0)
         rule = "lie in [0, 1)"
         self.max_lighting = _number(name, "max_lighting", max_lighting, 0, below_one, rule)
@@ -735,12 +820,12 @@ class _Light(_Drawn):
         self.draw = _fixed(name, "draw", draw)
         self.batch = bool(batch)
 
-    def plan(self, batch):
+    def plan(self, batch: BatchPlan) -> None:
         """Put this transform after those that the plan holds already (training only)."""
         if batch.train:
             self.change(batch)
 
-    def _factors(self, batch):
+    def _factors(self, batch: BatchPlan) -> Float64:
         """Return factors about 1, (n,), drawn uniformly in their logarithm."""
         u, x = self._uniforms(batch, 2)
         factor = self._or_fixed("draw", np.exp(math.log(1 - self.max_lighting) * (2 * x - 1)))
@@ -763,7 +848,7 @@ class Brightness(_Light):
 
     operation = BRIGHTNESS
 
-    def change(self, batch):
+    def change(self, batch: BatchPlan) -> None:
         """Write what is added to the logits into the plan."""
         u, x = self._uniforms(batch, 2)
         level = self._or_fixed("draw", 0.5 * (1 + self.max_lighting * (2 * x - 1)))
@@ -788,7 +873,7 @@ class Contrast(_Light):
 
     operation = CONTRAST
 
-    def change(self, batch):
+    def change(self, batch: BatchPlan) -> None:
         """Write what the logits are multiplied by into the plan."""
         batch.light(np.zeros(batch.n), self._factors(batch))
 
@@ -812,7 +897,7 @@ class Saturation(_Light):
 
     operation = SATURATION
 
-    def change(self, batch):
+    def change(self, batch: BatchPlan) -> None:
         """Write how the logits of a pixel are mixed into the plan."""
         s = self._factors(batch)[:, None, None]
         batch.mix(s * np.eye(3) + (1 - s) * _GREY)
@@ -841,14 +926,16 @@ class Hue(_Drawn):
     order, operation = 40, HUE
     _names = ("max_hue", "p", "draw", "batch")
 
-    def __init__(self, max_hue=0.1, p=0.75, draw=None, batch=False):
+    def __init__(
+        self, max_hue: float = 0.1, p: float = 0.75, draw: Fixed = None, batch: bool = False
+    ) -> None:
         below_one = np.nextafter(1, 0)
         self.max_hue = _number("Hue", "max_hue", max_hue, 0, below_one, "lie in [0, 1)")
         self.p = _probability("Hue", "p", p)
         self.draw = _fixed("Hue", "draw", draw)
         self.batch = bool(batch)
 
-    def plan(self, batch):
+    def plan(self, batch: BatchPlan) -> None:
         """Add to the turn that the plan holds already (training only)."""
         if not batch.train:
             return
@@ -877,7 +964,7 @@ class Lighting(_Composed):
     order = 40
     _classes = (Brightness, Contrast, Saturation)
 
-    def plan(self, batch):
+    def plan(self, batch: BatchPlan) -> None:
         """Put this transform after those that the plan holds already (training only)."""
         for part in self._parts:
             part.plan(batch)
@@ -900,24 +987,24 @@ class Normalize(_Configured):
     order = 99
     _names = ("mean", "std")
 
-    def __init__(self, mean, std):
+    def __init__(self, mean: ArrayLike, std: ArrayLike) -> None:
         self.mean, self.std = (self._channels(n, v) for n, v in (("mean", mean), ("std", std)))
         if min(self.std) <= 0:
             raise ValueError(f"Normalize: `std` must be above 0, got {self.std}")
 
     @classmethod
-    def from_stats(cls, mean, std):
+    def from_stats(cls, mean: ArrayLike, std: ArrayLike) -> Self:
         """Return a transform for these statistics, such as ``*imagenet_stats``."""
         return cls(mean, std)
 
     @staticmethod
-    def _channels(argument, values):
+    def _channels(argument: str, values: ArrayLike) -> list[float]:
         array = as_array(argument, "Normalize", values)
         if array.shape != (3,) or not np.isfinite(array).all():
             raise ValueError(f"Normalize: `{argument}` must be 3 finite numbers, got {values!r}")
         return [float(v) for v in array]
 
-    def plan(self, batch):
+    def plan(self, batch: BatchPlan) -> None:
         """Write the statistics into the plan."""
         batch.mean = np.array(self.mean, dtype=np.float32)
         batch.std = np.array(self.std, dtype=np.float32)
@@ -946,7 +1033,14 @@ class RandomErasing(_Configured):
     order = 100
     _names = ("p", "sl", "sh", "min_aspect", "max_count")
 
-    def __init__(self, p=0.5, sl=0.0, sh=0.3, min_aspect=0.3, max_count=1):
+    def __init__(
+        self,
+        p: float = 0.5,
+        sl: float = 0.0,
+        sh: float = 0.3,
+        min_aspect: float = 0.3,
+        max_count: int = 1,
+    ) -> None:
         name = "RandomErasing"
         self.p = _probability(name, "p", p)
         self.sh = _number(name, "sh", sh, 0, 1, "lie in [0, 1]")
@@ -954,14 +1048,15 @@ class RandomErasing(_Configured):
         self.min_aspect = _number(name, "min_aspect", min_aspect, 1e-6, 1, "lie in (0, 1]")
         self.max_count = check_whole(name, "max_count", max_count, at_least=1)
 
-    def plan(self, batch):
+    def plan(self, batch: BatchPlan) -> None:
         """Have the rectangles filled at the end (training only)."""
         if batch.train:
             batch.finish.append(partial(self._erase, batch))
 
-    def _erase(self, batch, out):
+    def _erase(self, batch: BatchPlan, out: Float32) -> None:
+        h, w = out.shape[1:3]
         for image, position, draw in zip(out, batch.places, batch.generators(ERASE)):
-            boxes = self._boxes(*image.shape[:2], draw) if draw.random() < self.p else []
+            boxes = self._boxes(h, w, draw) if draw.random() < self.p else []
             if boxes:
                 skip = 2 + 4 * self.max_count  # numbers that the boxes may take
                 u = uniforms(batch.seed, batch.epoch, [position], ERASE, skip + image.size + 1)[0]
@@ -969,25 +1064,25 @@ class RandomErasing(_Configured):
                 for box in boxes:
                     image[box] = noise[box]
 
-    def _boxes(self, h, w, draw):
+    def _boxes(self, h: int, w: int, draw: KeyedRandom) -> list[tuple[slice, slice]]:
         count = draw.randint(1, self.max_count)
         return [self._box(h, w, h * w / count, draw) for _ in range(count)]
 
-    def _box(self, h, w, area, draw):
+    def _box(self, h: int, w: int, area: float, draw: KeyedRandom) -> tuple[slice, slice]:
         area *= draw.uniform(self.sl, self.sh)
         wide = math.log(self.min_aspect)
         aspect = math.exp(draw.uniform(wide, -wide))
         return _span(area * aspect, h, draw), _span(area / aspect, w, draw)
 
 
-def _span(square, side, draw):
+def _span(square: float, side: int, draw: KeyedRandom) -> slice:
     """Return a slice of a side that is the root of `square` long, anywhere."""
     n = round(math.sqrt(square))
     start = draw.randint(0, max(0, side - n))
     return slice(start, start + n)
 
 
-def _normals(u):
+def _normals(u: Float64) -> Float64:
     """Return normal numbers of uniform ones (Box and Muller, 1958), one fewer if they are odd."""
     radius, angle = u[: len(u) // 2], u[len(u) // 2 : 2 * (len(u) // 2)]
     radius = np.sqrt(-2 * np.log1p(-radius))
@@ -999,24 +1094,24 @@ def _normals(u):
 
 
 def aug_transforms(
-    mult=1.0,
-    do_flip=True,
-    flip_vert=False,
-    max_rotate=10.0,
-    min_zoom=1.0,
-    max_zoom=1.1,
-    max_lighting=0.2,
-    max_warp=0.2,
-    p_affine=0.75,
-    p_lighting=0.75,
-    xtra_tfms=None,
-    size=None,
-    mode="bilinear",
-    pad_mode="reflection",
-    align_corners=True,
-    batch=False,
-    min_scale=1.0,
-):
+    mult: float = 1.0,
+    do_flip: bool = True,
+    flip_vert: bool = False,
+    max_rotate: float = 10.0,
+    min_zoom: float = 1.0,
+    max_zoom: float = 1.1,
+    max_lighting: float = 0.2,
+    max_warp: float = 0.2,
+    p_affine: float = 0.75,
+    p_lighting: float = 0.75,
+    xtra_tfms: BatchTransform | Sequence[BatchTransform] | None = None,
+    size: ImageSize | None = None,
+    mode: Reading = "bilinear",
+    pad_mode: Padding = "reflection",
+    align_corners: bool = True,
+    batch: bool = False,
+    min_scale: float = 1.0,
+) -> list[BatchTransform]:
     """Return the usual batch transforms for photos: flip, turn, zoom, warp, and light.
 
     Parameters
@@ -1062,7 +1157,8 @@ def aug_transforms(
         _not_negative("aug_transforms", name, value)
     grid = _grid("aug_transforms", {"size": size, "mode": mode, "pad_mode": pad_mode,
                                     "align_corners": align_corners})  # fmt: skip
-    affine, crop = [], []
+    affine: list[_Affine] = []
+    crop: list[BatchTransform] = []
     if do_flip:
         affine.append((Dihedral if flip_vert else Flip)(p=0.5, batch=batch))
     if max_warp * mult:
@@ -1073,7 +1169,7 @@ def aug_transforms(
         affine.append(Zoom(min_zoom, max_zoom, p=p_affine, batch=batch))
     if min_scale != 1:
         crop = [_presizing_crop(grid.pop("size", None), min_scale)]
-    light = (
+    light: list[BatchTransform] = (
         []
         if not max_lighting * mult
         else [
@@ -1082,11 +1178,11 @@ def aug_transforms(
             )
         ]
     )
-    chosen = [AffineWarp(affine, **grid)] if affine or grid else []
+    chosen: list[BatchTransform] = [AffineWarp(affine, **grid)] if affine or grid else []
     return chosen + crop + light + _extra(xtra_tfms)
 
 
-def _presizing_crop(size, min_scale):
+def _presizing_crop(size: ImageSize | None, min_scale: float) -> RandomResizedCropGPU:
     if size is None:
         raise ValueError(
             "aug_transforms: `size` must be the size of the batch with min_scale below 1, got None"
@@ -1094,7 +1190,7 @@ def _presizing_crop(size, min_scale):
     return RandomResizedCropGPU(size, min_scale, ratio=(1, 1))
 
 
-def _extra(xtra_tfms):
+def _extra(xtra_tfms: Any) -> list[BatchTransform]:
     if xtra_tfms is None:
         return []
     several = list(xtra_tfms) if isinstance(xtra_tfms, (list, tuple)) else [xtra_tfms]

@@ -6,29 +6,51 @@ way a person would see it; whatever is wrong with a file, what is raised is one
 width), as in fastai; boxes are (left, top, width, height).
 """
 
+from __future__ import annotations
+
 import math
 import os
+from collections.abc import Callable, Sequence
 from io import BytesIO
+from typing import Any, BinaryIO, Literal, Protocol, Self, TypeAlias, cast
 
 import numpy as np
-from PIL import (  # noqa: F401  (a plugin registers its format; ImageDraw is for pen.py)
+from PIL import (  # noqa: F401  (a plugin registers its format)
     BmpImagePlugin,
     GifImagePlugin,
-    Image,
-    ImageDraw,
     JpegImagePlugin,
     PngImagePlugin,
+    UnidentifiedImageError,
     WebPImagePlugin,
 )
+from PIL import Image as Image  # said twice: other modules have it from here
+from PIL import ImageDraw as ImageDraw
 
 from mlclassify.tensor import TensorImage
-from mlclassify.types import Float32
+from mlclassify.types import AnyArray, Float32, StrPath, UInt8
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+PhotoSource: TypeAlias = StrPath | Bytes | BinaryIO | Image.Image | AnyArray
+Enough: TypeAlias = Callable[[int, int], bool]
+"""``enough(w, h)`` says whether a photo of that size would do."""
+ImageSize: TypeAlias = int | Sequence[int]
+Box: TypeAlias = tuple[int, int, int, int]
+Padding: TypeAlias = Literal["reflection", "border", "zeros"]
+
+
+class Draw(Protocol):
+    """Where the randomness of crops comes from: a `KeyedRandom`, or a `random.Random`."""
+
+    def uniform(self, a: float, b: float, /) -> float: ...
+
+    def randint(self, a: int, b: int, /) -> int: ...
+
 
 # Pillow goes by a file's first bytes, so a .jpg may reach any of its forty parsers. These five are
 # what photos come in; the others are where its security holes keep being found.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
-_EXTENSION = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+_EXTENSION: dict[str | None, str] = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 _EXTENSION |= {"GIF": ".gif", "BMP": ".bmp"}
 
 # EXIF tag 0x0112: how to undo the way the camera was held.
@@ -52,7 +74,7 @@ class UnreadableImageError(OSError):
 # --- reading ---
 
 
-def open_image(fn, enough=None):
+def open_image(fn: PhotoSource, enough: Enough | None = None) -> Image.Image:
     """Read a photo, upright and in RGB.
 
     Only the first frame of an animation is read. Transparent parts become white, 16-bit greys are
@@ -92,7 +114,7 @@ def open_image(fn, enough=None):
     return _decode(*_opener(fn), enough)[0]
 
 
-def photo_extension(fn):
+def photo_extension(fn: StrPath | Bytes) -> str:
     """Read a photo in full and return the file extension of the format it really has.
 
     Parameters
@@ -112,7 +134,7 @@ def photo_extension(fn):
     return _EXTENSION[_decode(*_opener(fn))[1]]
 
 
-def verify_image(fn):
+def verify_image(fn: StrPath) -> bool:
     """Tell whether `open_image` can read a file to its last pixel.
 
     Parameters
@@ -135,7 +157,7 @@ def verify_image(fn):
     return True
 
 
-def _opener(fn):
+def _opener(fn: Any) -> tuple[Callable[[], Image.Image], str]:
     """Return (a function that starts reading `fn`, what to call it in a message)."""
     if isinstance(fn, (bytes, bytearray, memoryview)):
         return lambda: Image.open(BytesIO(fn), formats=FORMATS), f"{len(fn)} bytes"
@@ -150,7 +172,7 @@ def _opener(fn):
     )
 
 
-def _check_file(fn):
+def _check_file(fn: StrPath) -> None:
     # A pipe or a device would block for ever, so it must not even be opened.
     if not os.path.exists(fn):
         raise FileNotFoundError(f"open_image: `fn` must name an existing file, got {os.fspath(fn)}")
@@ -160,7 +182,9 @@ def _check_file(fn):
         )
 
 
-def _decode(start, name, enough=None):
+def _decode(
+    start: Callable[[], Image.Image], name: str, enough: Enough | None = None
+) -> tuple[Image.Image, str | None]:
     """Return (upright RGB image, format) of what `start()` opens, or raise with `name`."""
     try:
         with start() as im:
@@ -174,15 +198,14 @@ def _decode(start, name, enough=None):
     except MemoryError:
         raise
     except Exception as error:  # Pillow's parsers raise a dozen types on hostile files
-        reason = (
-            "not recognized as one" if isinstance(error, Image.UnidentifiedImageError) else error
-        )
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "not recognized as one" if unknown else error
         raise UnreadableImageError(
             f"open_image: `fn` must be a whole {', '.join(FORMATS)} photo, got {name} ({reason})"
         ) from error
 
 
-def _draft(im, enough):
+def _draft(im: Image.Image, enough: Enough) -> None:
     """Have a JPEG decoded at the smallest scale of which `enough` says that it does."""
     # enough() asks about the photo as it is seen, and a quarter turn swaps its sides.
     turned = _turn(im) in _QUARTER_TURNS
@@ -193,13 +216,13 @@ def _draft(im, enough):
             return
 
 
-def _checked_copy(im):
+def _checked_copy(im: Image.Image) -> Image.Image:
     # An image of Image.open is decoded by being copied, so its size is checked before.
     _check_pixels(im)
     return im.copy()
 
 
-def _check_pixels(im):
+def _check_pixels(im: Image.Image) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and im.width * im.height > limit:
         raise UnreadableImageError(
@@ -208,7 +231,7 @@ def _check_pixels(im):
         )
 
 
-def _to_rgb(im):
+def _to_rgb(im: Image.Image) -> Image.Image:
     """Return a new RGB image; what shows through `im` is white."""
     if im.mode.startswith("I;16"):
         # 65535 = 257 * 255: adding half of 257 rounds to the nearest 8-bit grey.
@@ -220,22 +243,22 @@ def _to_rgb(im):
     return Image.alpha_composite(Image.new("RGBA", im.size, "white"), im).convert("RGB")
 
 
-def _upright(im, rgb):
+def _upright(im: Image.Image, rgb: Image.Image) -> Image.Image:
     """Return `rgb` turned the way the EXIF data of `im` ask for."""
     rgb.info = {}  # or whoever opens the result again would turn it again
     method = _turn(im)
     return rgb if method is None else rgb.transpose(method)
 
 
-def _turn(im):
+def _turn(im: Image.Image) -> Image.Transpose | None:
     """Return the transposition that makes `im` upright, or None; broken EXIF data ask nothing."""
     try:
-        return _UPRIGHT.get(im.getexif().get(_ORIENTATION))
+        return _UPRIGHT.get(im.getexif().get(_ORIENTATION, 1))
     except Exception:  # getexif lets the parser's errors of any type through
         return None
 
 
-def _from_array(fn):
+def _from_array(fn: Any) -> Image.Image:
     a = np.asarray(fn)
     if isinstance(fn, TensorImage) and a.ndim == 3:
         a = a.transpose(1, 2, 0)
@@ -249,7 +272,7 @@ def _from_array(fn):
     return Image.fromarray(np.ascontiguousarray(_bytes(a)))
 
 
-def _bytes(a):
+def _bytes(a: AnyArray) -> UInt8:
     if a.dtype == np.uint8:
         return a
     if a.dtype == np.bool_:
@@ -260,7 +283,8 @@ def _bytes(a):
         raise ValueError(
             f"open_image: `fn` as floats must lie in [0, 1], got {a.min():g} to {a.max():g}"
         )
-    return np.rint(a * 255).astype(np.uint8)
+    levels: AnyArray = np.rint(a * 255)
+    return levels.astype(np.uint8)
 
 
 # --- what a notebook does with an image ---
@@ -276,23 +300,23 @@ class PILImage(Image.Image):
     """
 
     @classmethod
-    def create(cls, fn):
+    def create(cls, fn: PhotoSource) -> Self:
         """Read `fn` as `open_image` does; returns a `PILImage`."""
         im = open_image(fn)
         # Pillow has no constructor from another image; this one is ours alone, so it may change.
         im.__class__ = cls
-        return im
+        return cast(Self, im)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """(height, width)."""
         return self.height, self.width
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__} mode={self.mode} size={self.width}x{self.height}"
 
 
-def to_thumb(im, h, w=None):
+def to_thumb(im: Image.Image, h: int, w: int | None = None) -> Image.Image:
     """Return a copy that fits into `h` x `w`, aspect ratio kept, never enlarged.
 
     Also a method of every PIL image: ``Image.open(file).to_thumb(128)``.
@@ -318,13 +342,13 @@ def to_thumb(im, h, w=None):
     return thumb
 
 
-Image.Image.to_thumb = to_thumb
+Image.Image.to_thumb = to_thumb  # type: ignore[attr-defined]  # Pillow's class has none
 
 
 # --- crop and resize, to fastai's boxes ---
 
 
-def width_height(function, size):
+def width_height(function: str, size: ImageSize) -> tuple[int, int]:
     """Return (width, height) of a `size` argument, which is an int or (height, width).
 
     Parameters
@@ -354,7 +378,14 @@ def width_height(function, size):
     return w, h
 
 
-def random_crop_box(w, h, draw, min_scale=0.08, max_scale=1.0, ratio=(3 / 4, 4 / 3)):
+def random_crop_box(
+    w: int,
+    h: int,
+    draw: Draw,
+    min_scale: float = 0.08,
+    max_scale: float = 1.0,
+    ratio: Sequence[float] = (3 / 4, 4 / 3),
+) -> Box:
     """Draw the box of a random resized crop.
 
     Ten attempts at an area and an aspect ratio that fit; then the center, as much of it as the
@@ -392,7 +423,9 @@ def random_crop_box(w, h, draw, min_scale=0.08, max_scale=1.0, ratio=(3 / 4, 4 /
     return central_box(w, h, ratio)
 
 
-def least_crop(w, h, min_scale=0.08, ratio=(3 / 4, 4 / 3)):
+def least_crop(
+    w: int, h: int, min_scale: float = 0.08, ratio: Sequence[float] = (3 / 4, 4 / 3)
+) -> tuple[int, int]:
     """Return the least (width, height) of the boxes that `random_crop_box` may draw.
 
     Parameters
@@ -417,7 +450,7 @@ def least_crop(w, h, min_scale=0.08, ratio=(3 / 4, 4 / 3)):
     )
 
 
-def central_box(w, h, ratio):
+def central_box(w: int, h: int, ratio: Sequence[float]) -> Box:
     """Return the largest central box whose width / height lies within `ratio`.
 
     Parameters
@@ -443,7 +476,7 @@ def central_box(w, h, ratio):
     return (w - width) // 2, (h - height) // 2, width, height
 
 
-def crop_resize(im, box, size):
+def crop_resize(im: Image.Image, box: Box, size: ImageSize) -> Image.Image:
     """Cut a box out of a photo and resize it (bilinear, antialiased).
 
     Parameters
@@ -473,7 +506,9 @@ def crop_resize(im, box, size):
     return im.crop((left, top, right, bottom)).resize(size, Image.Resampling.BILINEAR)
 
 
-def squish_center_crop(im, size, val_xtra=0.14):
+def squish_center_crop(
+    im: Image.Image, size: ImageSize, val_xtra: float = 0.14
+) -> Image.Image:
     """Resize the whole photo to a little more than `size`, out of shape, and cut the center.
 
     What `RandomResizedCrop` does outside training. The extra is `val_xtra` of the longer side,
@@ -500,7 +535,7 @@ def squish_center_crop(im, size, val_xtra=0.14):
     return im.crop((extra // 2, extra // 2, extra // 2 + w, extra // 2 + h))
 
 
-def resize_squish(im, size):
+def resize_squish(im: Image.Image, size: ImageSize) -> Image.Image:
     """Resize the whole photo, aspect ratio given up.
 
     Parameters
@@ -520,7 +555,7 @@ def resize_squish(im, size):
     return im.resize(width_height("resize_squish", size), Image.Resampling.BILINEAR)
 
 
-def shrink_image(pixels, size):
+def shrink_image(pixels: UInt8, size: ImageSize) -> UInt8:
     """Average pixels down to a smaller size.
 
     Parameters
@@ -561,7 +596,12 @@ def shrink_weights(n: int, size: int) -> Float32:
     return np.asarray(lines.resize((n, size), Image.Resampling.BOX))
 
 
-def crop_pad(im, size, pad_mode="zeros", position=(0.5, 0.5)):
+def crop_pad(
+    im: Image.Image,
+    size: ImageSize,
+    pad_mode: Padding = "zeros",
+    position: tuple[float, float] = (0.5, 0.5),
+) -> Image.Image:
     """Cut a photo to `size` where it is larger, and pad it where it is smaller; never resize it.
 
     Parameters
@@ -593,7 +633,9 @@ def crop_pad(im, size, pad_mode="zeros", position=(0.5, 0.5)):
     )
 
 
-def resize_crop(im, size, position=(0.5, 0.5)):
+def resize_crop(
+    im: Image.Image, size: ImageSize, position: tuple[float, float] = (0.5, 0.5)
+) -> Image.Image:
     """Cut the largest box of `size`'s shape out of a photo and resize it.
 
     Parameters
@@ -619,10 +661,13 @@ def resize_crop(im, size, position=(0.5, 0.5)):
     return crop_resize(im, (left, top, width, height), size)
 
 
-_PAD_MODES = {"zeros": "constant", "border": "edge", "reflection": "reflect"}
+_NumPyMode: TypeAlias = Literal["constant", "edge", "reflect"]
+_PAD_MODES: dict[str, _NumPyMode] = {
+    "zeros": "constant", "border": "edge", "reflection": "reflect"
+}  # fmt: skip
 
 
-def _pad_mode(function, pad_mode):
+def _pad_mode(function: str, pad_mode: str) -> _NumPyMode:
     """Return NumPy's name of a way to pad."""
     if pad_mode not in _PAD_MODES:
         raise ValueError(
@@ -631,7 +676,12 @@ def _pad_mode(function, pad_mode):
     return _PAD_MODES[pad_mode]
 
 
-def resize_pad(im, size, pad_mode="reflection", position=(0.5, 0.5)):
+def resize_pad(
+    im: Image.Image,
+    size: ImageSize,
+    pad_mode: Padding = "reflection",
+    position: tuple[float, float] = (0.5, 0.5),
+) -> Image.Image:
     """Pad a photo to `size`'s shape and resize it: the whole photo stays in sight, unsquished.
 
     Parameters

@@ -1,18 +1,32 @@
 """The factory of learners for photos: a backbone, its weights, a head, normalized data."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
 from mlclassify.checks import check_has, check_whole
-from mlclassify.learner import Learner, add_normalization
-from mlclassify.optim import Adam
+from mlclassify.data.loader import DataLoaders
+from mlclassify.learner import Learner, Metrics, add_normalization
+from mlclassify.optim import Adam, Hyper
 from mlclassify.rng import check_seed, default_seed
+from mlclassify.trainer import Cbs
+from mlclassify.types import Function, StrPath
 from mlclassify.vision.augment import Normalize, imagenet_stats
 from mlclassify.vision.models import ARCHS, Architecture, create_model
 from mlclassify.weights import pretrained_tensors
 
 
-def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weights=None,
-                   loss_func=None, opt_func=Adam, lr=1e-3, cbs=None, metrics=None, path=None,
-                   model_dir="models", wd=None, wd_bn_bias=False, train_bn=True, moms=(0.95, 0.85, 0.95), ps=0.5,
-                   seed=None, exact=False):
+def vision_learner(dls: DataLoaders, arch: Architecture | str, normalize: bool = True,
+                   n_out: int | None = None, pretrained: bool = True,
+                   weights: StrPath | None = None, loss_func: Any = None,
+                   opt_func: Function = Adam, lr: Hyper = 1e-3, cbs: Cbs = None,
+                   metrics: Metrics = None, path: StrPath | None = None,
+                   model_dir: StrPath = "models", wd: float | None = None,
+                   wd_bn_bias: bool = False, train_bn: bool = True,
+                   moms: Sequence[float] = (0.95, 0.85, 0.95), ps: float = 0.5,
+                   seed: int | None = None, exact: bool = False) -> Learner:
     """Make a learner of a backbone with a fresh head.
 
     Parameters
@@ -63,6 +77,7 @@ def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weigh
     seed = default_seed() if seed is None else check_seed("vision_learner", seed)
     body, source = pretrained_tensors(arch.name, weights) if pretrained else (None, "")
     model = create_model(arch, n_out, ps, seed, body, str(source), bool(exact))
+    model.weights_file = Path(source).resolve() if pretrained else None
     if normalize:
         add_normalization(dls, Normalize.from_stats(*imagenet_stats))
     learn = Learner(dls, model, loss_func, opt_func, lr, cbs, metrics, path, model_dir, wd,
@@ -75,7 +90,7 @@ def vision_learner(dls, arch, normalize=True, n_out=None, pretrained=True, weigh
 cnn_learner = vision_learner
 
 
-def _architecture(arch):
+def _architecture(arch: Architecture | str) -> Architecture:
     if isinstance(arch, Architecture):
         return arch
     if isinstance(arch, str) and arch in ARCHS:
@@ -83,7 +98,7 @@ def _architecture(arch):
     raise ValueError(f"vision_learner: `arch` must be one of {', '.join(ARCHS)}, got {arch!r}")
 
 
-def _check(name, value, rule, holds):
+def _check(name: str, value: Any, rule: str, holds: Callable[[Any], bool]) -> None:
     try:
         good = holds(value)
     except (TypeError, ValueError):

@@ -5,8 +5,12 @@ images and layer i writes tensor i + 1. Parameters carry torchvision's names in 
 ``head.`` names above it. A new backbone is a function that lists its layers, and a line in ARCHS.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -15,7 +19,10 @@ from mlclassify.arrays import as_float32, images_to_c
 from mlclassify.checks import check_has
 from mlclassify.rng import HEAD_INIT, uniforms
 from mlclassify.tensor import Tensor
+from mlclassify.types import AnyArray, ArrayLike, Float32
 from mlclassify.weights import ModelFileError
+
+Layer: TypeAlias = tuple[str, str, tuple[int, ...], dict[str, Any]]
 
 _BATCHNORM = {"eps": 1e-5, "momentum": 0.1}
 _HEAD_BATCHNORM_BIAS = 1e-3
@@ -24,19 +31,19 @@ _HEAD_WIDTH = 512
 _NOT_KEPT = "num_batches_tracked"
 
 
-class Layers(list):
+class Layers(list[Layer]):
     """A list of layers that is written from the first to the last."""
 
-    def add(self, kind, name, *inputs, **options):
+    def add(self, kind: str, name: str, *inputs: int, **options: Any) -> int:
         """Append a layer and return the number of the tensor that it writes."""
         self.append((kind, name, inputs, options))
         return len(self)
 
-    def conv(self, x, name, out, kernel, stride):
+    def conv(self, x: int, name: str, out: int, kernel: int, stride: int) -> int:
         return self.add("conv", name, x, out=out, kernel=kernel, stride=stride,
                         padding=kernel // 2)
 
-    def batchnorm(self, x, name, residual=None, relu=False):
+    def batchnorm(self, x: int, name: str, residual: int | None = None, relu: bool = False) -> int:
         inputs = (x,) if residual is None else (x, residual)
         return self.add("batchnorm", name, *inputs, relu=relu, **_BATCHNORM)
 
@@ -57,12 +64,15 @@ class Architecture:
     """
 
     name: str
-    layers: Callable = field(repr=False)
+    layers: Callable[[], Layers] = field(repr=False)
     features: int
-    groups: tuple
+    groups: tuple[tuple[str, ...], ...]
 
 
-def _resnet(depth, block, repeats, expansion):
+_Block: TypeAlias = Callable[[Layers, int, str, int, int, bool], int]
+
+
+def _resnet(depth: int, block: _Block, repeats: Sequence[int], expansion: int) -> Architecture:
     """Describe a ResNet of arXiv:1512.03385, its layers named and strided as torchvision's.
 
     Parameters
@@ -82,7 +92,7 @@ def _resnet(depth, block, repeats, expansion):
     """
     widths = (64, 128, 256, 512)
 
-    def layers():
+    def layers() -> Layers:
         layers = Layers()
         x = layers.conv(0, "conv1", 64, 7, 2)
         x = layers.batchnorm(x, "bn1", relu=True)
@@ -101,7 +111,9 @@ def _resnet(depth, block, repeats, expansion):
     return Architecture(f"resnet{depth}", layers, expansion * widths[-1], groups)
 
 
-def _basic_block(layers, x, name, width, stride, projected):
+def _basic_block(
+    layers: Layers, x: int, name: str, width: int, stride: int, projected: bool
+) -> int:
     """Two 3x3 convolutions and a shortcut, which is projected where the shape changes.
 
     The shortcut comes first so that its backward comes last: the gradient of x, of which a 1x1 of
@@ -114,7 +126,9 @@ def _basic_block(layers, x, name, width, stride, projected):
     return layers.batchnorm(y, f"{name}.bn2", residual=shortcut, relu=True)
 
 
-def _bottleneck(layers, x, name, width, stride, projected):
+def _bottleneck(
+    layers: Layers, x: int, name: str, width: int, stride: int, projected: bool
+) -> int:
     """1x1, 3x3 and 1x1 to four times the width; the stride is in the 3x3, as torchvision has it."""
     shortcut = _shortcut(layers, x, name, 4 * width, stride) if projected else x
     y = layers.conv(x, f"{name}.conv1", width, 1, 1)
@@ -125,7 +139,7 @@ def _bottleneck(layers, x, name, width, stride, projected):
     return layers.batchnorm(y, f"{name}.bn3", residual=shortcut, relu=True)
 
 
-def _shortcut(layers, x, name, out, stride):
+def _shortcut(layers: Layers, x: int, name: str, out: int, stride: int) -> int:
     x = layers.conv(x, f"{name}.downsample.0", out, 1, stride)
     return layers.batchnorm(x, f"{name}.downsample.1")
 
@@ -138,7 +152,15 @@ resnet101 = _resnet(101, _bottleneck, (3, 4, 23, 3), 4)
 ARCHS = {arch.name: arch for arch in (resnet18, resnet34, resnet50, resnet101)}
 
 
-def create_model(arch, n_out, ps=0.5, seed=0, body=None, source="these weights", exact=False):
+def create_model(
+    arch: Architecture,
+    n_out: int,
+    ps: float = 0.5,
+    seed: int = 0,
+    body: Mapping[str, ArrayLike] | None = None,
+    source: str = "these weights",
+    exact: bool = False,
+) -> Model:
     """Build a backbone with fastai's head, ready to train.
 
     The head is: maximum and mean of each channel, batch norm, dropout ps / 2, a linear layer to
@@ -171,7 +193,9 @@ def create_model(arch, n_out, ps=0.5, seed=0, body=None, source="these weights",
     return model
 
 
-def build_model(arch, n_out, ps=0.5, exact=False):
+def build_model(
+    arch: Architecture, n_out: int, ps: float = 0.5, exact: bool = False
+) -> Model:
     """Build the network of `create_model` without weights to start from."""
     layers = arch.layers()
     x = layers.add("concatpool", "head.pool", len(layers))
@@ -185,7 +209,29 @@ def build_model(arch, n_out, ps=0.5, exact=False):
     return Model(arch, n_out, layers, ps, exact)
 
 
-def create_classifier(arch, n_out=1000, seed=0, exact=False):
+def build_backbone(arch: Architecture, exact: bool = False) -> Model:
+    """Build a backbone that ends with the maximum and the mean of each channel, without weights.
+
+    It has no head: what it is for is `Model.forward_with_features`.
+
+    Parameters
+    ----------
+    arch : Architecture
+    exact : bool
+        As in `create_model`.
+
+    Returns
+    -------
+    Model
+    """
+    layers = arch.layers()
+    layers.add("concatpool", "pool", len(layers))
+    return Model(arch, 2 * arch.features, layers, 0.0, exact)
+
+
+def create_classifier(
+    arch: Architecture, n_out: int = 1000, seed: int = 0, exact: bool = False
+) -> Model:
     """Build a backbone with ImageNet's own head: mean of each channel and one linear layer.
 
     Parameters
@@ -213,7 +259,7 @@ def create_classifier(arch, n_out=1000, seed=0, exact=False):
 class Model:
     """A network with its weights: called with images it gives logits.
 
-    Made by `create_model`, `build_model` or `create_classifier`.
+    Made by `create_model`, `build_model`, `build_backbone` or `create_classifier`.
 
     Parameters
     ----------
@@ -233,6 +279,8 @@ class Model:
         Parameter names by group, the first layers first.
     pretrained : bool
         Whether weights were loaded; fine-tuning freezes only what has learned something.
+    weights_file : Path or None
+        What `vision_learner` read them from.
     trainable : list of str
         The parameters that training moves now.
     last_map : str
@@ -241,9 +289,19 @@ class Model:
         What comes after it, as in `layers`.
     """
 
-    def __init__(self, arch, n_out, layers, ps, exact=False):
+    trainable: list[str]
+    weights_file: Path | None
+
+    def __init__(
+        self,
+        arch: Architecture,
+        n_out: int,
+        layers: Sequence[Layer],
+        ps: float,
+        exact: bool = False,
+    ) -> None:
         self.arch, self.n_out, self.ps, self.exact = arch, n_out, ps, bool(exact)
-        self.pretrained = False
+        self.pretrained, self.weights_file = False, None
         first = next(i for i, (kind, *_) in enumerate(layers) if kind in _POOLS)
         self.last_map, self.head = layers[first - 1][1], list(layers[first:])
         self.net = _core.Net(list(layers), 3, exact)
@@ -253,7 +311,7 @@ class Model:
         self.set_decay()
         self.freeze_to(0)
 
-    def __call__(self, x):
+    def __call__(self, x: ArrayLike) -> Tensor:
         """Return the logits of a batch of images in evaluation mode.
 
         Parameters
@@ -265,13 +323,16 @@ class Model:
         -------
         Tensor float32 (N, n_out)
         """
-        return np.ndarray.view(self.net.forward(images_to_c(x)), Tensor)
+        return np.ndarray.view(self.forward(images_to_c(x)), type=Tensor)
 
-    def forward(self, x, train=False, seed=0, epoch=0, position=0):
+    def forward(
+        self, x: Float32, train: bool = False, seed: int = 0, epoch: int = 0, position: int = 0
+    ) -> Float32:
         """Run the network; `seed`, `epoch` and `position` of the first image key the dropout."""
-        return self.net.forward(x, train=train, seed=seed, epoch=epoch, position=position)
+        logits = self.net.forward(x, train=train, seed=seed, epoch=epoch, position=position)
+        return cast(Float32, logits)
 
-    def forward_with_features(self, x):
+    def forward_with_features(self, x: Float32) -> tuple[Float32, Float32]:
         """Run the network; also return what its head reads of the last feature map.
 
         Parameters
@@ -287,12 +348,13 @@ class Model:
             two vectors of length 1, so a cosine of features is the mean of their two.
         """
         kind, pool = self.head[0][:2]
-        logits, pooled = self.net.forward(x, also=pool)
+        logits, pooled = self._forward_with(x, pool)
         parts = pooled.reshape(len(pooled), 2 if kind == "concatpool" else 1, -1)
         lengths = np.linalg.norm(parts, axis=2, keepdims=True)
-        return logits, (parts / np.where(lengths, lengths, 1)).reshape(len(pooled), -1)
+        features: AnyArray = parts / np.where(lengths, lengths, 1)
+        return logits, features.reshape(len(pooled), -1)
 
-    def forward_with_map(self, x):
+    def forward_with_map(self, x: Float32) -> tuple[Float32, Float32]:
         """Run the network; also return its last feature map.
 
         Parameters
@@ -305,17 +367,21 @@ class Model:
         logits : float32 (N, n_out)
         feature_map : float32 (N, F, h, w)
         """
-        return self.net.forward(x, also=self.last_map)
+        return self._forward_with(x, self.last_map)
 
-    def backward(self, gradient, accumulate=False):
+    def _forward_with(self, x: Float32, layer: str) -> tuple[Float32, Float32]:
+        """Run the network; also return what a layer of it writes."""
+        return cast(tuple[Float32, Float32], self.net.forward(x, also=layer))
+
+    def backward(self, gradient: Float32, accumulate: bool = False) -> None:
         """Carry d loss / d logits, float32 (N, n_out), to the gradients of the parameters."""
         self.net.backward(gradient, accumulate=accumulate)
 
-    def rollback(self):
+    def rollback(self) -> None:
         """Undo what a training forward without its step did to the running statistics."""
         self.net.rollback()
 
-    def start(self, seed, body=True):
+    def start(self, seed: int, body: bool = True) -> None:
         """Draw the weights to start from: the head's, and the backbone's if `body`.
 
         Convolutions start as torchvision's (He, by outputs), linear layers as fastai's (He, by
@@ -331,7 +397,9 @@ class Model:
                 state[name] = np.full(value.shape, constant, np.float32)
         self.net.load_state_dict(state)
 
-    def _start_of(self, name, shape, seed, position):
+    def _start_of(
+        self, name: str, shape: tuple[int, ...], seed: int, position: int
+    ) -> Float32:
         if self._is_batchnorm(name):
             shift = 0 if self._in_body(name) else _HEAD_BATCHNORM_BIAS
             return np.full(shape, 1 if name.endswith(".weight") else shift, np.float32)
@@ -340,24 +408,26 @@ class Model:
         fan = shape[0] * shape[2] * shape[3] if len(shape) == 4 else shape[1]
         return _normal(shape, seed, position, np.sqrt(2 / fan))
 
-    def _is_batchnorm(self, name):
+    def _is_batchnorm(self, name: str) -> bool:
         return self._kinds[name.rpartition(".")[0]] == "batchnorm"
 
-    def _in_body(self, name):
+    def _in_body(self, name: str) -> bool:
         return any(name.split(".")[0] in group for group in self.arch.groups)
 
     # --- weights
 
-    def parameters(self):
+    def parameters(self) -> dict[str, Float32]:
         """Return the parameters by name, as read-only views."""
         return self.net.parameters()
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Float32]:
         """Return a copy of every parameter and running statistic, float32, by name."""
         own = {**self.net.parameters(), **self.net.buffers()}
         return {name: np.array(value) for name, value in own.items()}
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(
+        self, state: Mapping[str, ArrayLike], strict: bool = True
+    ) -> tuple[list[str], list[str]]:
         """Write weights into the model, all of them or none.
 
         Parameters
@@ -391,7 +461,7 @@ class Model:
         self.pretrained = True
         return missing, unexpected
 
-    def load_body(self, tensors, source):
+    def load_body(self, tensors: Mapping[str, ArrayLike], source: str) -> None:
         """Write the backbone's weights and leave the head alone.
 
         Parameters
@@ -423,7 +493,7 @@ class Model:
 
     # --- what is trained
 
-    def freeze_to(self, n, train_bn=True):
+    def freeze_to(self, n: int, train_bn: bool = True) -> None:
         """Train the parameter groups from `n` on; negative numbers count from the end.
 
         Parameters
@@ -442,34 +512,34 @@ class Model:
             if i >= first or (train_bn and self._is_batchnorm(name))
         ])
 
-    def set_trainable(self, names):
+    def set_trainable(self, names: Sequence[str]) -> None:
         """Train exactly these parameters."""
         self.net.set_trainable(names)
         self.trainable = list(names)
 
-    def freeze(self, train_bn=True):
+    def freeze(self, train_bn: bool = True) -> None:
         """Train only the last group."""
         self.freeze_to(-1, train_bn)
 
-    def unfreeze(self):
+    def unfreeze(self) -> None:
         """Train everything."""
         self.freeze_to(0)
 
-    def set_decay(self, wd_bn_bias=False):
+    def set_decay(self, wd_bn_bias: bool = False) -> None:
         """Let weight decay reach all parameters, or all but batch norms and biases."""
         self.net.set_decay([
             name for group in self.groups for name in group
             if wd_bn_bias or not (self._is_batchnorm(name) or name.endswith(".bias"))
         ])
 
-    def first_not_finite(self):
+    def first_not_finite(self) -> str | None:
         """Return the name of the first parameter that holds NaN or infinity, or None."""
         for name, value in self.net.parameters().items():
             if not np.isfinite(value).all():
                 return name
         return None
 
-    def first_norm_not_finite(self):
+    def first_norm_not_finite(self) -> str | None:
         """Return the name of the first batch norm whose running statistics are not finite, or None.
 
         After a training forward and before its rollback: the layer where activations overflowed.
@@ -480,33 +550,35 @@ class Model:
         return None
 
     @property
-    def needs_pairs(self):
+    def needs_pairs(self) -> bool:
         """Whether training normalizes over the photos of a batch alone, so that one is too few."""
         return any(kind == "batchnorm" and not self._in_body(name)
                    for name, kind in self._kinds.items())
 
     @property
-    def num_parameters(self):
+    def num_parameters(self) -> int:
         """How many numbers are learned, frozen ones included."""
         return sum(value.size for value in self.net.parameters().values())
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         sizes = {name: value.size for name, value in self.net.parameters().items()}
         trained = sum(sizes[name] for name in self.trainable)
         return (f"{self.arch.name} for {self.n_out} labels: {self.num_parameters:,} parameters, "
                 f"{trained:,} of them training")
 
 
-def _split(names, prefixes):
+def _split(names: Iterable[str], prefixes: Sequence[Sequence[str]]) -> list[list[str]]:
     """Sort parameter names into the groups of a backbone and, last, all others."""
-    groups = [[] for _ in range(len(prefixes) + 1)]
+    groups: list[list[str]] = [[] for _ in range(len(prefixes) + 1)]
     for name in names:
         top = name.split(".")[0]
         groups[next((i for i, g in enumerate(prefixes) if top in g), -1)].append(name)
     return groups
 
 
-def _as_shapes_of(own, given, where):
+def _as_shapes_of(
+    own: Mapping[str, Float32], given: Mapping[str, ArrayLike], where: str
+) -> dict[str, Float32]:
     """Return `given` as contiguous float32 arrays, or say which one has another shape."""
     out = {}
     for name, value in given.items():
@@ -517,14 +589,14 @@ def _as_shapes_of(own, given, where):
     return out
 
 
-def _some(names):
+def _some(names: Sequence[str]) -> str:
     """Name the first of several names, for a message."""
     if not names:
         return "none"
     return f"'{names[0]}'" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
-def _normal(shape, seed, position, std):
+def _normal(shape: tuple[int, ...], seed: int, position: int, std: float) -> Float32:
     """Draw normal numbers by key, two of them from two uniform ones (Box and Muller, 1958)."""
     n = int(np.prod(shape))
     half = (n + 1) // 2
