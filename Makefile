@@ -2,7 +2,10 @@
 #   make demo    the whole story on drawn bears; BEARS=folder WEIGHTS=file tells it with photos
 #   make test    the test suite
 # Each makes what it needs: a virtual environment in .venv with the package built into it.
+#   make sanitize     the suite under gcc's sanitizers, the core under valgrind: an hour or more
 #   make test-neon    the C code's tests as on aarch64, with Debian's gcc-aarch64-linux-gnu and qemu-user
+#   make kills        kills KILLS=200 trainings at random moments, resumes them, and compares every file
+#   make fuzz         hostile files and hostile calls, SECONDS=60 for each target, led by coverage
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,7 +13,7 @@ RUN = $(VENV)/bin/python
 BUILT = $(VENV)/.built
 SOURCES = pyproject.toml setup.py $(shell find csrc -type f)
 
-.PHONY: help demo test test-slow test-neon benchmark clean
+.PHONY: help demo test test-slow test-neon sanitize kills fuzz benchmark clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -33,6 +36,20 @@ test-slow: $(BUILT)
 test-neon: $(BUILT)
 	PYTHON=$(RUN) tests/emulate_neon.sh fetch
 	$(RUN) -m pytest -q tests/test_neon.py
+
+# Debian's gcc brings the sanitizers; valgrind is a package of its own.
+sanitize: $(BUILT)
+	PYTHON=$(RUN) $(RUN) benchmarks/sanitize.py
+	$(RUN) benchmarks/sanitize.py --page benchmarks/results/sanitize.md
+
+KILLS ?= 200
+kills: $(BUILT)
+	$(RUN) tests/kills.py --kills $(KILLS) --out benchmarks/results/kills.md
+
+SECONDS ?= 60
+fuzz: $(BUILT)
+	-$(RUN) -m pip install --quiet 'atheris>=3'
+	$(RUN) tests/fuzz/campaign.py --seconds $(SECONDS) --out benchmarks/results/fuzz.md
 
 # The engine beside torch, and the five seeds of the post's run beside fastai: the seeds if BEARS and
 # WEIGHTS are given, as for demo. The peers get an environment of their own, which takes 1.4 GB; PEERS

@@ -1,5 +1,6 @@
 """Builds mlclassify._core. Everything else about the package stands in pyproject.toml."""
 
+import os
 from glob import glob
 
 import numpy
@@ -22,6 +23,7 @@ setup(
                 "-pthread",
                 "-Wall",
                 "-Wextra",
+                *os.environ.get("MLCLASSIFY_CFLAGS", "").split(),  # tests/sanitize.sh: the last word
             ],
             extra_link_args=["-pthread", "-lm"],
         )

@@ -85,7 +85,8 @@ def parser() -> ArgumentParser:
         prog="mlclassify", description=str(__doc__).replace("``", ""),
         formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_train, _predict, _report, _tune, _info, _verify, _scrape, _label, _demo):
+    for add in (_train, _predict, _report, _tune, _score, _merge, _info, _verify, _scrape, _label,
+                _demo):
         add(commands)
     return top
 
@@ -174,6 +175,43 @@ def _tune(commands: Commands) -> None:
     _json(command)
 
 
+def _shard(text: str) -> tuple[int, int]:
+    """Return i/n as two numbers."""
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal()):
+        raise argparse.ArgumentTypeError(f"must be I/N, as 2/8, got {text!r}")
+    return int(i), int(n)
+
+
+def _score(commands: Commands) -> None:
+    command = _command(commands, "score", "scale", "score a list of photos, or a shard of it, into "
+                       "a file")
+    option = command.add_argument
+    option("--model", type=Path, required=True)
+    option("--files", type=Path, required=True, metavar="LIST", help="a name a line; or, if it "
+           "ends in .csv, a table with columns fname and, to judge by, labels")
+    option("--out", type=Path, required=True, help="file that ends in .csv or .parquet")
+    option("--shard", type=_shard, default=(1, 1), metavar="I/N", help="part I of N of the list, "
+           "from 1 (default: all)")
+    option("--resume", action="store_true", help="go on where a run was cut off; leave alone what "
+           "is complete")
+    option("--bs", type=int, default=256, help="photos after which rows are safe on the disk "
+           "(default: %(default)s)")
+    option("--folder", type=Path, default=Path(), help="of the photos, where names are relative")
+    option("--label-delim", default=" ", help="between two labels (default: a space)")
+    _json(command)
+
+
+def _merge(commands: Commands) -> None:
+    command = _command(commands, "merge", "scale", "check that all parts of a list are there, and "
+                       "judge them together")
+    command.add_argument("parts", type=Path, nargs="+", help="files that score wrote")
+    command.add_argument("--out", type=Path, help="file for all rows, .csv or .parquet")
+    command.add_argument("--bits", type=int, default=16, help="of a probability that are counted, "
+                         "which takes 1 MB a label at 16 (default: %(default)s)")
+    _json(command)
+
+
 def _info(commands: Commands) -> None:
     command = _command(commands, "info", "machine", "versions, instruction set, threads; a model")
     command.add_argument("model", type=Path, nargs="?")
@@ -224,6 +262,7 @@ def _label(commands: Commands) -> None:
     option("--from-folders", action="store_true", help="offer a photo's folder as its label")
     option("--port", type=int, default=0, help="(default: one that is free)")
     option("--open-browser", action="store_true", help="open the page")
+    _json(command)
 
 
 def _demo(commands: Commands) -> None:
@@ -233,6 +272,7 @@ def _demo(commands: Commands) -> None:
     command.add_argument("--bears", type=Path, help="photos in folders named by label, instead")
     command.add_argument("--weights", type=Path, help="pretrained weights for the photos")
     command.add_argument("--seed", type=int, default=1)
+    _json(command)
 
 
 if __name__ == "__main__":

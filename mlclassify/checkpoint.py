@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from mlclassify.export import digest
+import mlclassify
+from mlclassify.export import check_version, digest
 from mlclassify.rng import check_seed
 from mlclassify.types import AnyArray, Float32
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
@@ -58,7 +59,8 @@ def write_checkpoint(path: Path, weights: Mapping[str, Float32], vocab: list[str
         about = {**optimizer, "state": {name: step for name, (step, _, _) in state.items()}}
         tensors |= {_FIRST + name: m for name, (_, m, _) in state.items()}
         tensors |= {_SECOND + name: v for name, (_, _, v) in state.items()}
-    text = json.dumps({"vocab": vocab, "optimizer": about}, allow_nan=False, ensure_ascii=False)
+    text = json.dumps({"written_by": mlclassify.__version__, "vocab": vocab, "optimizer": about},
+                      allow_nan=False, ensure_ascii=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(path, tensors, {_VERSION: str(FORMAT_VERSION), _TRAINING: text,
                                   _HASH: digest(tensors, text)})
@@ -80,9 +82,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not {_VERSION, _TRAINING, _HASH} <= set(metadata):
         raise ModelFileError(f"{name} must be a file that learn.save wrote; load_learner reads "
                              "those of learn.export")
-    if metadata[_VERSION] != str(FORMAT_VERSION):
-        raise ModelFileError(f"{name} must have checkpoint version {FORMAT_VERSION}, got "
-                             f"{metadata[_VERSION]!r}; a newer mlclassify may read it")
+    check_version(f"{name} must have checkpoint version", metadata[_VERSION], FORMAT_VERSION,
+                  metadata[_TRAINING])
     if metadata[_HASH] != digest(tensors, metadata[_TRAINING]):
         raise ModelFileError(f"{name} must match its own hash; it is damaged or was changed")
     try:

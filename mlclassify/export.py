@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+import mlclassify
 from mlclassify.calibration import Calibration
 from mlclassify.data.block import empty_dataloaders
 from mlclassify.data.loader import DataLoaders
@@ -27,6 +30,7 @@ from mlclassify.tensor import nn, tensor
 from mlclassify.thresholds import check_thresh
 from mlclassify.types import AnyArray, Float32, StrPath
 from mlclassify.vision import augment
+from mlclassify.vision.image import Image
 from mlclassify.vision.models import (
     ARCHS,
     Architecture,
@@ -40,8 +44,8 @@ from mlclassify.weights import (
     parse_tensors,
     read_file,
     tensors_to_bytes,
-    write_file,
 )
+from mlclassify.wholefile import write_file
 
 _Json: TypeAlias = dict[str, Any]  # an object of JSON
 
@@ -127,6 +131,7 @@ def _described(learn: Exported) -> _Json:
     loss = _described_loss(learn.loss_func)
     _check_can_be_rebuilt(model)
     return {
+        "written_by": mlclassify.__version__,
         "arch": model.arch.name,
         "ps": float(model.ps),
         "exact": model.exact,
@@ -287,19 +292,48 @@ def _checked_text(
             f"{name} must be a file that learn.export wrote, got other tensors; weights go to "
             "vision_learner(weights=...)"
         )
-    if metadata[_VERSION] != str(FORMAT_VERSION):
-        raise ModelFileError(
-            f"{name} must have format version {FORMAT_VERSION}, got {metadata[_VERSION]!r}; a "
-            "newer mlclassify may read it"
-        )
+    check_version(f"{name} must have format version", metadata[_VERSION], FORMAT_VERSION,
+                  metadata[_LEARNER])  # fmt: skip
     if metadata[_HASH] != digest(tensors, metadata[_LEARNER]):
         raise ModelFileError(f"{name} must match its own hash; it is damaged or was changed")
     return metadata[_LEARNER]
 
 
+def check_version(rule: str, found: str, known: int, text: str) -> None:
+    """Refuse a file of another format, and say which version of mlclassify reads it.
+
+    Parameters
+    ----------
+    rule : str
+        The message up to the version that there must be.
+    found : str
+        The version of the file's format.
+    known : int
+        That of this mlclassify, the newest that it reads.
+    text : str
+        The file's JSON, which says who wrote it in every format.
+    """
+    if found == str(known):
+        return
+    if not (re.fullmatch("[0-9]{1,9}", found) and int(found) > known):
+        raise ModelFileError(f"{rule} {known}, got {found!r}, which no mlclassify writes")
+    try:
+        writer = json.loads(text)["written_by"]
+        public = re.fullmatch(_PUBLIC_VERSION, writer)
+    except (LookupError, RecursionError, TypeError, ValueError):
+        public = None  # it is damaged; what is later than this one may still know more
+    wanted = f">={public[0]}" if public else ""
+    raise ModelFileError(
+        f"{rule} {known}, got {found!r}, which a later mlclassify wrote; pip install --upgrade "
+        f"'mlclassify{wanted}'"
+    )
+
+
+_PUBLIC_VERSION = r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}((a|b|rc|\.post|\.dev)[0-9]{1,4})?"
 _TYPES: dict[str, Any] = {
-    "arch": str, "ps": float, "exact": bool, "vocab": list, "loss": dict, "item_tfms": list,
-    "batch_tfms": list, "seed": int, "epochs_begun": int, "novelty": (dict, type(None)),
+    "written_by": (str, type(None)), "arch": str, "ps": float, "exact": bool, "vocab": list,
+    "loss": dict, "item_tfms": list, "batch_tfms": list, "seed": int, "epochs_begun": int,
+    "novelty": (dict, type(None)),
 }  # fmt: skip
 
 
@@ -328,9 +362,9 @@ def _restored(config: Any, tensors: dict[str, AnyArray]) -> Saved:
 
 
 def _check_types(config: Any) -> _Json:
-    """Return the fields of a file; those of before there was an `exact` have it False."""
+    """Return the fields of a file; those that the first files had not are as they were."""
     if isinstance(config, dict):
-        config = {"exact": False, **config}
+        config = {"exact": False, "written_by": None, **config}
     if not isinstance(config, dict) or set(config) != set(_TYPES):
         raise ValueError(f"its fields must be {', '.join(_TYPES)}")
     for name, kind in _TYPES.items():
@@ -419,4 +453,15 @@ def _restored_backbone(
 
 
 def _made(pairs: Iterable[tuple[str, _Json]], known: Mapping[str, type[Any]]) -> list[Any]:
-    return [known[name](**config) for name, config in pairs]
+    return [_checked_size(known[name](**config)) for name, config in pairs]
+
+
+def _checked_size(transform: Any) -> Any:
+    """Refuse a transform that makes photos larger than those that may be opened."""
+    config, limit = transform.config(), Image.MAX_IMAGE_PIXELS
+    if config.get("size") and limit is not None:
+        extra = config.get("val_xtra", 0) * max(config["size"])
+        if math.prod(side + extra for side in config["size"]) > limit:
+            raise ValueError(f"its transforms must make photos of at most {limit} pixels "
+                             f"(PIL.Image.MAX_IMAGE_PIXELS), got {transform!r}")
+    return transform

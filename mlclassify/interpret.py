@@ -79,7 +79,7 @@ class Interpretation:
                  decoded: Tensor, losses: Tensor) -> None:
         self.learn, self.dl = learn, dl
         self.vocab = [str(label) for label in learn.dls.vocab]
-        self.photos = photo_names(dl.dataset.items, learn.path)
+        self.photos = photo_names(map(dl.dataset.source, range(dl.n)), learn.path)
         self.preds, self.targs, self.decoded, self.losses = preds, targs, decoded, losses
         self._named = np.asarray(decoded, bool)
         self._there, self._absent = np.asarray(targs) == 1, np.asarray(targs) == 0

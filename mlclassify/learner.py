@@ -32,6 +32,7 @@ from mlclassify.checks import (
     check_whole,
 )
 from mlclassify.data.batch import pictures
+from mlclassify.data.counts import pandas
 from mlclassify.data.lists import L
 from mlclassify.data.loader import (
     BatchTfms,
@@ -75,6 +76,7 @@ from mlclassify.weights import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from pandas import DataFrame
 
 # Targets (N, L), None where the photos have no labels: `Any` spares a check who knows that they do.
 Targets: TypeAlias = TensorMultiCategory | Any
@@ -326,6 +328,39 @@ class Learner(Trainer):
             answer.append(self._losses(logits, targets))
         return tuple(answer)
 
+    def get_preds_frame(self, ds_idx: int = 1, dl: DataLoader | None = None,
+                        label_delim: str = ";") -> DataFrame:
+        """Return what the model says of every photo of a loader as a table, with names.
+
+        Parameters
+        ----------
+        ds_idx, dl
+            Of what photos, as in `get_preds`.
+        label_delim : str
+            Between two labels in the column ``named``.
+
+        Returns
+        -------
+        DataFrame
+            A row for each photo, named by its file, relative to ``learn.path`` where it lies there;
+            a column with the probabilities of each label, and ``named``: the labels that were
+            decided for.
+
+        Examples
+        --------
+        ``learn.get_preds_frame(dl=learn.dls.test_dl(files)).to_csv("found.csv")``
+        """
+        dl = self.loader(ds_idx, dl)
+        preds, _, masks = self.get_preds(dl=dl, with_decoded=True)
+        photos = photo_names(map(dl.dataset.source, range(len(dl.dataset))), self.path)
+        frame: DataFrame = pandas("get_preds_frame").DataFrame(
+            np.asarray(preds), photos, self._labels()
+        )
+        frame.index.name = "photo"
+        named = [label_delim.join(map(str, self._names(row))) for row in masks]
+        frame.insert(len(frame.columns), "named", named, allow_duplicates=True)
+        return frame
+
     def loader(self, ds_idx: int = 1, dl: DataLoader | None = None) -> DataLoader:
         """Return the loader that arguments such as those of `get_preds` mean."""
         if dl is not None:
@@ -522,7 +557,8 @@ class Learner(Trainer):
                 f"as BCEWithLogitsLossFlat does, got {loss!r}"
             )
         probs, targets = self._labelled("tune_thresholds", ds_idx, dl)
-        found = find_thresholds(probs, targets, method=method, start=loss.thresh, **options)
+        found = find_thresholds(probs, targets, method=method, start=loss.thresh,
+                                bar=self._progress.bar, **options)
         found.labels = [str(label) for label in self.dls.vocab]
         loss.thresh = as_thresh(probs, found.thresholds)
         return found
@@ -697,8 +733,9 @@ class Learner(Trainer):
         ``learn.fit_novelty(); learn.predict("cat.jpg").novelty > learn.novelty.cut``
         """
         backbone = self._untrained_backbone(pretrained, weights)
+        dataset = self.dls.train.dataset
         known, held_out = (self._features(self.loader(i, None), backbone) for i in (0, 1))
-        names = photo_names(self.dls.train.dataset.items, self.path)
+        names = photo_names(map(dataset.source, range(len(dataset))), self.path)
         self.novelty = fit_novelty(known, names, held_out, lost, k, backbone)
         return self.novelty
 

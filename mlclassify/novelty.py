@@ -293,21 +293,31 @@ def _chance(n: int, least: int, p: float) -> float:
     return sum(math.exp(log_chance(i)) for i in range(least, n + 1))
 
 
-def photo_names(items: Iterable[object], folder: StrPath) -> list[str]:
+def photo_names(sources: Iterable[object], folder: StrPath) -> list[str]:
     """Name photos for people: files relative to `folder` where they lie in it.
+
+    Parameters
+    ----------
+    sources : iterable
+        What the photos are read from, as `open_image` takes it.
+    folder : str or Path
+
+    Returns
+    -------
+    list of str
 
     Examples
     --------
     >>> photo_names([Path("bears/a.jpg"), Path("b.jpg"), None], "bears")
     ['a.jpg', 'b.jpg', 'item 2']
     """
-    return [_name(item, i, Path(folder)) for i, item in enumerate(items)]
+    return [_name(source, i, Path(folder)) for i, source in enumerate(sources)]
 
 
-def _name(item: object, i: int, folder: Path) -> str:
-    if not isinstance(item, (str, Path)):
+def _name(source: object, i: int, folder: Path) -> str:
+    if not isinstance(source, (str, Path)):
         return f"item {i}"
-    path = Path(item)
+    path = Path(source)
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 

@@ -30,7 +30,8 @@ from mlclassify.rng import CROP, KeyedRandom
 from mlclassify.types import AnyArray, Float32
 from mlclassify.vision.image import open_image, shrink_weights
 from mlclassify.vision.models import Model
-from mlclassify.weights import named_place, write_file
+from mlclassify.weights import named_place
+from mlclassify.wholefile import write_file
 
 # Opset 17 with version 8 of the file format (June 2022): no later opset has anything that this
 # graph uses, and every runtime since then reads it.

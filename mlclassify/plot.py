@@ -7,6 +7,7 @@ figure, chooses a backend or changes a setting.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -23,6 +24,7 @@ _NAMED = 10  # labels in a legend
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 RIGHT, WRONG = "#007A5A", "#D55E00"
 _HEAT = "#FF9000"
+_SMALL = 8  # points below which a title of several words has more lines rather than smaller letters
 _STYLES = ("-", "--", ":", "-.")
 
 
@@ -109,6 +111,7 @@ def show_images(images: Sequence[Any] | AnyArray, titles: Sequence[object] | Non
     titles = _sequence("titles", titles, [""] * len(images))
     colors = _sequence("colors", colors, ["black"] * len(images))
     axes = new_grid(len(images), nrows, ncols, figsize)
+    titles = [_broken(title, _line_length(axes, _SMALL)) for title in titles]
     size = _title_size(axes, titles)
     for ax, image, title, color in zip(axes.flat, images, titles, colors):
         ax.imshow(_pixels(image))
@@ -117,11 +120,35 @@ def show_images(images: Sequence[Any] | AnyArray, titles: Sequence[object] | Non
     return axes
 
 
+def _line_length(axes: Grid, size: float) -> float:
+    """Return how many letters of `size` points are as wide as a cell of a grid."""
+    width: float = axes[0, 0].figure.get_figwidth() / axes.shape[1]
+    return 72 * width / (0.54 * size)
+
+
 def _title_size(axes: Grid, titles: Iterable[object]) -> float:
     """Return the points, 6 to 12, at which the longest line of all titles is as wide as a cell."""
-    width: float = axes[0, 0].figure.get_figwidth() / axes.shape[1]
     longest = max((len(line) for title in titles for line in str(title).splitlines()), default=0)
-    return min(max(72 * width / (0.54 * max(longest, 1)), 6), 12)
+    return min(max(_line_length(axes, 1) / max(longest, 1), 6), 12)
+
+
+def _broken(title: object, most: float) -> str:
+    """Break lines of more than `most` letters between labels and between words.
+
+    Examples
+    --------
+    >>> print(_broken("black;grizzly;teddy", 15))
+    black;grizzly;
+    teddy
+    """
+    lines: list[str] = []
+    for line in str(title).split("\n"):
+        lines.append("")
+        for part in re.split("(?<=[; ])", line):
+            if lines[-1] and len(lines[-1] + part.rstrip()) > most:
+                lines.append("")
+            lines[-1] += part
+    return "\n".join(line.rstrip(" ") for line in lines)
 
 
 def _sequence(name: str, values: Any, default: list[Any] | None = None) -> list[Any]:

@@ -11,10 +11,10 @@ and Lin and Lin (2023), "On the thresholding strategy for infrequent labels".
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -22,7 +22,10 @@ from numpy.typing import DTypeLike, NDArray
 from mlclassify import _core
 from mlclassify.arrays import as_array, as_matrix, as_uint8_mask, refuse, refuse_nan
 from mlclassify.checks import MLClassifyWarning, check_choice, check_whole
+from mlclassify.progress import progress
 from mlclassify.types import AnyArray, ArrayLike, Bools, Float32, Float64, Int64, UInt8
+
+T = TypeVar("T")
 
 FBR_GRID = np.arange(1, 9) / 10  # of Fan and Lin's code
 FEW_POSITIVES = 10  # below, a label's threshold is mostly luck
@@ -77,7 +80,8 @@ class FoundThresholds:
 
 def find_thresholds(
     scores: ArrayLike, targs: ArrayLike, *, method: Method = "scut", folds: ArrayLike | None = None,
-    pooled: bool = False, fbr: ArrayLike | None = None, seed: int = 0, start: ArrayLike = 0.0
+    pooled: bool = False, fbr: ArrayLike | None = None, seed: int = 0, start: ArrayLike = 0.0,
+    bar: bool = True,
 ) -> FoundThresholds:
     """Choose a threshold for every label: the mean of those that each fold of the photos chooses.
 
@@ -115,6 +119,8 @@ def find_thresholds(
     start : float or array_like (L,)
         The threshold that decides before: 0 for logits, .5 for probabilities. The methods of scut
         and smoothed keep it where no cut is better, cyclic ones begin there.
+    bar : bool
+        Show a progress bar.
 
     Returns
     -------
@@ -151,7 +157,7 @@ def find_thresholds(
     _warn_few(fn, support)
     parts = _fold_parts(fn, scores, targets, folds, pooled, seed)
     _warn_gaps(fn, support, parts)
-    each = _by_fold(fn, method, parts, fbr, start)
+    each = _by_fold(fn, method, parts, fbr, start, bar)
     found = _mean(each)
     return FoundThresholds(found, support, before, _f1_at(scores, targets, found), _spread(each),
                            [str(i) for i in range(len(found))])
@@ -462,15 +468,15 @@ def _pick(values: Float64, cuts: Int64) -> Float64:
 
 # --- methods
 
-def _by_fold(fn: str, method: str, parts: list[_Cuts], fbr: ArrayLike | None,
-             start: Float64) -> Float64:
+def _by_fold(fn: str, method: str, parts: list[_Cuts], fbr: ArrayLike | None, start: Float64,
+             bar: bool) -> Float64:
     """Return the thresholds of each fold, (folds, L)."""
     if method == "micromacro":
-        return _micromacro(parts)
+        return _micromacro(parts, bar)
     if method in _ALONE:
-        return np.array([_ALONE[method](part, start) for part in parts])
+        return np.array([_ALONE[method](part, start) for part in _watched(parts, bar)])
     extra = 1 if method == "smoothed" else 0
-    found, values = zip(*(_scut(part, start, extra) for part in parts))
+    found, values = zip(*(_scut(part, start, extra) for part in _watched(parts, bar)))
     if method in ("scut", "smoothed"):
         return np.array(found)
     never = method == "scutfbr0"
@@ -479,6 +485,14 @@ def _by_fold(fn: str, method: str, parts: list[_Cuts], fbr: ArrayLike | None,
     else:
         fbr = _per_label(fn, "fbr", fbr, parts[0].n_labels)
     return np.array([_raised(p, t, v, fbr, never) for p, t, v in zip(parts, found, values)])
+
+
+def _watched(items: Collection[T], bar: bool) -> Iterator[T]:
+    """Yield folds or labels, one step of a progress bar each."""
+    with progress("tune", len(items), bar) as step:
+        for item in items:
+            yield item
+            step()
 
 
 def _scut(part: _Cuts, start: Float64, extra: int) -> tuple[Float64, Float64]:
@@ -512,12 +526,13 @@ def _best_fbr(parts: list[_Cuts], found: Sequence[Float64], values: Sequence[Flo
     return FBR_GRID[np.where(totals.max(axis=0) > 0, last, 0)]
 
 
-def _micromacro(parts: list[_Cuts]) -> Float64:
+def _micromacro(parts: list[_Cuts], bar: bool) -> Float64:
     """Lin and Lin's: a label's F1 over the labels so far, and micro-F1 with those before it."""
     support: Float64 = np.sum([part.positives[:, 0] for part in parts], axis=0)
     found = np.empty((len(parts), len(support)))
     tp = predicted = positives = 0.0
-    for done, label in enumerate(np.argsort(-support, kind="stable"), start=1):
+    order = np.argsort(-support, kind="stable").tolist()
+    for done, label in enumerate(_watched(order, bar), start=1):
         best = []
         for k, part in enumerate(parts):
             own, own_positives = part.tp[label], part.positives[label]

@@ -19,7 +19,7 @@ from mlclassify.checks import check_function, check_path, check_whole
 from mlclassify.optim import check_hyper
 from mlclassify.progress import in_notebook
 from mlclassify.types import StrPath
-from mlclassify.weights import write_file
+from mlclassify.wholefile import open_table, table_text, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -258,7 +258,8 @@ class CSVLogger(Callback):
     def before_fit(self) -> None:
         names, self._before = self.learn.recorder.metric_names, ""
         if self.append and self.path.exists():
-            self._before = self.path.read_text(encoding="utf-8")
+            with open_table(self.path, "CSVLogger") as file:
+                self._before = file.read()
             columns = next(csv.reader(io.StringIO(self._before)), [])
             if columns != names:
                 raise ValueError(f"CSVLogger: `fname` must be a table with the columns {names} "
@@ -282,9 +283,7 @@ class CSVLogger(Callback):
 
 
 def _csv_line(cells: Iterable[object]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    return table_text([cells])
 
 
 class ShowGraphCallback(Callback):

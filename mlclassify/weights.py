@@ -2,15 +2,13 @@
 
 The format is safetensors: a JSON header and raw numbers, so that reading a file runs none of its
 contents. A file is read once, whole, into memory and checked there: nothing stays mapped, so
-saving over a file that was loaded is safe. Writing goes through a temporary file and a rename.
+saving over a file that was loaded is safe.
 """
 
 import hashlib
 import json
 import os
-import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ import numpy as np
 from mlclassify.checks import check_path
 from mlclassify.types import AnyArray, ArrayLike, StrPath
 from mlclassify.weight_names import named_as_here
+from mlclassify.wholefile import open_regular, write_file
 
 Tensors: TypeAlias = dict[str, AnyArray]
 
@@ -69,16 +68,14 @@ def read_file(path: StrPath, function: str) -> bytes:
     ModelFileError
         It is no regular file (a pipe, a device, a folder), or larger than 4 GiB.
     """
-    path = Path(path)
     try:
-        info = path.stat()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{function}: there is no file {str(path)!r}") from None
-    if not stat.S_ISREG(info.st_mode):
-        raise ModelFileError(f"{function}: {str(path)!r} must be a regular file")
-    if info.st_size > _LARGEST_FILE:
-        raise ModelFileError(f"{function}: {str(path)!r} must be at most 4 GiB large")
-    return path.read_bytes()
+        file = open_regular(path, function)
+    except ValueError as error:
+        raise ModelFileError(str(error)) from None
+    with file:
+        if os.fstat(file.fileno()).st_size > _LARGEST_FILE:
+            raise ModelFileError(f"{function}: {str(path)!r} must be at most 4 GiB large")
+        return file.read()
 
 
 def read_tensors(path: StrPath, function: str) -> tuple[Tensors, dict[str, str]]:
@@ -117,7 +114,7 @@ def parse_tensors(data: bytes, path: StrPath, function: str) -> tuple[Tensors, d
         ) from None
     # The library has checked the header; it only has no function that gives metadata of bytes.
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return tensors, header.get("__metadata__", {})
+    return tensors, header.get("__metadata__") or {}  # null is none
 
 
 def write_tensors(path: StrPath, tensors: Mapping[str, ArrayLike],
@@ -141,30 +138,6 @@ def tensors_to_bytes(tensors: Mapping[str, ArrayLike],
     # safetensors takes the memory as it lies, whatever its strides say.
     whole = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     return save(whole, metadata)
-
-
-def write_file(path: StrPath, data: bytes) -> None:
-    """Write `data` to `path` so that at no moment a part of it stands there.
-
-    A temporary file in the same folder is written, flushed to the disk and renamed. When that
-    fails, the temporary file is removed and the error goes on; it names `path`, which those of a
-    full disk do not by themselves.
-    """
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.chmod(temporary, 0o666 & ~_umask())
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)
-        raise
-    _flush_folder(path.parent)
 
 
 @contextmanager
@@ -200,24 +173,6 @@ def named_place(function: str, path: Path, suffix: str) -> Iterator[None]:
         )
         told.errno = error.errno  # a caller tells a full disk from a missing permission by it
         raise told from error
-
-
-def _umask() -> int:
-    """Return the permissions that new files go without; `mkstemp` makes private ones."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where folders can be opened at all."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def cache_folder() -> Path:

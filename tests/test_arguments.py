@@ -1,13 +1,15 @@
 """Arguments whose effect no other test shows: what they are for can be seen in the result."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from tiny import tiny, tiny_learner, tiny_loaders
 
 from mlclassify.arrays import images_to_c
 from mlclassify.callbacks import Callback
+from mlclassify.interpret import Interpretation
 from mlclassify.losses import BaseLoss, BCEWithLogitsLossFlat
-from mlclassify.metrics import AccumMetric
+from mlclassify.metrics import AccumMetric, accuracy_multi
 from mlclassify.optim import Adam
 from mlclassify.tensor import Tensor, nn, tensor
 from mlclassify.vision.augment import RandomResizedCrop, aug_transforms
@@ -125,6 +127,41 @@ DIFFERENT = {
     "vision_learner exact": (lambda: logits(wide_learner(False).model),
                              lambda: logits(wide_learner(True).model)),
     "freeze train_bn": (lambda: trained(True), lambda: trained(False)),
+    "vision_learner train_bn": (lambda: frozen(factory()), lambda: frozen(factory(train_bn=False))),
+    "vision_learner wd_bn_bias": (lambda: decayed(), lambda: decayed(wd_bn_bias=True)),
+    "vision_learner metrics": (lambda: len(factory().metrics),
+                               lambda: len(factory(metrics=accuracy_multi).metrics)),
+    "fit_sgdr reset_opt": (lambda: keeps_optimizer("fit_sgdr", 1, 1),
+                           lambda: keeps_optimizer("fit_sgdr", 1, 1, reset_opt=True)),
+    "fit_flat_cos reset_opt": (lambda: keeps_optimizer("fit_flat_cos", 1),
+                               lambda: keeps_optimizer("fit_flat_cos", 1, reset_opt=True)),
+    "fit_one_cycle reset_opt": (lambda: keeps_optimizer("fit_one_cycle", 1),
+                                lambda: keeps_optimizer("fit_one_cycle", 1, reset_opt=True)),
+    # asking: of the training photos instead of those for validation
+    **{f"{method} ds_idx": (lambda method=method: of(method), lambda method=method: of(method, 0))
+       for method in ("report", "plot_thresholds", "plot_reliability", "calibrate",
+                      "tune_thresholds", "get_preds", "get_preds_frame", "tta", "validate")},
+    "show_results ds_idx": (lambda: shown(), lambda: shown(ds_idx=0)),
+    "show_results max_n": (lambda: shown(), lambda: shown(max_n=2)),
+    # pictures
+    **{f"show_batch {name}": (lambda: grid(), lambda name=name, value=value: grid(**{name: value}))
+       for name, value in {"nrows": 1, "ncols": 8, "figsize": (4, 4), "max_n": 2,
+                           "unique": True}.items()},
+    "Interpretation.plot_probabilities max_n": (
+        lambda: interpretation().plot_probabilities().size,
+        lambda: interpretation().plot_probabilities(max_n=1).size),
+    "Interpretation.plot_probabilities nrows": (
+        lambda: interpretation().plot_probabilities(nrows=1).shape,
+        lambda: interpretation().plot_probabilities(nrows=3).shape),
+    "Interpretation.plot_confusion_matrix ncols": (
+        lambda: interpretation().plot_confusion_matrix(ncols=1).shape,
+        lambda: interpretation().plot_confusion_matrix(ncols=3).shape),
+    "Interpretation.plot_precision_recall max_n": (
+        lambda: len(interpretation().plot_precision_recall().lines),
+        lambda: len(interpretation().plot_precision_recall(max_n=1).lines)),
+    "Interpretation.plot_top_losses ncols": (
+        lambda: interpretation().plot_top_losses(4, ncols=1).shape,
+        lambda: interpretation().plot_top_losses(4, ncols=4).shape),
     # losses and metrics
     "BaseLoss flatten": (
         lambda: per_cell(flatten=True).shape, lambda: per_cell(flatten=False).shape),
@@ -157,6 +194,55 @@ DIFFERENT = {
            "max_zoom": 1.3, "max_lighting": 0.1, "max_warp": 0.1, "p_affine": 0.5,
            "p_lighting": 0.5, "batch": True}.items()},
 }  # fmt: skip
+
+
+def frozen(learn):
+    learn.freeze()
+    return learn.model.trainable
+
+
+def decayed(**options):
+    """What a fit with much weight decay leaves of a batch norm's weight."""
+    learn = factory(wd=5.0, **options)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-2)
+    return learn.model.state_dict()["bn1.weight"].tolist()
+
+
+def keeps_optimizer(method, *args, **options):
+    learn = tiny_learner(10, 4)
+    learn.create_opt()
+    before = learn.opt
+    with learn.no_bar(), learn.no_logging():
+        getattr(learn, method)(*args, **options)
+    return learn.opt is before
+
+
+def of(method, ds_idx=1):
+    """What a method of the learner answers, as something that can be compared."""
+    learn = tiny_learner(200, 20)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-2)
+        answer = getattr(learn, method)(ds_idx=ds_idx)
+    if hasattr(answer, "lines"):
+        return [line.get_xydata().tolist() for line in answer.lines]
+    return repr(answer)
+
+
+def shown(**options):
+    """The pixels of the photos that show_results draws."""
+    axes = tiny_learner(60, 4).show_results(shuffle=False, **options)
+    return [np.asarray(ax.images[0].get_array()).tobytes() for ax in axes.flat if ax.images]
+
+
+def grid(**options):
+    axes = tiny_loaders(20, 8).show_batch(**options)
+    same = np.ptp([np.asarray(ax.images[0].get_array()) for ax in axes.flat if ax.images], axis=0)
+    return axes.shape, axes[0, 0].figure.get_size_inches().tolist(), not same.any()
+
+
+def interpretation():
+    return Interpretation.from_learner(tiny_learner(40, 4))
 
 
 def pretrained():
@@ -214,8 +300,10 @@ def crop(train, **options):
 
 
 @pytest.fixture(autouse=True)
-def no_bars(monkeypatch):
+def no_bars_and_no_figures(monkeypatch):
     monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
+    yield
+    plt.close("all")
 
 
 @pytest.mark.parametrize("usual, other", DIFFERENT.values(), ids=DIFFERENT)

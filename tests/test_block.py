@@ -423,6 +423,17 @@ def test_category_map():
         CategoryMap(["a", 1])
 
 
+def test_a_vocabulary_may_be_that_of_other_loaders():
+    items = [(Image.new("RGB", (4, 4)), y) for y in (["b"], ["a", "c"], [], ["a"])]
+    block = DataBlock(get_x=lambda o: o[0], get_y=lambda o: o[1], splitter=EndSplitter(0.25))
+    vocab = block.dataloaders(items, bs=1).vocab
+    again = DataBlock((ImageBlock, MultiCategoryBlock(vocab=vocab)), get_x=lambda o: o[0],
+                      get_y=lambda o: o[1], splitter=EndSplitter(0.25))
+    dls = again.dataloaders(items[1:], bs=1)
+    assert dls.vocab == ["a", "b", "c"]
+    assert dls.train_ds.targets().tolist() == [[1, 0, 1], [0, 0, 0], [1, 0, 0]]
+
+
 def test_multi_categorize():
     t = MultiCategorize()
     with pytest.raises(ValueError, match="`vocab` must be given, or `setups` called"):

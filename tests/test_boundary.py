@@ -286,6 +286,15 @@ def test_a_histogram_has_a_power_of_two_of_bins(bins):
             _core.rank_histogram, np.zeros((3, 0), F4), np.zeros((3, 0), U1), histogram)
 
 
+@pytest.mark.parametrize("count", [-1, 2**32, 2**53, 2**63 - 1, -(2**63)])
+def test_a_histogram_holds_counts(count):
+    """The ranking takes a step for each positive: from 2**53 on it would never end."""
+    histogram, out = np.ones((2, 8, 2), I8), np.empty((2, 6))
+    histogram[1, 7, 1] = count
+    refused(ValueError, "histogram_ranking: `histogram` must hold counts in [0, 4294967295], got "
+            f"{count}", _core.histogram_ranking, histogram, out)
+
+
 def test_histograms_count_both_targets():
     refused(ValueError, "histogram_ranking: `histogram` must have shape (4, 8, 2), got (4, 8, 3)",
             _core.histogram_ranking, np.zeros((4, 8, 3), I8), np.zeros((4, 6)))

@@ -93,7 +93,7 @@ def test_train_says_what_it_did_as_json(here, capsys):
     (("--arch", "resnet5"), "vision_learner: `arch` must be one of resnet18, resnet34, resnet50, "
                             "resnet101, got 'resnet5'"),
     (("--epochs", "0"), "fit: `n_epoch` must be an integer of at least 1, got 0"),
-    (("--csv-fname", "x.csv"), "[Errno 2] No such file or directory: 'b/x.csv'"),
+    (("--csv-fname", "x.csv"), "read_table: there is no file 'b/x.csv'"),
     (("--bs", "90"), "dataloaders: `bs` must be at most the 48 training photos, got 90; pass bs=48 "
                      "or less, or drop_last=False"),
     (("--cache", "much"), "dataloaders: `cache` must be bytes as an integer of at least 1, or a "
@@ -310,6 +310,14 @@ def test_label_passes_its_options_on(monkeypatch, capsys, tmp_path):
         (str(tmp_path), "['a', 'b']", "x.csv", ";", "True", "8123", "True"),
         (str(tmp_path), "None", "labels.csv", " ", "False", "0", "False"),
     ]
+
+
+def test_label_says_where_the_table_is_as_json(monkeypatch, capsys, tmp_path):
+    from mlclassify.cli import photos
+
+    monkeypatch.setattr(photos, "label_images", lambda *a: print("Label 3 photos") or tmp_path)
+    assert result(capsys, "label", tmp_path) == {"labels_csv": str(tmp_path)}
+    assert run(capsys, "label", tmp_path, "--json").err == "Label 3 photos\n"
 
 
 # --- as a program ---

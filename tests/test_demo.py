@@ -1,5 +1,6 @@
 """The story in a terminal: what it prints, what it leaves, and how it fails."""
 
+import json
 import os
 import re
 import subprocess
@@ -110,6 +111,21 @@ def test_out_that_is_a_file(capsys, tmp_path):
     (tmp_path / "out").write_text("mine")
     assert is_one_line(fails(capsys))
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_what_the_demo_found_as_json(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("mlclassify.cli.demo.DRAWN_EPOCHS", 1)
+    monkeypatch.setattr("mlclassify.cli.demo.N_DRAWN", 60)
+    monkeypatch.setattr("mlclassify.cli.demo.DRAWN_SIZE", 32)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
+    assert main(["demo", "--out", "out", "--json"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert set(found) == {"photos", "average_precision", "thresh", "accuracy", "model"}
+    assert found["photos"] == 12 and 0 <= found["average_precision"] <= 1
+    assert f"macro average precision is {found['average_precision']:.4f}" in printed.err
+    assert float(load_learner(found["model"]).loss_func.thresh) == pytest.approx(found["thresh"])
 
 
 def test_status_of_an_interrupt(monkeypatch):

@@ -196,11 +196,23 @@ def test_a_label_that_cannot_be_read_again_is_not_written(tmp_path, label):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["a\rb.jpg", "a\nb.jpg", "a\r\nb.jpg", '"', ",", "\0", "'", "\u2028"])
+def test_a_table_keeps_names_of_any_kind(tmp_path, name):
+    """A carriage return alone ends a line for readers; writers of Python 3.11 do not quote it."""
+    table = LabelTable({name: ["sea"], "2.jpg": []}, others={name: {"note": name}, "2.jpg": {}})
+    table.write(tmp_path / "a.csv")
+    found = read_table(tmp_path / "a.csv")
+    assert found.rows == table.rows and found.others[name] == {"note": name}
+
+
 @pytest.mark.parametrize("data, got", [
     (b"", "columns that are missing"),
     (b"file,labels\n1,a\n", "columns file, labels"),
     (b"fname,labels\n\xff,a\n", "'utf-8' codec can't decode byte 0xff in position 13: invalid "
                                 "start byte"),
+    (b"fname,labels\n1,a\n2,b\n1,c\n", "there are two rows of '1'"),
+    (b"fname,labels\n1,a,b\n", "the row of '1' has more cells than there are columns"),
+    (b"fname,labels\n1," + b"a" * 200_000, "field larger than field limit (131072)"),
 ])  # fmt: skip
 def test_a_file_that_is_no_table_of_labels(tmp_path, data, got):
     path = tmp_path / "a.csv"

@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from safetensors.numpy import load_file
 from tiny import photos, register, tiny_learner, tiny_loaders
 
 from mlclassify import export
+from mlclassify.data.block import DataBlock
 from mlclassify.data.loader import DataLoaders
 from mlclassify.functional import nn
 from mlclassify.learner import load_learner
@@ -47,6 +51,26 @@ def test_a_loaded_learner_predicts_the_same_bits(learn, tmp_path):
         for a, b in zip(ours[1:], theirs[1:]):
             np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(ours.thresh, theirs.thresh)
+
+
+def test_functions_of_a_notebook_need_not_be_there_to_load(tmp_path):
+    block = DataBlock(get_x=lambda item: item[0], get_y=lambda item: item[1],
+                      splitter=lambda items: (range(8), [8, 9]), item_tfms=Resize(16))
+    learn = tiny_learner(dls=block.dataloaders(photos(10), bs=4), path=tmp_path)
+    learn.export("lambdas.safetensors")
+    image, _ = photos(1, seed=4)[0]
+    np.save(tmp_path / "image.npy", image)
+    asking = (
+        "import numpy as np; from tiny import tiny; from mlclassify.vision.models import ARCHS; "
+        "ARCHS['tiny'] = tiny; from mlclassify.learner import load_learner; "
+        "told = load_learner('lambdas.safetensors').predict(np.load('image.npy')); "
+        "print(told.probs.tolist())"
+    )
+    root = Path(__file__).parents[1]
+    told = subprocess.run([sys.executable, "-c", asking], cwd=tmp_path, check=True, text=True,
+                          capture_output=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(
+                              [str(root), str(root / "tests")])})  # fmt: skip
+    assert json.loads(told.stdout) == learn.predict(image).probs.tolist()
 
 
 @pytest.mark.parametrize("exact", [False, True])

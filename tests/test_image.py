@@ -1,9 +1,11 @@
 """Reading photos, and the boxes and pixels of crops against fastai's own."""
 
 import io
+import mmap
 import os
 import random
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -257,6 +259,28 @@ def test_a_pipe_and_a_folder_are_refused_at_once(tmp_path):
     for path in (tmp_path / "pipe.jpg", tmp_path):
         with pytest.raises(UnreadableImageError, match="must name a regular file"):
             open_image(path)
+
+
+def test_a_length_in_a_photo_asks_for_no_more_than_the_file_holds(tmp_path):
+    """A PNG says that 4 GB of pixels follow; Pillow reads the rest of such a chunk at once."""
+    data = bytearray(encoded(PillowImage.new("L", (2, 2)), "PNG"))
+    at = data.index(b"IDAT")
+    data[at - 4 : at] = b"\xff\xff\xff\xf0"
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    tracemalloc.start()
+    verify_image(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10_000_000
+
+
+def test_a_photo_is_not_mapped(tmp_path, monkeypatch):
+    """A map of a file that another process cuts ends the process that reads it."""
+    monkeypatch.setattr(mmap, "mmap", None)
+    PillowImage.new("RGB", (64, 64)).save(tmp_path / "a.bmp")
+    PillowImage.new("L", (64, 64)).save(tmp_path / "b.bmp")
+    assert open_image(tmp_path / "a.bmp").size == open_image(tmp_path / "b.bmp").size == (64, 64)
 
 
 def test_the_limit_of_pixels_is_pillows(monkeypatch):

@@ -113,6 +113,13 @@ def test_links_out_of_the_folder_are_no_photos(folder, tmp_path):
     assert str(caught.value) == f"label_images: photo 0 must lie in {folder}"
 
 
+@pytest.mark.parametrize("data", [b"fname\n\xff.png\n", b"fname\n" + b"a" * 200_000])
+def test_a_table_of_dropped_photos_that_is_none(folder, data):
+    (folder / "labels.dropped.csv").write_bytes(data)
+    with pytest.raises(ValueError, match="label_images: .*dropped.csv' must be a table of the"):
+        Session(folder)
+
+
 def test_arguments_that_make_no_sense(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     for arguments, says in [
@@ -187,6 +194,13 @@ def test_photos_come_as_they_are(server, folder):
         status, headers, data = ask(server, f"photo/{i}")
         assert (status, headers["Content-Type"]) == (200, kind)
         assert data == (folder / NAMES[i]).read_bytes()
+
+
+def test_a_photo_that_has_become_a_pipe_is_not_waited_for(server, folder):
+    (folder / "a.jpg").unlink()
+    os.mkfifo(folder / "a.jpg")
+    status, _, body = ask(server, "photo/0")
+    assert status == 400 and b"must be a regular file, got a pipe" in body
 
 
 def test_decisions_over_http(server, folder):

@@ -379,6 +379,24 @@ def test_get_preds_of_training_photos_are_in_order_and_complete():
     np.testing.assert_array_equal(preds, learn.get_preds(ds_idx=0)[0])
 
 
+def test_get_preds_as_a_table(tmp_path):
+    learn = tiny_learner(loss_func=BCEWithLogitsLossFlat(thresh=[0.4, 0.5, 0.6]), path=tmp_path)
+    files = [tmp_path / "sub" / f"{i}.png" for i in range(5)]
+    (tmp_path / "sub").mkdir()
+    for file, (image, _) in zip(files, photos(5, seed=3)):
+        Image.fromarray(image).save(file)
+    frame = learn.get_preds_frame(dl=learn.dls.test_dl(files), label_delim=" + ")
+    assert list(frame.index) == [f"sub/{i}.png" for i in range(5)]
+    assert list(frame.columns) == [*LABELS, "named"]
+    told = learn.predict(files)
+    np.testing.assert_allclose(frame[list(LABELS)], [p.probs for p in told], atol=1e-6)
+    assert list(frame["named"]) == [" + ".join(p.labels) for p in told]
+    assert len(set(frame["named"])) > 1
+    own = learn.get_preds_frame(ds_idx=0)
+    assert len(own) == learn.dls.train.n and own.index[3] == "item 3"
+    np.testing.assert_array_equal(own[list(LABELS)], learn.get_preds(0)[0])
+
+
 def test_get_preds_without_labels():
     learn = tiny_learner()
     preds, targs = learn.get_preds(dl=learn.dls.test_dl([image for image, _ in photos(5)]))

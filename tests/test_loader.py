@@ -36,6 +36,9 @@ class Photos:
     def __len__(self):
         return len(self.items)
 
+    def name(self, i):
+        return str(self.items[i])
+
     def image(self, i):
         self.threads.add(threading.current_thread().name)
         time.sleep(self.wait)

@@ -319,7 +319,7 @@ TABLE = [
      "holds no functions, got BCEWithLogitsLoss(); assign learn.loss_func = BCEWithLogitsLossFlat(thresh=...) first"),
     (lambda: load_learner("broken.jpg"), ModelFileError, f"load_learner: 'broken.jpg' {WHOLE}"),
     (lambda: load_learner("empty"), ModelFileError,
-     "load_learner: 'empty' must be a regular file"),
+     "load_learner: 'empty' must be a regular file, got a folder"),
     (lambda: load_learner("missing.safetensors"), FileNotFoundError,
      "load_learner: there is no file 'missing.safetensors'"),
     (lambda: load_learner(None), TypeError,

@@ -165,6 +165,19 @@ def test_right_and_wrong_differ_for_every_reader(kind):
     assert np.linalg.norm(right - wrong) > 25 and np.linalg.norm(there - absent) > 25
 
 
+def test_long_titles_take_more_lines_and_do_not_overlap():
+    labels = ["rock", "sky", "water", "mountain", "tree", "snow", "cloud", "people"] * 3
+    axes = show_images([np.zeros((4, 4, 3))] * 6, [";".join(labels)] * 6, nrows=2)
+    renderer = axes[0, 0].figure.canvas.get_renderer()
+    axes[0, 0].figure.canvas.draw()
+    boxes = [[ax.title.get_window_extent(renderer) for ax in row] for row in axes]
+    assert all(a.x1 <= b.x0 for row in boxes for a, b in zip(row, row[1:]))
+    assert all(below.y1 <= ax.get_window_extent().y0 for below, ax in zip(boxes[1], axes[0]))
+    assert axes[0, 0].get_title().replace("\n", "") == ";".join(labels)
+    assert axes[0, 0].title.get_fontsize() >= 8
+    assert show_images([np.zeros((4, 4, 3))], ["(none)\nsky"])[0, 0].get_title() == "(none)\nsky"
+
+
 def test_titles_shrink_until_they_fit():
     picture = np.zeros((4, 4, 3))
     sizes = [show_images([picture] * 3, ["a" * n] * 3, nrows=1)[0, 0].title.get_fontsize()

@@ -9,9 +9,12 @@ import termios
 from contextlib import nullcontext
 
 import pytest
+from badweb import serving
 from tiny import tiny_learner
 
 from mlclassify import progress
+from mlclassify.data.duplicates import find_duplicates
+from mlclassify.data.scrape import download_images, verify_images
 from mlclassify.progress import LogLines, progress_bar
 
 WORK = """
@@ -99,6 +102,41 @@ def test_no_bar_is_left_when_the_work_fails(monkeypatch):
     assert closed == [1]
 
 
+def test_checks_comparisons_and_downloads_have_bars(monkeypatch, tmp_path):
+    asked, steps = [], []
+
+    def noted(what, total, wanted=True):
+        asked.append((what, total))
+        return nullcontext(lambda: steps.append(what))
+
+    for module in ("scrape", "duplicates", "download"):
+        monkeypatch.setattr(f"mlclassify.data.{module}.progress", noted)
+    with serving() as server:
+        urls = [f"{server.url}ok?{i}" for i in range(3)]
+        saved, _ = download_images(urls, tmp_path, allow_private=True)
+    verify_images(saved)
+    find_duplicates(saved)
+    assert asked == [("Images downloaded", 3), ("verify", len(saved)), ("compare", len(saved))]
+    assert steps == [what for what, total in asked for _ in range(total)]
+
+
+@pytest.mark.parametrize("method", ["scut", "cyclic", "micromacro"])
+def test_tuning_has_a_bar_unless_unwanted(method, monkeypatch):
+    asked, steps = [], []
+
+    def noted(what, total, wanted=True):
+        asked.append((what, total, wanted))
+        return nullcontext(lambda: steps.append(what))
+
+    monkeypatch.setattr("mlclassify.selection.progress", noted)
+    learn = tiny_learner(80, 8)
+    learn.tune_thresholds(method, ds_idx=0)
+    with learn.no_bar():
+        learn.tune_thresholds(method, ds_idx=0, pooled=True)
+    pooled = 3 if method == "micromacro" else 1  # it goes label by label, the others fold by fold
+    assert asked == [("tune", 3, True), ("tune", pooled, False)] and len(steps) == 3 + pooled
+
+
 def test_predictions_and_features_have_bars_unless_unwanted(monkeypatch):
     asked, steps = [], []
 
@@ -110,7 +148,7 @@ def test_predictions_and_features_have_bars_unless_unwanted(monkeypatch):
     learn = tiny_learner(40, 8)
     batches = len(learn.dls.valid)
     learn.get_preds()
-    learn._features(learn.dls.valid)
+    learn._features(learn.dls.valid, None)
     with learn.no_bar():
         learn.get_preds()
         learn.predict(learn.dls.valid.dataset.items[:1])

@@ -204,6 +204,15 @@ def test_a_manifest_cannot_name_files_elsewhere(web, tmp_path):
     assert saved[0].parent == tmp_path / "a" and len(saved[0].stem) == 40
 
 
+def test_a_manifest_that_is_no_table_is_someone_elses(tmp_path):
+    (tmp_path / "manifest.csv").write_bytes(",".join(COLUMNS).encode() + b"\n" + b"a" * 200_000)
+    with pytest.raises(ValueError, match="must have no manifest.csv but its own"):
+        read_manifest(tmp_path)
+    (tmp_path / "manifest.csv").write_bytes(b"")
+    with pytest.raises(ValueError, match="must have no manifest.csv but its own"):
+        read_manifest(tmp_path)
+
+
 def test_a_manifest_of_someone_else_is_kept(web, tmp_path):
     (tmp_path / "manifest.csv").write_text("mine\n")
     with pytest.raises(ValueError) as caught:

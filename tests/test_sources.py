@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tiny import tiny
 
 from mlclassify.data import counts
 from mlclassify.data.block import MultiCategoryBlock
@@ -16,11 +17,12 @@ from mlclassify.data.samples import drawn_bears
 from mlclassify.data.sources import ImageDataLoaders
 from mlclassify.data.split import RandomSplitter
 from mlclassify.data.stratify import StratifiedSplitter
-from mlclassify.learner import load_learner
+from mlclassify.interpret import Interpretation
+from mlclassify.learner import Learner, load_learner
 from mlclassify.metrics import accuracy_multi
 from mlclassify.vision.augment import Normalize, Resize, aug_transforms, imagenet_stats
 from mlclassify.vision.learner import vision_learner
-from mlclassify.vision.models import resnet18
+from mlclassify.vision.models import create_model, resnet18
 
 NAMES = [
     "sky_1",
@@ -354,6 +356,35 @@ def test_from_folder(tmp_path):
     )
     assert (dls.train.n, dls.vocab) == (10, ["sky", "owl"])
     assert dls.label_counts().values.tolist() == [[5, 1], [5, 1]]
+
+
+def test_photos_of_a_table_are_named_by_their_files(folder, monkeypatch):
+    monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
+    dls = ImageDataLoaders.from_df(table(), folder, folder="photos", suff=".png", label_delim=" ",
+                                   valid_pct=0.3, seed=1, **SMALL)  # fmt: skip
+    names = {f"photos/{name}.png" for name in NAMES}
+    learn = Learner(dls, create_model(tiny, dls.c, seed=1))
+    known = set(learn.fit_novelty(lost=0.5, k=2).names)
+    judged = set(Interpretation.from_learner(learn).photos)
+    assert (len(known), len(judged)) == (7, 3) and known | judged == names
+    Image.new("RGB", (10, 5)).save(folder / "photos" / "owl_0.png")
+    dls = ImageDataLoaders.from_df(table(is_valid=np.arange(10) < 5), folder, folder="photos",
+                                   suff=".png", label_delim=" ", valid_col="is_valid", bs=5)  # fmt: skip
+    with pytest.raises(ValueError, match=r"all photos one size, got .*photos[/\\]owl_0\.png"):
+        dls.one_batch()
+    dls.train.item_tfms = [Failing()]
+    with pytest.raises(ZeroDivisionError) as caught:
+        dls.one_batch()
+    assert caught.value.__notes__[0].endswith(".png")
+
+
+class Failing:
+    """An item transform that cannot be applied."""
+
+    order = 1
+
+    def apply(self, image, draw, train):
+        return 1 / 0
 
 
 def test_transforms_and_options_go_through(folder):

@@ -23,6 +23,7 @@ C_STOREYS = [
 
 PYTHON_STOREYS = [
     {"_core", "types"},
+    {"wholefile"},
     {"arrays", "checks", "progress", "markup"},
     {"rng", "printing", "promotion", "weight_names"},
     {"ndtensor"},
@@ -38,7 +39,7 @@ PYTHON_STOREYS = [
     {"export"},
     {"checkpoint", "onnx", "trainer"},
     {"learner"},
-    {"interpret"},
+    {"interpret", "scoring"},
     {"vision.learner"},
     {"vision.all", "sklearn"},
     {"cli"},
@@ -50,7 +51,7 @@ INNER_STOREYS = {
     "cli": [
         {"labelled"},
         {"training", "asking"},
-        {"photos", "machine", "demo"},
+        {"photos", "machine", "demo", "scale"},
     ],
     "data": [
         {"lists"},
@@ -73,6 +74,12 @@ INNER_STOREYS = {
     "label": [
         {"session"},
         {"server"},
+    ],
+    "scoring": [
+        {"lists", "parquet"},
+        {"parts"},
+        {"journal", "merge"},
+        {"score"},
     ],
     "thresholds": [
         {"decide"},

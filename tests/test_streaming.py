@@ -131,3 +131,33 @@ def test_messages(call, message):
     with pytest.raises(ValueError) as caught:
         call(StreamingScores(2))
     assert str(caught.value) == message
+
+
+def f1_of(scores, targets, thresh):
+    """F1 of one label at one threshold, 0 for 0 / 0."""
+    said = scores > thresh
+    total = said.sum() + targets.sum()
+    return 2 * (said & (targets > 0)).sum() / total if total else 0.0
+
+
+@pytest.mark.parametrize("scale", [1, -5, 1e-3])
+@pytest.mark.parametrize("bits", [12, 24])
+def test_the_best_f1_is_that_of_its_threshold_and_bounded(rng, scale, bits):
+    scores = (rng.normal(size=(300, 4)) * scale).astype(np.float32)
+    scores[:, 1] = scores[:, 1].round()  # ties
+    targets = (rng.random((300, 4)) < [0.5, 0.2, 0.03, 0]).astype(np.uint8)
+    thresholds, f1 = filled(scores, targets, bits).best_f1()
+    for label, (column, target) in enumerate(zip(scores.T, targets.T)):
+        best = max(f1_of(column, target, t) for t in [-np.inf, *column])
+        assert f1.value[label] == f1.low[label] == f1_of(column, target, thresholds[label])
+        assert f1.value[label] <= best + 1e-12 and best <= f1.high[label] + 1e-12
+        if bits == 24:
+            assert best - f1.value[label] < 0.02
+    assert thresholds[3] == np.inf and f1.high[3] == 0
+
+
+def test_of_equal_cuts_the_highest_is_the_best():
+    stream = StreamingScores(1)
+    stream.update([4.0, 3.0, 2.0, 1.0], [1, 0, 0, 1])
+    thresholds, f1 = stream.best_f1()
+    assert f1.value[0] == 2 / 3 and 3 < thresholds[0] < 4  # so is that of all four

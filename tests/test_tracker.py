@@ -86,6 +86,23 @@ def test_the_rate_is_reduced(capsys):
     assert learn.recorder.lrs[::2] == pytest.approx([1e-2] * 3 + [1e-3] * 2)
 
 
+def still(preds, targs):
+    """A metric that never improves."""
+    return 0.5
+
+
+def test_what_is_watched_may_be_a_metric(tmp_path, capsys):
+    falls = [4, 3, 2, 1]
+    assert epochs(fit(falls, EarlyStoppingCallback("still"), metrics=still)) == 2
+    assert epochs(fit(falls, EarlyStoppingCallback(), metrics=still)) == 4
+    learn = fit(falls, ReduceLROnPlateau("still"), metrics=still)
+    assert learn.recorder.lrs[::2] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-4])
+    capsys.readouterr()
+    fit(falls, SaveModelCallback("still"), metrics=still, path=tmp_path)
+    assert capsys.readouterr().out == (
+        "Better model found at epoch 0 with still value: 0.5.\n")
+
+
 def state(learn):
     return {name: value.tobytes() for name, value in learn.model.state_dict().items()}
 

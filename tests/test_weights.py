@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import subprocess
 import sys
+import textwrap
 import types
 
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 from safetensors.numpy import save
 
 from mlclassify import weights
+from mlclassify.checkpoint import read_checkpoint
+from mlclassify.learner import load_learner
 from mlclassify.weights import (
     ModelFileError,
     Pinned,
@@ -18,9 +22,9 @@ from mlclassify.weights import (
     cached_file,
     pretrained_tensors,
     read_tensors,
-    write_file,
     write_tensors,
 )
+from mlclassify.wholefile import write_file
 
 TENSORS = {"conv1.weight": np.arange(6, dtype=np.float32).reshape(2, 3)}
 
@@ -129,6 +133,52 @@ def test_a_file_that_is_not_whole_is_named(kind, tmp_path):
     path.write_bytes(HOSTILE[kind])
     with pytest.raises(ModelFileError, match="bad.safetensors.*whole safetensors file"):
         read_tensors(path, "load_learner")
+
+
+def test_metadata_may_be_null(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(_with_header({"__metadata__": None, "a": ENTRY}, bytes(4)))
+    assert read_tensors(path, "test")[1] == {}
+    for read in (load_learner, read_checkpoint):
+        with pytest.raises(ModelFileError, match="must be a file that learn"):
+            read(path)
+
+
+LARGE = {
+    "header": (90 << 20).to_bytes(8, "little") + b"{}",
+    "tensor": _with_header({"a": {**ENTRY, "shape": [2**38], "data_offsets": [0, 2**40]}}),
+    "shape": _with_header({"a": {**ENTRY, "shape": [2**20, 2**18]}}, bytes(4)),
+    "nothing of much": _with_header({"a": {**ENTRY, "shape": [0, 2**62], "data_offsets": [0, 0]}}),
+    "many": _with_header({f"{i}": {**ENTRY, "shape": [2**30], "data_offsets": [0, 2**32]}
+                          for i in range(100)}, bytes(64)),
+}
+BOUNDED = """
+    import resource, sys
+    from mlclassify.weights import ModelFileError, read_tensors
+    import safetensors.numpy
+
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (20 << 20),) * 2)
+    for path in sys.argv[1:]:
+        try:
+            read_tensors(path, "load_learner")
+            sys.exit(f"{path} was read")
+        except ModelFileError as error:
+            print(path in str(error))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS")
+def test_sizes_in_a_header_are_compared_with_the_file_before_memory_is_taken(tmp_path):
+    """20 MB are free, and each file speaks of more."""
+    for name, data in LARGE.items():
+        (tmp_path / name).write_bytes(data)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(BOUNDED),
+                           *(str(tmp_path / name) for name in LARGE)],
+                          text=True, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True"] * len(LARGE)
 
 
 def test_every_cut_of_a_file_is_noticed(tmp_path):

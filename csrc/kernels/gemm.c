@@ -106,7 +106,7 @@ enum { AHEAD = 8 };
 static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o, size_t rows)
 {
     vf sum[TILE_ROWS][TILE_VECTORS];
-    const char *later = (const char *)(o->later ? o->later : o->b[0]);
+    const char *later = (const char *)(o->later || !o->segments ? o->later : o->b[0]);
     UNROLL
     for (size_t i = 0; i < rows; i++) {
         UNROLL

@@ -111,15 +111,15 @@ static void outer_products(const gradient_job *g, const mlc_wino_block *b, const
 }
 
 /* Gradients of MLC_LANES input channels from c0 and as many output channels from k0 on:
- * dg[output][input][tap] to its place in (K, C, 3, 3). */
+ * dg[output][9 input + tap] to its place in (K, C, 3, 3). */
 static void put_gradients(const mlc_winograd_weights *job, size_t c0, size_t k0,
-                          float dg[][MLC_LANES][9])
+                          float dg[][MLC_LANES * 9])
 {
     size_t ins = job->in->c - c0 < MLC_LANES ? job->in->c - c0 : MLC_LANES;
     for (size_t k = 0; k < MLC_LANES && k0 + k < job->dout->c; k++) {
         float *to = job->dweight + ((k0 + k) * job->in->c + c0) * 9;
         for (size_t i = 0; i < 9 * ins; i++)
-            to[i] = job->accumulate ? to[i] + dg[k][0][i] : dg[k][0][i];
+            to[i] = job->accumulate ? to[i] + dg[k][i] : dg[k][i];
     }
 }
 
@@ -132,11 +132,11 @@ static void finish_slice(const gradient_job *g, const float *du, size_t item, si
     void (*backward)(const float *, size_t, size_t, size_t, float *) =
         job->stride == 1 ? mlc_kernel->wino_weights_backward : mlc_kernel->wino_s2_weights_backward;
     for (size_t k = 0; k < BLOCK && k0 + k < job->dout->c && c0 < job->in->c; k += MLC_LANES) {
-        float dg[MLC_LANES][MLC_LANES][9], one[9][MLC_LANES];
+        float dg[MLC_LANES][MLC_LANES * 9], one[9][MLC_LANES];
         for (size_t i = 0; i < MLC_LANES; i++) {
             backward(du + (c + i) * BLOCK + k, DU_POINT, g->parts, g->items * DU_ITEM, one[0]);
             for (size_t l = 0; l < MLC_LANES; l++)
-                for (size_t t = 0; t < 9; t++) dg[l][i][t] = one[t][l];
+                for (size_t t = 0; t < 9; t++) dg[l][9 * i + t] = one[t][l];
         }
         put_gradients(job, c0, k0 + k, dg);
     }

@@ -102,6 +102,21 @@ BINDING(rank_histogram)
     Py_RETURN_NONE;
 }
 
+/* Most of a count: the ranking takes a step for each positive of a bin. */
+#define MAX_COUNT ((int64_t)UINT32_MAX)
+
+static int check_counts(const char *fn, const array_arg *histogram)
+{
+    const int64_t *counts = array_data(histogram);
+    for (npy_intp i = 0; i < PyArray_SIZE(histogram->array); i++) {
+        if (counts[i] >= 0 && counts[i] <= MAX_COUNT) continue;
+        PyErr_Format(PyExc_ValueError, "%s: `histogram` must hold counts in [0, %lld], got %lld",
+                     fn, (long long)MAX_COUNT, (long long)counts[i]);
+        return -1;
+    }
+    return 0;
+}
+
 BINDING(histogram_ranking)
 {
     static const char *fn = "histogram_ranking";
@@ -112,7 +127,8 @@ BINDING(histogram_ranking)
         return NULL;
     npy_intp pairs[3] = {PyArray_DIM(histogram.array, 0), PyArray_DIM(histogram.array, 1), 2};
     npy_intp want[2] = {pairs[0], MLC_RANKING_VALUES};
-    if (array_shape(fn, &histogram, 3, pairs) < 0 || array_shape(fn, &out, 2, want) < 0)
+    if (array_shape(fn, &histogram, 3, pairs) < 0 || array_shape(fn, &out, 2, want) < 0 ||
+        check_counts(fn, &histogram) < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
         mlc_histogram_ranking(array_data(&histogram), array_dim(&histogram, 0),

@@ -13,8 +13,8 @@ from mlclassify.data.files import get_image_files
 from mlclassify.data.loader import DataLoader
 from mlclassify.learner import Learner, Prediction, load_learner
 from mlclassify.plot import label_title
+from mlclassify.scoring.score import predict_or_say_why
 from mlclassify.types import StrPath
-from mlclassify.vision.image import open_image
 
 _AT_A_TIME = 256
 
@@ -27,7 +27,8 @@ def predict(options: Namespace) -> tuple[list[dict[str, Any]], int]:
     files = expand(options.photos)
     answer, failed = list[dict[str, Any]](), False
     for start in range(0, len(files), _AT_A_TIME):
-        for fn, told in _told(learn, files[start : start + _AT_A_TIME]):
+        some = files[start : start + _AT_A_TIME]
+        for fn, told in zip(some, predict_or_say_why(learn, some), strict=True):
             if isinstance(told, Exception):
                 failed = True
                 print(f"mlclassify: {told}", file=sys.stderr)
@@ -44,26 +45,6 @@ def expand(paths: Iterable[StrPath]) -> list[Path]:
     for path in paths:
         found += get_image_files(path) if Path(path).is_dir() else [Path(path)]
     return found
-
-
-def _told(learn: Learner, files: list[Path]) -> list[tuple[Path, Prediction | OSError]]:
-    """Return (file, its prediction or why there is none) for each."""
-    try:
-        return list(zip(files, learn.predict(files)))
-    except OSError:
-        why = {fn: _why_unreadable(fn) for fn in files}  # seldom: only now each is read twice
-    good = [fn for fn in files if why[fn] is None]
-    told: dict[Path, Prediction | OSError] = dict(zip(good, learn.predict(good)))
-    told |= {fn: error for fn, error in why.items() if error is not None}
-    return [(fn, told[fn]) for fn in files]
-
-
-def _why_unreadable(fn: Path) -> OSError | None:
-    try:
-        open_image(fn)
-    except OSError as error:
-        return error
-    return None
 
 
 def _one(fn: Path, told: Prediction, vocab: Iterable[object]) -> dict[str, Any]:

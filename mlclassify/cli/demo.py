@@ -96,8 +96,11 @@ def save_figure(axes: Axes | Grid, path: Path) -> None:
     print(f"Saved {path}")
 
 
-def report(learn: Learner, out: Path) -> None:
-    """Choose the threshold, look at the answers, save everything, and load the model again."""
+def report(learn: Learner, out: Path) -> dict[str, Any]:
+    """Choose the threshold, look at the answers, save everything, and load the model again.
+
+    Returns what was found as a dict.
+    """
     probs, targets = learn.get_preds()
     macro = average_precision_score(targets, probs)
     print(f"\nOn {len(probs)} pictures held out, macro average precision is {macro:.4f}")
@@ -115,10 +118,12 @@ def report(learn: Learner, out: Path) -> None:
     if not (again == probs).all():
         raise RuntimeError(f"demo: {model} must predict what the model that it was saved from does")
     print(f"Saved {model}; loaded again, it predicts the same")
+    return {"photos": len(probs), "average_precision": macro, "thresh": best,
+            "accuracy": accuracies.max(), "model": str(model)}  # fmt: skip
 
 
 def demo(out: Path, bears: Path | None = None, weights: Path | None = None,
-         seed: int = 1) -> None:
+         seed: int = 1) -> dict[str, Any]:
     """Train, judge, predict and save: on drawn bears, or on photos in `bears`.
 
     Parameters
@@ -131,6 +136,11 @@ def demo(out: Path, bears: Path | None = None, weights: Path | None = None,
         Pretrained weights for the photos, where ``weights=`` of `vision_learner` is meant.
     seed : int
         Of the drawings and of the training.
+
+    Returns
+    -------
+    dict
+        ``photos`` held out, ``average_precision``, ``thresh``, ``accuracy`` and ``model``.
     """
     start = time.monotonic()
     dls = drawn_data(out, seed) if bears is None else photo_data(out, bears)
@@ -144,13 +154,13 @@ def demo(out: Path, bears: Path | None = None, weights: Path | None = None,
         learn.fit_one_cycle(DRAWN_EPOCHS, 3e-3)
     else:
         learn.fine_tune(4)
-    report(learn, out)
+    found = report(learn, out)
     print(f"All in {time.monotonic() - start:.0f} s")
+    return found
 
 
 def main(options: Namespace) -> tuple[dict[str, Any], int]:
     """Run `demo` with the options of the command line."""
     if options.weights and not options.bears:
         options.parser.error("--weights is for photos: give --bears too")
-    demo(options.out, options.bears, options.weights, options.seed)
-    return {}, 0
+    return demo(options.out, options.bears, options.weights, options.seed), 0

@@ -10,6 +10,7 @@ import copy
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -133,11 +134,15 @@ class Recipe:
             )
         return self
 
+    def source(self, item: Any) -> Any:
+        """What the photo of an item is read from, as `open_image` takes it."""
+        if self.get_x is not None and _kind(item) is self._type:
+            return _noting("get_x", self.get_x, item)
+        return item
+
     def image(self, item: Any, enough: Enough | None = None) -> Image.Image:
         """The photo of an item, a PIL image; `enough` as in `open_image`."""
-        if self.get_x is not None and _kind(item) is self._type:
-            item = _noting("get_x", self.get_x, item)
-        return open_image(item, enough)
+        return open_image(self.source(item), enough)
 
     def raw(self, items: Iterable[Any]) -> list[Any]:
         """What `get_y` gives for each item."""
@@ -239,6 +244,15 @@ class Dataset:
     def image(self, i: int, enough: Enough | None = None) -> Image.Image:
         """The photo of item `i`: a PIL image, upright, RGB; `enough` as in `open_image`."""
         return self._recipe.image(self.items[i], enough)
+
+    def source(self, i: int) -> Any:
+        """What the photo of item `i` is read from: mostly a file."""
+        return self._recipe.source(self.items[i])
+
+    def name(self, i: int) -> str:
+        """What to call item `i` in a message: its file, if it has one."""
+        source = self.source(i)
+        return describe(source if isinstance(source, (str, Path)) else self.items[i])
 
     def targets(self) -> Float32:
         """All targets, float32 (n, L); without labels, none: (0, L)."""

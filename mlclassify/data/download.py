@@ -7,7 +7,6 @@ address: what came of it, and whose photo it is.
 
 import csv
 import hashlib
-import io
 import logging
 import math
 import os
@@ -27,7 +26,7 @@ from mlclassify.data.search import ImageHit
 from mlclassify.progress import progress
 from mlclassify.types import StrPath
 from mlclassify.vision.image import UnreadableImageError, photo_extension
-from mlclassify.weights import write_file
+from mlclassify.wholefile import open_table, table_text, write_file
 
 MAX_BYTES = 20_000_000  # of one photo
 MAX_TOTAL = "2GB"
@@ -37,8 +36,9 @@ MANIFEST = "manifest.csv"
 COLUMNS = ("file", "url", "sha256", "bytes", "title", "page", "creator", "licence", "error")
 _THREADS = 8
 
-# What `_save` calls a photo, and what it leaves behind if the process is killed while it writes.
-OWN_NAME = re.compile(r"[0-9a-f]{40}\.(jpg|png|webp|gif|bmp)|\.part-[0-9a-f]{16}")
+# What `_save` calls a photo, and what it and `write_file` leave behind if the process is killed.
+OWN_NAME = re.compile(r"[0-9a-f]{40}\.(jpg|png|webp|gif|bmp)|\.part-[0-9a-f]{16}"
+                      r"|\.manifest\.csv\.[a-z0-9_]{8}\.tmp")
 
 Row: TypeAlias = dict[str, str]
 """A line of the manifest, from `COLUMNS` to their cells."""
@@ -275,24 +275,23 @@ def read_manifest(folder: StrPath) -> dict[str, Row]:
     path = check_path("read_manifest", "folder", folder) / MANIFEST
     if not path.exists():
         return {}
-    with open(path, newline="", encoding="utf-8", errors="replace") as file:
-        lines = csv.reader(file)
-        if tuple(next(lines, ())) != COLUMNS:
-            raise ValueError(
-                f"download_images: `folder` must have no {MANIFEST} but its own, got "
-                f"{str(path)!r}; move that file away, or choose another folder"
-            )
-        rows = [dict(zip(COLUMNS, map(_bare, cells))) for cells in lines
-                if len(cells) == len(COLUMNS)]
+    with open_table(path, "download_images", errors="replace") as file:
+        try:
+            head, *lines = list(csv.reader(file)) or [[]]
+        except csv.Error:
+            head = []
+    if tuple(head) != COLUMNS:
+        raise ValueError(
+            f"download_images: `folder` must have no {MANIFEST} but its own, got {str(path)!r}; "
+            "move that file away, or choose another folder"
+        )
+    rows = [dict(zip(COLUMNS, map(_bare, cells))) for cells in lines if len(cells) == len(COLUMNS)]
     return {row["url"]: row for row in rows}
 
 
 def _write_manifest(folder: Path, rows: Mapping[str, Row]) -> None:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    table.writerows([_harmless(row[column]) for column in COLUMNS] for row in rows.values())
-    write_file(folder / MANIFEST, text.getvalue().encode("utf-8", "replace"))
+    lines = [[_harmless(row[column]) for column in COLUMNS] for row in rows.values()]
+    write_file(folder / MANIFEST, table_text([COLUMNS, *lines]).encode("utf-8", "replace"))
 
 
 def _harmless(text: str) -> str:

@@ -76,8 +76,8 @@ BatchTfms: TypeAlias = (
 class DatasetLike(Protocol):
     """What loaders ask of a dataset; `DataBlock` makes them a `mlclassify.data.block.Dataset`.
 
-    A `DataLoader` by itself needs ``items``, ``vocab``, ``has_labels``, ``image``, ``target`` and a
-    length.
+    A `DataLoader` by itself needs ``items``, ``vocab``, ``has_labels``, ``image``, ``target``,
+    ``name`` and a length.
     """
 
     @property
@@ -99,6 +99,10 @@ class DatasetLike(Protocol):
     def image(self, i: int, enough: Enough | None = None, /) -> Image.Image: ...
 
     def target(self, i: int, /) -> Float32 | None: ...
+
+    def source(self, i: int, /) -> Any: ...
+
+    def name(self, i: int, /) -> str: ...
 
     def targets(self) -> Float32: ...
 
@@ -475,7 +479,7 @@ class DataLoader:
         with closing(_ahead(photo, chunks, self.num_workers)) as decoded:
             for chunk, photos in zip(chunks, decoded):
                 rows = order[chunk.start : chunk.stop].tolist()
-                pixels = buffers.fill(photos, [self.dataset.items[i] for i in rows])
+                pixels = buffers.fill(photos, lambda k: self.dataset.name(rows[k]))
                 h, w = pixels.shape[1:3]
                 plan = self._plan(h, w, chunk, seed, epoch)
                 out = buffers.ready(len(pixels), plan.out_size)
@@ -494,7 +498,7 @@ class DataLoader:
                 im = transform.apply(im, draw, self.train)
             return np.asarray(im)
         except Exception as error:
-            error.add_note(f"while transforming {describe(self.dataset.items[i])}")
+            error.add_note(f"while transforming {self.dataset.name(i)}")
             raise
 
     def _enough(self) -> Enough | None:
@@ -524,15 +528,15 @@ class _Buffers:
         self._pixels: UInt8 | None = None
         self._ready: deque[Float32] = deque()
 
-    def fill(self, photos: list[UInt8], items: list[Any]) -> UInt8:
-        """Return photos as uint8 (N, H, W, 3)."""
+    def fill(self, photos: list[UInt8], name: Callable[[int], str]) -> UInt8:
+        """Return photos as uint8 (N, H, W, 3); ``name(k)`` is what to call the k-th of them."""
         shape = photos[0].shape
-        for photo, item in zip(photos, items):
+        for k, photo in enumerate(photos):
             if photo.shape != shape:
                 raise ValueError(
                     "DataLoader: `item_tfms` must make all photos one size, "
-                    f"got {_size(shape)} for {describe(items[0])} and {_size(photo.shape)} for "
-                    f"{describe(item)}; add Resize(224) or RandomResizedCrop(224)"
+                    f"got {_size(shape)} for {name(0)} and {_size(photo.shape)} for "
+                    f"{name(k)}; add Resize(224) or RandomResizedCrop(224)"
                 )
         if self._pixels is None or self._pixels.shape[1:] != shape:
             self._pixels = np.empty((self._bs, *shape), np.uint8)

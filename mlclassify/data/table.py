@@ -4,14 +4,14 @@ Other columns, such as ``is_valid``, are kept as they are.
 """
 
 import csv
-import io
 from dataclasses import dataclass, field
+from typing import Any
 
 from mlclassify.checks import check_path
 from mlclassify.data.duplicates import MAX_DISTANCE, find_duplicates, group_labels
 from mlclassify.data.files import get_image_files, parent_label
 from mlclassify.types import StrPath
-from mlclassify.weights import write_file
+from mlclassify.wholefile import open_table, table_text, write_file
 
 FNAME, LABELS = "fname", "labels"
 
@@ -55,15 +55,15 @@ class LabelTable:
         ValueError
             A label holds the delimiter.
         """
-        text = io.StringIO()
-        table = csv.DictWriter(text, self.columns(), lineterminator="\n")
-        table.writeheader()
+        columns = self.columns()
+        rows = [columns]
         for fname, labels in self.rows.items():
             for label in labels:
                 check_label("LabelTable.write", label, self.label_delim)
-            cells = self.others.get(fname, {})
-            table.writerow({**cells, FNAME: fname, LABELS: self.label_delim.join(labels)})
-        write_file(check_path("LabelTable.write", "path", path), text.getvalue().encode())
+            cells = {**self.others.get(fname, {}), FNAME: fname,
+                     LABELS: self.label_delim.join(labels)}  # fmt: skip
+            rows.append([cells.get(column, "") for column in columns])
+        write_file(check_path("LabelTable.write", "path", path), table_text(rows).encode())
 
 
 def check_label(function: str, label: str, label_delim: str) -> str:
@@ -119,7 +119,8 @@ def read_table(path: StrPath, label_delim: str = " ") -> LabelTable:
     ------
     FileNotFoundError
     ValueError
-        There are no columns ``fname`` and ``labels``, or it is no table in UTF-8.
+        It is no regular file, no table in UTF-8, has no columns ``fname`` and ``labels``, two rows
+        of one file, or a row with more cells than there are columns.
 
     Examples
     --------
@@ -131,23 +132,31 @@ def read_table(path: StrPath, label_delim: str = " ") -> LabelTable:
     """
     path = check_path("read_table", "path", path)
     table = LabelTable(label_delim=check_delim("read_table", label_delim))
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+    with open_table(path, "read_table", "utf-8-sig") as file:
+        try:
             lines = csv.DictReader(file)
             columns = lines.fieldnames or []
             if FNAME not in columns or LABELS not in columns:
                 raise ValueError(f"columns {', '.join(columns) or 'that are missing'}")
             for cells in lines:
-                cells = {key: value or "" for key, value in cells.items() if key is not None}
-                fname, labels = cells.pop(FNAME), cells.pop(LABELS)
-                table.rows[fname] = [o for o in map(str.strip, labels.split(label_delim)) if o]
-                table.others[fname] = cells
-    except (UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise ValueError(
-            f"read_table: `path` must be a table with columns {FNAME} and {LABELS}, got "
-            f"{str(path)!r} ({error})"
-        ) from None
+                _add_row(table, cells)
+        except (UnicodeDecodeError, csv.Error, ValueError) as error:
+            raise ValueError(
+                f"read_table: `path` must be a table with columns {FNAME} and {LABELS}, got "
+                f"{str(path)!r} ({error})"
+            ) from None
     return table
+
+
+def _add_row(table: LabelTable, cells: dict[Any, Any]) -> None:
+    """Add a row as `csv.DictReader` gives it; one that would be lost is an error."""
+    fname, labels = cells.pop(FNAME) or "", cells.pop(LABELS) or ""
+    if None in cells:
+        raise ValueError(f"the row of {fname!r} has more cells than there are columns")
+    if fname in table.rows:
+        raise ValueError(f"there are two rows of {fname!r}")
+    table.rows[fname] = [o for o in map(str.strip, labels.split(table.label_delim)) if o]
+    table.others[fname] = {column: cell or "" for column, cell in cells.items()}
 
 
 def table_of_folders(

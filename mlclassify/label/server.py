@@ -23,6 +23,7 @@ from typing import Any
 from mlclassify.checks import check_whole
 from mlclassify.label.session import Session
 from mlclassify.types import StrPath
+from mlclassify.wholefile import open_regular
 
 _MAX_BODY = 64_000
 _STATIC = {"": ("label.html", "text/html"), "label.js": ("label.js", "text/javascript"),
@@ -175,7 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             fn = self.server.session.photo(self._number(part))
             kind = _IMAGE_TYPES.get(fn.suffix.lower(), "image/jpeg")
-            self._send(fn.read_bytes(), kind)
+            with open_regular(fn, "label_images") as file:
+                self._send(file.read(), kind)
 
     def _post(self, part: str) -> None:
         body = self._body()

@@ -8,7 +8,6 @@ file beside it; the photos themselves are never touched. Both are written whole 
 from __future__ import annotations
 
 import csv
-import io
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,7 +18,7 @@ from mlclassify.data.files import get_image_files, parent_label
 from mlclassify.data.lists import L
 from mlclassify.data.table import LabelTable, check_delim, check_label, read_table
 from mlclassify.types import StrPath
-from mlclassify.weights import write_file
+from mlclassify.wholefile import open_table, table_text, write_file
 
 Decision: TypeAlias = Literal["keep", "drop"] | None
 KEEP: Literal["keep"] = "keep"
@@ -82,8 +81,14 @@ class Session:
     def _read_dropped(self) -> set[str]:
         if not self.dropped_csv.exists():
             return set()
-        with open(self.dropped_csv, newline="", encoding="utf-8") as file:
-            return {row[0] for row in list(csv.reader(file))[1:] if row}
+        with open_table(self.dropped_csv, "label_images") as file:
+            try:
+                return {row[0] for row in list(csv.reader(file))[1:] if row}
+            except (UnicodeDecodeError, csv.Error) as error:
+                raise ValueError(
+                    f"label_images: {str(self.dropped_csv)!r} must be a table of the photos that "
+                    f"were dropped, in UTF-8 ({error})"
+                ) from None
 
     def photo(self, i: int) -> Path:
         """Return the file of photo `i`; FileNotFoundError where it has become a link elsewhere."""
@@ -149,7 +154,5 @@ class Session:
     def _write_dropped(self, dropped: set[str]) -> None:
         if not dropped and not self.dropped_csv.exists():
             return
-        text = io.StringIO()
         rows = [["fname"], *([name] for name in sorted(dropped))]
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        write_file(Path(self.dropped_csv), text.getvalue().encode())
+        write_file(Path(self.dropped_csv), table_text(rows).encode())

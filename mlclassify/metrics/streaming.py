@@ -7,7 +7,7 @@ import numpy as np
 from mlclassify import _core
 from mlclassify.arrays import as_matrix, as_uint8_mask, refuse
 from mlclassify.checks import check_choice, check_whole
-from mlclassify.types import ArrayLike, Float32, Int64
+from mlclassify.types import ArrayLike, Float32, Float64, Int64
 
 Average: TypeAlias = Literal["macro", "micro"] | None
 
@@ -207,9 +207,60 @@ class StreamingScores:
         cells = [np.stack([total - said, said], axis=-1) for said in (most, least)]
         return Bounded(cells[0], np.minimum(*cells), np.maximum(*cells))
 
+    def best_f1(self) -> tuple[Float64, Bounded]:
+        """Return the threshold of the best F1 of each label, among those between two bins.
+
+        Of equal ones the highest. The F1 is exact there; that of a threshold inside a bin could be
+        greater, up to `high`.
+
+        Returns
+        -------
+        thresholds : float64 (L,)
+            Infinite for a label without a positive.
+        f1 : Bounded of float64 (L,)
+
+        Examples
+        --------
+        >>> stream = StreamingScores(1)
+        >>> stream.update([0.2, 0.4, 0.6, 0.8], [0, 1, 0, 1])
+        >>> thresholds, f1 = stream.best_f1()
+        >>> bool(0.2 < thresholds[0] < 0.4), f1.value
+        (True, array([0.8]))
+        """
+        found = [_best_edge(histogram) for histogram in self._histogram]
+        edges, value, high = (np.array(column) for column in zip(*found))
+        never = edges == 1 << self.bits
+        below = _scores_at((edges << (32 - self.bits)) - 1).astype(np.float64)
+        below[np.isnan(below)] = -np.inf  # there is no float below the bin of -inf
+        return np.where(never, np.inf, below), Bounded(value, value, high)
+
     def _above(self, first: Int64) -> Int64:
         """Of each label, how many negatives and positives lie in the bins from `first` on."""
         return np.stack([h[b:].sum(axis=0) for h, b in zip(self._histogram, first)])
+
+
+def _best_edge(histogram: Int64) -> tuple[int, float, float]:
+    """Return the bin from which on to predict, the F1 of that, and what F1 no cut exceeds.
+
+    A cut inside a bin gains most where it takes the bin's positives and none of its negatives.
+    """
+    bins = len(histogram)
+    from_here = np.vstack([histogram[::-1].cumsum(axis=0)[::-1], np.zeros((1, 2), np.int64)])
+    positives, said = from_here[0, 1], from_here.sum(axis=1)
+    if not positives:
+        return bins, 0.0, 0.0
+    f1 = 2 * from_here[:, 1] / (said + positives)
+    own = histogram[:, 1]
+    most = 2 * (from_here[1:, 1] + own) / (said[1:] + own + positives)
+    edge = bins - int(np.argmax(f1[::-1]))
+    return edge, float(f1[edge]), float(max(most.max(), f1[edge]))
+
+
+def _scores_at(places: Int64) -> Float32:
+    """Return the floats of places that `_places` gave, float32."""
+    signed = places - 2**31
+    bits = np.where(signed < 0, -signed | 0x80000000, signed)
+    return bits.astype(np.uint32).view(np.float32)
 
 
 def _places(scores: Float32) -> Int64:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
-from io import BytesIO
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from io import BufferedReader, BytesIO, FileIO
 from typing import Any, BinaryIO, Literal, Protocol, Self, TypeAlias, cast
 
 import numpy as np
@@ -31,6 +32,7 @@ from mlclassify.types import AnyArray, Float32, StrPath, UInt8
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 PhotoSource: TypeAlias = StrPath | Bytes | BinaryIO | Image.Image | AnyArray
+Start: TypeAlias = Callable[[], AbstractContextManager[Image.Image]]  # begins to read
 Enough: TypeAlias = Callable[[int, int], bool]
 """``enough(w, h)`` says whether a photo of that size would do."""
 ImageSize: TypeAlias = int | Sequence[int]
@@ -157,19 +159,37 @@ def verify_image(fn: StrPath) -> bool:
     return True
 
 
-def _opener(fn: Any) -> tuple[Callable[[], Image.Image], str]:
+def _opener(fn: Any) -> tuple[Start, str]:
     """Return (a function that starts reading `fn`, what to call it in a message)."""
     if isinstance(fn, (bytes, bytearray, memoryview)):
         return lambda: Image.open(BytesIO(fn), formats=FORMATS), f"{len(fn)} bytes"
     if isinstance(fn, (str, os.PathLike)):
         _check_file(fn)
-        return lambda: Image.open(fn, formats=FORMATS), os.fspath(fn)
+        return lambda: _open_file(fn), os.fspath(fn)
     if hasattr(fn, "read"):
         return lambda: Image.open(fn, formats=FORMATS), getattr(fn, "name", "a file object")
     raise TypeError(
         "open_image: `fn` must be a path, bytes, a file, an array or a PIL image, "
         f"got {type(fn).__name__}"
     )
+
+
+class _Reader(BufferedReader):
+    """A file that is asked for no more than it holds: the lengths in a photo may be anything."""
+
+    def __init__(self, fn: StrPath) -> None:
+        super().__init__(FileIO(fn))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(size if size is None else min(size, self._size))
+
+
+@contextmanager
+def _open_file(fn: StrPath) -> Iterator[Image.Image]:
+    # Not by its name: Pillow would map some formats, and a map of a file that shrinks is a crash.
+    with _Reader(fn) as file, Image.open(file, formats=FORMATS) as im:
+        yield im
 
 
 def _check_file(fn: StrPath) -> None:
@@ -183,7 +203,7 @@ def _check_file(fn: StrPath) -> None:
 
 
 def _decode(
-    start: Callable[[], Image.Image], name: str, enough: Enough | None = None
+    start: Start, name: str, enough: Enough | None = None
 ) -> tuple[Image.Image, str | None]:
     """Return (upright RGB image, format) of what `start()` opens, or raise with `name`."""
     try:
@@ -661,6 +681,16 @@ def resize_crop(
     return crop_resize(im, (left, top, width, height), size)
 
 
+def _check_padded(function: str, size: object, w: int, h: int) -> None:
+    """Refuse a shape so long that a photo padded to it takes more memory than one may."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and w * h > limit:
+        raise ValueError(
+            f"{function}: `size` must have a shape that pads the photo to at most {limit} pixels "
+            f"(PIL.Image.MAX_IMAGE_PIXELS), got {size!r}, which makes {w} x {h}"
+        )
+
+
 _NumPyMode: TypeAlias = Literal["constant", "edge", "reflect"]
 _PAD_MODES: dict[str, _NumPyMode] = {
     "zeros": "constant", "border": "edge", "reflection": "reflect"
@@ -708,6 +738,7 @@ def resize_pad(
     extra_w = max(0, int(scale * w) - im.width)
     extra_h = max(0, int(scale * h) - im.height)
     left, top = int(position[0] * extra_w), int(position[1] * extra_h)
+    _check_padded("resize_pad", size, im.width + extra_w, im.height + extra_h)
     padding = ((top, extra_h - top), (left, extra_w - left), (0, 0))
     padded = np.pad(np.asarray(im), padding, mode=mode)
     return Image.fromarray(padded).resize((w, h), Image.Resampling.BILINEAR)

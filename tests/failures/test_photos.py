@@ -5,13 +5,16 @@ import struct
 import subprocess
 import sys
 import textwrap
+import threading
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
+from test_schedule import bits
 from tiny import LABELS, photos, tiny
 
+from mlclassify.callbacks import Callback
 from mlclassify.data import files
 from mlclassify.learner import Learner
 from mlclassify.vision.all import ImageDataLoaders, Resize, get_image_files, verify_images
@@ -53,6 +56,36 @@ def test_a_truncated_photo_is_found_before_training(folder, monkeypatch):
     with learn.no_logging():
         learn.fit(1)
     assert np.isfinite(learn.recorder.losses).all()
+
+
+# --- photos that go away while they are trained on
+
+class Unplug(Callback):
+    """Takes the folder away after a step of the second epoch; notes the model after each step."""
+
+    def __init__(self, folder):
+        self.folder, self.seen = folder, []
+
+    def after_step(self):
+        self.seen.append(bits(self.learn)[:2])
+        if self.learn.epoch == 1 and self.learn.iter == 1:
+            self.folder.rename(self.folder.with_name("away"))
+
+
+def test_photos_that_go_away_in_mid_epoch(folder, monkeypatch):
+    """As on a drive that is unplugged: named, nothing half done, and back again all goes on."""
+    monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
+    dls, watch = loaders(folder), Unplug(folder)
+    learn = Learner(dls, create_model(tiny, dls.c, seed=1), seed=2)
+    with learn.no_logging():
+        with pytest.raises(FileNotFoundError, match=rf"must name an existing file, got {folder}/\w+/\d+\.jpg"):
+            learn.fit(2, cbs=watch)
+        assert len(dls.train) + 2 <= len(watch.seen) < 2 * len(dls.train)
+        assert bits(learn)[:2] == watch.seen[-1]
+        assert threading.active_count() == 1
+        folder.with_name("away").rename(folder)
+        learn.fit(1)
+    assert np.isfinite(learn.recorder.losses).all() and bits(learn)[:2] != watch.seen[-1]
 
 
 # --- a decompression bomb

@@ -6,9 +6,11 @@ pickles, kill -9 while saving, a file that is still mapped, and a limit on the s
 
 import errno
 import io
+import json
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -23,7 +25,8 @@ from tiny import tiny, tiny_learner, tiny_loaders
 import mlclassify
 from mlclassify.learner import load_learner
 from mlclassify.vision.learner import vision_learner
-from mlclassify.weights import ModelFileError, read_tensors, write_file, write_tensors
+from mlclassify.weights import ModelFileError, read_tensors, write_tensors
+from mlclassify.wholefile import write_file
 
 HERE = Path(__file__).resolve().parent
 linux = pytest.mark.skipif(sys.platform != "linux", reason="signals and limits of Linux")
@@ -34,10 +37,10 @@ def quiet(monkeypatch):
     monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
 
 
-def run(source, *arguments):
+def run(source, *arguments, before=()):
     """Run a script that imports what lies beside the tests; return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(source), *map(str, arguments)], text=True,
+        [*before, sys.executable, "-c", textwrap.dedent(source), *map(str, arguments)], text=True,
         capture_output=True, check=False, timeout=60, cwd=HERE.parent)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
@@ -137,6 +140,17 @@ def test_a_kill_while_saving_leaves_a_whole_checkpoint(tmp_path):
     assert (tmp_path / "a.safetensors").read_bytes() == b"next"
 
 
+@linux
+def test_a_training_that_is_killed_at_any_moment_goes_on_to_the_bit(tmp_path):
+    """30 kills of the 200 that benchmarks/results/kills.md tells of; see tests/kills.py."""
+    done = subprocess.run([sys.executable, HERE.parent / "kills.py", "--kills", "30"], text=True,
+                          capture_output=True, check=False, timeout=300,
+                          env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["kills"] == 30 and counts["with a file of each kind"] > 0
+
+
 # --- a file saved over its own memory map
 
 def test_saving_over_a_file_that_is_mapped(tmp_path):
@@ -192,3 +206,100 @@ def test_a_full_disk_is_said_and_the_old_files_stay(tmp_path):
     once = tiny_learner(path=tmp_path)
     once.fit(1, 1e-2)
     assert bits(tiny_learner(path=tmp_path).load("a")) == bits(once)
+
+
+# --- a disk that is full or may not be written to, for real
+
+SMALL = """
+    import errno, subprocess, sys
+    from pathlib import Path
+    from test_schedule import bits
+    from tiny import tiny, tiny_learner
+    from mlclassify.learner import load_learner
+    from mlclassify.vision.models import ARCHS
+
+    ARCHS["tiny"] = tiny
+    disk = Path(sys.argv[1])
+    learn = tiny_learner(path=disk)
+    with learn.no_logging(), learn.no_bar():
+        learn.fit(1, 1e-2)
+    learn.save("a"), learn.export("a.safetensors")
+    before = bits(learn), learn.predict(learn.dls.valid_ds.items[0][0]).probs.tobytes()
+    files = {path: path.read_bytes() for path in disk.rglob("*.safetensors")}
+
+    def refused(number):
+        for write in (lambda: learn.save("a"), lambda: learn.save("new"),
+                      lambda: learn.export("a.safetensors"), lambda: learn.export("new.safetensors")):
+            try:
+                write()
+                sys.exit("it was written")
+            except OSError as error:
+                reason = OSError(number, "").errno if error.errno is None else error.errno
+                assert reason == number and str(disk) in str(error), error
+        assert {path: path.read_bytes() for path in disk.rglob("*.*")} == files | rest
+
+    (disk / "rest.bin").touch()
+    with open(disk / "rest.bin", "wb", buffering=0) as rest:
+        try:
+            while True:
+                rest.write(bytes(4096))
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+    rest = {disk / "rest.bin": (disk / "rest.bin").read_bytes()}
+    refused(errno.ENOSPC)
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    refused(errno.EROFS)
+    learn.load("a")
+    assert bits(learn)[0] == before[0][0]
+    probs = load_learner(disk / "a.safetensors").predict(learn.dls.valid_ds.items[0][0]).probs
+    assert probs.tobytes() == before[1]
+"""
+
+
+@linux
+def test_a_small_disk_and_one_that_is_read_only(tmp_path):
+    """A file system of its own, which a process may mount in its own name space."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["unshare", "--mount", "--map-root-user", "sh", "-c",
+             f"mount -t tmpfs -o size=1m none '{disk}' && exec \"$@\"", "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*mount, "true"], check=False,
+                                                         capture_output=True).returncode:
+        pytest.skip("no file system may be mounted here")
+    run(SMALL, disk, before=mount)
+
+
+# --- signals in the middle of reading and writing
+
+STORM = """
+    import signal, sys
+    from pathlib import Path
+    from test_schedule import bits
+    from tiny import tiny, tiny_learner
+    from mlclassify.learner import load_learner
+    from mlclassify.vision.models import ARCHS
+
+    ARCHS["tiny"] = tiny
+    heard = []
+    signal.signal(signal.SIGALRM, lambda *_: heard.append(1))
+
+    def story(folder):
+        learn = tiny_learner(path=Path(sys.argv[1]) / folder)
+        with learn.no_logging(), learn.no_bar():
+            learn.fit(2, 1e-2)
+        learn.save("a"), learn.load("a")
+        image = learn.dls.valid_ds.items[0][0]
+        return bits(learn), load_learner(learn.export()).predict(image).probs.tobytes()
+
+    quiet = story("quiet")
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    storm = story("storm")
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert len(heard) > 10 and storm == quiet
+"""
+
+
+@linux
+def test_signals_while_reading_and_writing_change_nothing(tmp_path):
+    """A handler that returns, a thousand times a second: what it interrupts is done again."""
+    run(STORM, tmp_path)

@@ -1,0 +1,1 @@
+"""Scoring lists of photos too long for one run: shards, parts, and what parts say together."""

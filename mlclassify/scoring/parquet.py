@@ -1,0 +1,42 @@
+"""Files of scores as Parquet, a group of rows at a time; pyarrow is imported when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+_GROUP = 1 << 14  # rows
+
+
+def check_installed(function: str) -> None:
+    """Refuse to go on without pyarrow, in the name of `function`."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"{function}: a .parquet file must have pyarrow to write it; pip install "
+            "'mlclassify[parquet]', or write a .csv"
+        ) from error
+
+
+def write(file: IO[bytes], columns: dict[str, type], rows: Iterator[dict[str, Any]]) -> None:
+    """Write rows of texts and float32 into an open file."""
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    kinds = {str: pyarrow.string(), float: pyarrow.float32()}
+    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
+    with ParquetWriter(file, schema) as writer:
+        while group := list(islice(rows, _GROUP)):
+            writer.write_table(pyarrow.Table.from_pylist(group, schema))
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file."""
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        for group in file.iter_batches(_GROUP):
+            yield from group.to_pylist()
