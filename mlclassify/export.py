@@ -38,7 +38,14 @@ from mlclassify.vision.models import (
     build_backbone,
     build_model,
 )
-from mlclassify.weights import ModelFileError, read_tensors, write_tensors
+from mlclassify.weights import (
+    ModelFileError,
+    named_place,
+    parse_tensors,
+    read_file,
+    tensors_to_bytes,
+)
+from mlclassify.wholefile import write_file
 
 _Json: TypeAlias = dict[str, Any]  # an object of JSON
 
@@ -104,25 +111,18 @@ def write_learner(learn: Exported, path: StrPath) -> None:
     OSError
         The folder does not exist (FileNotFoundError), or cannot be written to.
     """
-    if Path(path).suffix != ".safetensors":
-        raise ValueError(f"export: `fname` must end in .safetensors, got {Path(path).name!r}")
-    if not Path(path).parent.is_dir():
-        raise FileNotFoundError(
-            f"export: `fname` must lie in a folder that exists, got {str(path)!r}"
-        )
+    with named_place("export", Path(path), ".safetensors"):
+        write_file(path, learner_to_bytes(learn))
+
+
+def learner_to_bytes(learn: Exported) -> bytes:
+    """Return what `write_learner` writes."""
     text = json.dumps(_described(learn), allow_nan=False, ensure_ascii=False)
     tensors: dict[str, AnyArray] = {**learn.model.state_dict()}
     if learn.novelty is not None:
         tensors |= _novelty_tensors(learn.novelty)
     metadata = {_VERSION: str(FORMAT_VERSION), _LEARNER: text, _HASH: digest(tensors, text)}
-    try:
-        write_tensors(path, tensors, metadata)
-    except OSError as error:
-        told = type(error)(
-            f"export: `fname` must be a place to write to, got {str(path)!r} ({error.strerror})"
-        )
-        told.errno = error.errno  # a caller tells a full disk from a missing permission by it
-        raise told from error
+    return tensors_to_bytes(tensors, metadata)
 
 
 def _described(learn: Exported) -> _Json:
@@ -152,7 +152,7 @@ def _described_calibration(calibration: Calibration | None) -> _Json | None:
 def _described_novelty(novelty: Novelty | None) -> _Json | None:
     if novelty is None:
         return None
-    return {"names": novelty.names, "cut": _jsonable(novelty.cut), "k": novelty.k}
+    return {"names": novelty.names, "cut": jsonable(novelty.cut), "k": novelty.k}
 
 
 def _novelty_tensors(novelty: Novelty) -> dict[str, AnyArray]:
@@ -174,13 +174,13 @@ def _described_loss(loss: Any) -> _Json:
     """Return the arguments of the loss; refuse one that another class could not stand for."""
     name = _name_of(loss)
     thresh = getattr(loss, "thresh", 0.5)
-    _check_decides_alike(loss, thresh)
+    check_decides_alike(loss, "export")
     return {
         "name": name,
-        "thresh": _jsonable(thresh),
+        "thresh": jsonable(thresh),
         "reduction": loss.reduction,
-        "weight": _jsonable(loss.func.weight),
-        "pos_weight": _jsonable(loss.func.pos_weight),
+        "weight": jsonable(loss.func.weight),
+        "pos_weight": jsonable(loss.func.pos_weight),
         "flatten": bool(loss.flatten),
         "calibration": _described_calibration(getattr(loss, "calibration", None)),
         **{option: getattr(loss.func, option) for option in _LOSSES[name][2]},
@@ -198,8 +198,9 @@ def _name_of(loss: Any) -> str:
     )
 
 
-def _check_decides_alike(loss: Any, thresh: Any) -> None:
-    """Refuse a loss class of the user's whose decisions its threshold does not tell."""
+def check_decides_alike(loss: Any, function: str) -> None:
+    """Refuse a loss of the user's whose decisions its threshold and calibration do not tell."""
+    thresh = getattr(loss, "thresh", 0.5)
     plain = BCEWithLogitsLossFlat(thresh=thresh)
     plain.calibration = calibration = getattr(loss, "calibration", None)
     labels = max(np.size(thresh), 1 if calibration is None else calibration.scale.size)
@@ -210,23 +211,23 @@ def _check_decides_alike(loss: Any, thresh: Any) -> None:
     )
     if not alike:
         raise ValueError(
-            "export: `loss_func` must decide as BCEWithLogitsLossFlat does with its `thresh`, for "
-            f"a file holds no functions, got {type(loss).__name__}"
+            f"{function}: `loss_func` must decide as BCEWithLogitsLossFlat does with its `thresh`, "
+            f"for a file holds no functions, got {type(loss).__name__}"
         )
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """Return numbers as JSON has them; it has no infinity, so that becomes a text."""
     if value is None:
         return None
     value = np.asarray(value, np.float64)
     if value.ndim:
-        return [_jsonable(v) for v in value]
+        return [jsonable(v) for v in value]
     return float(value) if np.isfinite(value) else str(float(value))
 
 
 def _numbers(value: Any) -> Any:
-    """Undo `_jsonable`."""
+    """Undo `jsonable`."""
     if isinstance(value, list):
         return [_numbers(v) for v in value]
     return None if value is None else float(value)
@@ -266,7 +267,12 @@ def read_learner(path: StrPath) -> Saved:
     FileNotFoundError
     ModelFileError
     """
-    tensors, metadata = read_tensors(path, "load_learner")
+    return parse_learner(read_file(path, "load_learner"), path)
+
+
+def parse_learner(data: bytes, path: StrPath) -> Saved:
+    """Read the bytes of a file of a learner; `path` is what messages call them."""
+    tensors, metadata = parse_tensors(data, path, "load_learner")
     text = _checked_text(path, tensors, metadata)
     try:
         return _restored(json.loads(text), tensors)

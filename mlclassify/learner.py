@@ -41,11 +41,12 @@ from mlclassify.data.loader import (
     DatasetLike,
     ItemTfms,
 )
-from mlclassify.export import read_learner, write_learner
+from mlclassify.export import Saved, parse_learner, read_learner, write_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import Metric, Report, make_metric, make_report
 from mlclassify.metrics.columns import other_thresholds
 from mlclassify.novelty import Novelty, fit_novelty, forward_with_features, photo_names
+from mlclassify.onnx import write_onnx
 from mlclassify.optim import Adam, Hyper, check_hyper
 from mlclassify.plot import Grid, plot_f1_curves, show_images, verdict_color
 from mlclassify.progress import progress
@@ -64,7 +65,14 @@ from mlclassify.verdict import Decision, decisions, verdict
 from mlclassify.vision.augment import Normalize
 from mlclassify.vision.image import PhotoSource
 from mlclassify.vision.models import Model, build_backbone
-from mlclassify.weights import ModelFileError, pretrained_tensors
+from mlclassify.weight_names import named_as, named_as_here
+from mlclassify.weights import (
+    ModelFileError,
+    named_place,
+    pretrained_tensors,
+    read_tensors,
+    write_tensors,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -956,6 +964,103 @@ class Learner(Trainer):
         write_learner(self, path)
         return path
 
+    def export_weights(self, fname: StrPath = "weights.safetensors",
+                       names: str = "torchvision") -> Path:
+        """Save the weights alone, under the names that other libraries have for them.
+
+        Parameters
+        ----------
+        fname : str or Path
+            Relative to ``learn.path``; must end in ``.safetensors``.
+        names : {'torchvision', 'timm', 'fastai'}
+            The first two name the backbone, and the head is left out; fastai names the whole model
+            of its ``vision_learner``.
+
+        Returns
+        -------
+        Path
+
+        Examples
+        --------
+        ``learn.export_weights("body.safetensors", "timm")``; then, with timm,
+        ``timm.create_model("resnet18", num_classes=0, checkpoint_path="body.safetensors")``
+        """
+        path = self.path / check_path("export_weights", "fname", fname)
+        tensors = named_as(self.model.state_dict(), names, "export_weights")
+        with named_place("export_weights", path, ".safetensors"):
+            write_tensors(path, tensors, {"format": "pt"})
+        return path
+
+    def load_weights(self, fname: StrPath) -> Self:
+        """Load weights that another library trained, all of them or none.
+
+        Parameters
+        ----------
+        fname : str or Path
+            A safetensors file, relative to ``learn.path``, with the names of `export_weights`. One
+            of fastai, ``safetensors.torch.save_file(learn.model.state_dict(), fname)`` there, holds
+            a head, too: its labels must come in the order of ``learn.dls.vocab``, which no file of
+            weights says. From a file without a head the backbone is loaded, and the head stays.
+
+        Returns
+        -------
+        Learner
+            This one.
+
+        Raises
+        ------
+        FileNotFoundError
+        ModelFileError
+            The file is damaged, or of another model or number of labels.
+        """
+        path = self.path / check_path("load_weights", "fname", fname)
+        tensors = named_as_here(read_tensors(path, "load_weights")[0])
+        if any(name.startswith("head.") for name in tensors):
+            try:
+                self.model.load_state_dict(tensors)
+            except (TypeError, ValueError) as error:
+                raise ModelFileError(
+                    f"load_weights: {str(path)!r} must fit this learner: {error}"
+                ) from error
+        else:
+            self.model.load_body(tensors, repr(str(path)))
+        self._forget_what_was_fitted("load_weights: another set of weights")
+        return self
+
+    def export_onnx(self, fname: StrPath = "export.onnx") -> Path:
+        """Save the learner for other runtimes: an ONNX file from pixels to decisions.
+
+        Its input is `pixels`, uint8 (N, H, W, 3): photos in RGB, decoded and brought to their size
+        by whoever asks; ``examples/onnx_predict.py`` does that with Pillow and NumPy alone. Its
+        outputs are `probs`, float32 (N, L); `mask`, bool (N, L), which labels they have, by the
+        thresholds and the novelty; and, after `fit_novelty`, `novelty`, float32 (N,). Labels,
+        thresholds, size and item transforms are JSON texts in its metadata; `mlclassify.onnx` has
+        a list.
+
+        Parameters
+        ----------
+        fname : str or Path
+            Relative to ``learn.path``; must end in ``.onnx``.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ImportError
+            onnx is not installed: ``pip install 'mlclassify[onnx]'``.
+        ValueError
+            The loss or a transform is none that a graph can hold.
+
+        Examples
+        --------
+        ``learn.export_onnx("bears.onnx")``
+        """
+        path = self.path / check_path("export_onnx", "fname", fname)
+        write_onnx(self, path)
+        return path
+
     def __repr__(self) -> str:
         metrics = ", ".join(repr(m) for m in self.metrics)
         return (f"Learner({self.model!r}\n  loss_func={self.loss_func!r}, "
@@ -997,7 +1102,29 @@ def load_learner(fname: StrPath) -> Learner:
     ModelFileError
         The file is damaged, foreign, or of a format that this version does not know.
     """
-    saved = read_learner(check_path("load_learner", "fname", fname))
+    return _restored(read_learner(check_path("load_learner", "fname", fname)))
+
+
+def learner_from_bytes(data: bytes) -> Learner:
+    """Load a learner from the contents of a file, as `load_learner` does.
+
+    Parameters
+    ----------
+    data : bytes
+        Of ``export.learner_to_bytes``, or of a file of `Learner.export`.
+
+    Returns
+    -------
+    Learner
+
+    Raises
+    ------
+    ModelFileError
+    """
+    return _restored(parse_learner(data, f"{len(data)} bytes"))
+
+
+def _restored(saved: Saved) -> Learner:
     learn = Learner(saved.dls, saved.model, saved.loss_func, seed=saved.seed)
     learn.epochs_begun, learn.novelty = saved.epochs_begun, saved.novelty
     return learn

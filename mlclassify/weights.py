@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -18,6 +19,7 @@ import numpy as np
 
 from mlclassify.checks import check_path
 from mlclassify.types import AnyArray, ArrayLike, StrPath
+from mlclassify.weight_names import named_as_here
 from mlclassify.wholefile import open_regular, write_file
 
 Tensors: TypeAlias = dict[str, AnyArray]
@@ -95,10 +97,11 @@ def read_tensors(path: StrPath, function: str) -> tuple[Tensors, dict[str, str]]
     FileNotFoundError, ModelFileError
         As `read_file`; also where the file is no whole safetensors file.
     """
-    return _parse(read_file(path, function), path, function)
+    return parse_tensors(read_file(path, function), path, function)
 
 
-def _parse(data: bytes, path: StrPath, function: str) -> tuple[Tensors, dict[str, str]]:
+def parse_tensors(data: bytes, path: StrPath, function: str) -> tuple[Tensors, dict[str, str]]:
+    """Read the bytes of a safetensors file; `path` is what messages call them."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -124,11 +127,52 @@ def write_tensors(path: StrPath, tensors: Mapping[str, ArrayLike],
     tensors : dict of str to ndarray
     metadata : dict of str to str, optional
     """
+    write_file(path, tensors_to_bytes(tensors, metadata))
+
+
+def tensors_to_bytes(tensors: Mapping[str, ArrayLike],
+                     metadata: dict[str, str] | None = None) -> bytes:
+    """Return what `write_tensors` writes."""
     from safetensors.numpy import save
 
     # safetensors takes the memory as it lies, whatever its strides say.
     whole = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    write_file(path, save(whole, metadata))
+    return save(whole, metadata)
+
+
+@contextmanager
+def named_place(function: str, path: Path, suffix: str) -> Iterator[None]:
+    """Check a file name before it is written to, and have a write that fails say what it was for.
+
+    Parameters
+    ----------
+    function : str
+        Whose name starts the messages.
+    path : Path
+    suffix : str
+
+    Raises
+    ------
+    ValueError
+        The name ends in something else.
+    OSError
+        The folder does not exist (FileNotFoundError), or cannot be written to.
+    """
+    if path.suffix != suffix:
+        raise ValueError(f"{function}: `fname` must end in {suffix}, got {path.name!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{function}: `fname` must lie in a folder that exists, got {str(path)!r}"
+        )
+    try:
+        yield
+    except OSError as error:
+        told = type(error)(
+            f"{function}: `fname` must be a place to write to, got {str(path)!r} "
+            f"({error.strerror})"
+        )
+        told.errno = error.errno  # a caller tells a full disk from a missing permission by it
+        raise told from error
 
 
 def cache_folder() -> Path:
@@ -176,7 +220,7 @@ def pretrained_tensors(arch: str, weights: StrPath | None = None,
     if given is not None:
         rule = "`weights`" if weights is not None else "MLCLASSIFY_WEIGHTS"
         path = _file_in(check_path(function, "weights", given), arch, f"{function}: {rule}")
-        return read_tensors(path, function)[0], path
+        return named_as_here(read_tensors(path, function)[0]), path
     if arch not in PINNED:
         raise FileNotFoundError(
             f"{function}: `weights` must name a file for {arch}, for there is no download that "
@@ -188,7 +232,7 @@ def pretrained_tensors(arch: str, weights: StrPath | None = None,
     path = cached_file(arch)
     data = read_file(path, function) if path.exists() else _download(arch, path, function)
     _check_sha256(data, arch, path, function)
-    return _parse(data, path, function)[0], path
+    return parse_tensors(data, path, function)[0], path
 
 
 def _file_in(path: Path, arch: str, who: str) -> Path:

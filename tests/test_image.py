@@ -220,8 +220,9 @@ def test_what_can_be_opened(rng, tmp_path):
     floats = pixels.astype(np.float32) / np.float32(255)
     first = TensorImage(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
     with open(tmp_path / "a.png", "rb") as file:
-        for source in (tmp_path / "a.png", str(tmp_path / "a.png"), data, bytearray(data), file,
-                       im, pixels, floats, pixels[::1], first, first.float() / 255):  # fmt: skip
+        for source in (tmp_path / "a.png", str(tmp_path / "a.png"), np.str_(tmp_path / "a.png"),
+                       data, np.bytes_(data), bytearray(data), file, im,
+                       pixels, floats, pixels[::1], first, first.float() / 255):  # fmt: skip
             assert (np.asarray(open_image(source)) == pixels).all()
     assert (np.asarray(open_image(pixels[:, :, 0]))[:, :, 2] == pixels[:, :, 0]).all()
     assert (np.asarray(open_image(pixels[:, :, :1]))[:, :, 1] == pixels[:, :, 0]).all()

@@ -188,7 +188,7 @@ def run_plan(plan: BatchPlan, images: UInt8, out: Float32) -> Float32:
     if homography is None and plan.out_size != images.shape[1:3]:
         homography = np.tile(np.eye(3), (plan.n, 1, 1))
     if homography is not None and plan.size and plan.n:
-        images = _shrunk(images, plan.out_size, homography)
+        images = shrunk(images, plan.out_size, homography)
     lighting, tint, turn = map(_float32, (plan.lighting, plan.tint, plan.turn))
     _core.augment(
         images, homography, _BORDERS.index(plan.border), plan.mode == "nearest",
@@ -206,7 +206,7 @@ def _float32(array: AnyArray | None) -> Float32 | None:
     return None if array is None else np.ascontiguousarray(array, np.float32)
 
 
-def _shrunk(images: UInt8, size: tuple[int, int], homography: Float64) -> UInt8:
+def shrunk(images: UInt8, size: tuple[int, int], homography: Float64) -> UInt8:
     """Return photos averaged down to twice `size`, as fastai does: four pixels are read for one.
 
     Where the plan enlarges a part of the photos by more than that they stay.

@@ -28,7 +28,7 @@ from PIL import Image as Image  # said twice: other modules have it from here
 from PIL import ImageDraw as ImageDraw
 
 from mlclassify.tensor import TensorImage
-from mlclassify.types import AnyArray, StrPath, UInt8
+from mlclassify.types import AnyArray, Float32, StrPath, UInt8
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 PhotoSource: TypeAlias = StrPath | Bytes | BinaryIO | Image.Image | AnyArray
@@ -111,7 +111,7 @@ def open_image(fn: PhotoSource, enough: Enough | None = None) -> Image.Image:
     """
     if isinstance(fn, Image.Image):
         return _decode(lambda: _checked_copy(fn), "a PIL image")[0]
-    if hasattr(fn, "__array__"):
+    if hasattr(fn, "__array__") and not isinstance(fn, (str, bytes)):  # NumPy's texts have it
         return _to_rgb(_from_array(fn))
     return _decode(*_opener(fn), enough)[0]
 
@@ -594,6 +594,26 @@ def shrink_image(pixels: UInt8, size: ImageSize) -> UInt8:
     """
     size = width_height("shrink_image", size)
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+
+
+def shrink_weights(n: int, size: int) -> Float32:
+    """Return by what `shrink_image` multiplies a line of `n` pixels for each of `size`.
+
+    Parameters
+    ----------
+    n, size : int
+
+    Returns
+    -------
+    float32 (size, n)
+
+    Examples
+    --------
+    >>> shrink_weights(4, 2).tolist()
+    [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
+    """
+    lines = Image.fromarray(np.eye(n, dtype=np.float32))
+    return np.asarray(lines.resize((n, size), Image.Resampling.BOX))
 
 
 def crop_pad(

@@ -43,7 +43,7 @@ def vision_learner(dls: DataLoaders, arch: Architecture | str, normalize: bool =
         Whether to start from ImageNet weights and freeze all but the head; else from scratch,
         nothing frozen.
     weights : str or Path, optional
-        A safetensors file with torchvision's names, or a folder that holds
+        A safetensors file with torchvision's, timm's or fastai's names, or a folder that holds
         ``<arch>.safetensors``. Else ``MLCLASSIFY_WEIGHTS``, the cache, and a download are tried.
     ps : float
         Dropout of the head, in [0, 1).
