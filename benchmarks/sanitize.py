@@ -106,7 +106,7 @@ def page(names):
     tools = [name for name in names if name in ("build", "threads", "memcheck", "faults")]
     tests = [every[name] for name in every if name not in tools]
     lines = [
-        "# Nothing lost, nothing let in", "",
+        "# What sanitizers and valgrind say", "",
         f"The last run of each piece of `make sanitize`, up to "
         f"{max(result['day'] for result in every.values())}, on "
         f"{platform.machine()} with {', '.join(isas())}; {version('gcc', '--version')}, "
