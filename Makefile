@@ -6,6 +6,7 @@
 #   make long-run MINUTES=30    one cycle of work after another, and what grows meanwhile
 #   make test-neon    the C code's tests as on aarch64, with Debian's gcc-aarch64-linux-gnu and qemu-user
 #   make kills        kills KILLS=200 trainings at random moments, resumes them, and compares every file
+#   make wheel        a source distribution and a wheel, in dist
 #   make fuzz         hostile files and hostile calls, SECONDS=60 for each target, led by coverage
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ RUN = $(VENV)/bin/python
 BUILT = $(VENV)/.built
 SOURCES = pyproject.toml setup.py $(shell find csrc -type f)
 
-.PHONY: help demo test test-slow test-neon sanitize kills fuzz long-run benchmark clean
+.PHONY: help demo test test-slow test-neon sanitize kills fuzz long-run benchmark wheel clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -70,5 +71,13 @@ benchmark: $(BUILT) $(if $(filter .peers/%,$(PEERS)),.peers/.built)
 	.peers/bin/python -m pip install --quiet --no-deps --requirement benchmarks/peers-bare.txt
 	@touch $@
 
+# A source distribution, and of it a wheel that runs on every Linux of its processor that is not old.
+DIST ?= dist
+wheel: $(BUILT)
+	$(RUN) -m build --no-isolation --outdir '$(DIST)/raw' .
+	mv '$(DIST)'/raw/*.tar.gz '$(DIST)'
+	PATH="$(dir $(RUN)):$$PATH" $(RUN) -m auditwheel repair --wheel-dir '$(DIST)' '$(DIST)'/raw/*.whl
+	rm -r '$(DIST)/raw'
+
 clean:
-	rm -rf $(VENV) .peers .neon build demo *.egg-info mlclassify/*.so
+	rm -rf $(VENV) .peers .neon build dist demo *.egg-info mlclassify/*.so

@@ -17,6 +17,7 @@ setup(
             include_dirs=[numpy.get_include()],
             extra_compile_args=[
                 "-O3",
+                "-g0",  # Python's own flags often ask for symbols: nine tenths of the file
                 "-std=gnu11",
                 "-ffp-contract=off",  # the only fused products are the ones written as v_fma
                 "-fvisibility=hidden",
