@@ -47,9 +47,10 @@ typedef struct {
     size_t n, h, w;
     bool train;
     mlc_key key;
-    float *out;      /* (n, h', w', c') as mlc_net_output says of the last tensor */
-    size_t also;     /* a prediction's other tensor that is wanted; 0: none */
-    float *also_out; /* as mlc_net_output says of that */
+    float *out;             /* (n, h', w', c') as mlc_net_output says of the last tensor */
+    size_t also;            /* a prediction's other tensor that is wanted; 0: none */
+    float *also_out;        /* as mlc_net_output says of that */
+    const mlc_peers *peers; /* training: who has the rest of the batch; NULL: nobody */
 } mlc_pass;
 
 mlc_status mlc_net_forward(mlc_net *net, const mlc_pass *pass, mlc_error *error);
@@ -60,9 +61,9 @@ mlc_status mlc_net_gradient_shape(mlc_net *net, size_t shape[4], mlc_error *erro
 
 /* Gradients of every trainable parameter from the gradient of the last training forward's output,
  * of `shape`: MLC_STATE if that forward is not the last one any more. A stopped pass undoes the
- * running statistics that no step has followed. */
+ * running statistics that no step has followed. `peers` as in the forward. */
 mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t shape[4],
-                            bool accumulate, mlc_error *error);
+                            bool accumulate, const mlc_peers *peers, mlc_error *error);
 
 /* The running statistics as before the training forwards that no step has followed. */
 void mlc_net_rollback(mlc_net *net);
