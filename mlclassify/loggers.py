@@ -7,6 +7,7 @@ import numpy as np
 
 from mlclassify.callbacks import Callback, import_extra
 from mlclassify.checks import check_path
+from mlclassify.ranks import current
 
 
 class NumbersCallback(Callback):
@@ -24,6 +25,10 @@ class NumbersCallback(Callback):
     order = 70
     in_lr_find = False
     step = 0
+
+    def __call__(self, event):
+        if current().rank == 0:  # one log for a group of processes
+            super().__call__(event)
 
     def after_batch(self):
         learn = self.learn

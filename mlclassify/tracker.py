@@ -12,6 +12,7 @@ import numpy as np
 from mlclassify.callbacks import Callback, CancelFitException, import_extra, in_notebook
 from mlclassify.checks import check_function, check_path, check_whole
 from mlclassify.optim import check_hyper
+from mlclassify.ranks import current
 from mlclassify.weights import write_file
 
 
@@ -249,8 +250,10 @@ class CSVLogger(Callback):
         self._write()
 
     def _write(self):
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(self.path, self._before.encode())
+        with current().one_writes() as mine:
+            if mine:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                write_file(self.path, self._before.encode())
 
     def read_log(self):
         """Return the table as a pandas DataFrame."""

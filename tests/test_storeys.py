@@ -23,7 +23,7 @@ C_STOREYS = [
 
 PYTHON_STOREYS = [
     {"_core", "types"},
-    {"arrays", "checks", "progress", "markup"},
+    {"arrays", "checks", "progress", "markup", "ranks"},
     {"rng", "printing", "promotion"},
     {"ndtensor"},
     {"functional"},
@@ -34,7 +34,7 @@ PYTHON_STOREYS = [
     {"data"},
     {"label", "vision.augment", "vision.models"},
     {"callbacks", "novelty", "gradcam"},
-    {"schedule", "tracker", "steps", "loggers"},
+    {"schedule", "tracker", "steps", "loggers", "together"},
     {"export"},
     {"checkpoint", "trainer"},
     {"learner"},
@@ -50,7 +50,7 @@ INNER_STOREYS = {
     "cli": [
         {"labelled"},
         {"training", "asking"},
-        {"photos", "machine", "demo"},
+        {"photos", "machine", "demo", "launch", "rank"},
     ],
     "data": [
         {"lists"},
