@@ -75,7 +75,7 @@ def main():
     weights = {f"weights.{name}": value for name, value in learn.model.state_dict().items()}
     np.savez(o.out / f"{rank}.npz", losses=losses, valid=valid, threads=get_num_threads(),
              preds=learn.get_preds()[0], search=learn.recorder.losses, seeds=[fresh_seed()],
-             size=size, **weights)
+             size=size, net=os.readlink("/proc/self/ns/net"), **weights)
 
 
 main()

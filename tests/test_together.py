@@ -6,6 +6,7 @@ step, the epoch table, weights, predictions, files.
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -47,7 +48,7 @@ def weights(seen):
 
 
 def same_bits(a, b):
-    return all((a[name] == b[name]).all() for name in a if name not in ("threads", "seeds"))
+    return all((a[name] == b[name]).all() for name in a if name not in ("threads", "seeds", "net"))
 
 
 def check_like_one(one, several):
@@ -236,6 +237,69 @@ for n in (33, 5000, 700_000):
         results.add(values.tobytes())
     print(len(results))
 """
+
+
+# --- two machines, as far as one machine can show them
+
+
+AGENT = """#!/bin/sh
+# HOST COMMAND: what ssh does, for the host that is a namespace of this machine
+shift
+exec ip netns exec {name} unshare --uts sh -c "hostname {name}; $*"
+"""
+
+
+def ip(*words):
+    return subprocess.run(["ip", *words], capture_output=True, text=True)
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    """Two network namespaces with a cable between them; yields their names."""
+    names = [f"mlc{os.getpid()}{end}" for end in "ab"]
+    try:
+        for name in names:
+            made = ip("netns", "add", name)
+            if made.returncode:
+                pytest.skip(f"no network namespaces here: {made.stderr.strip()}")
+        made = ip("link", "add", "mlc0", "netns", names[0], "type", "veth",
+                  "peer", "name", "mlc0", "netns", names[1])
+        if made.returncode:
+            pytest.skip(f"no cable between network namespaces here: {made.stderr.strip()}")
+        for last, name in enumerate(names, start=1):
+            ip("-n", name, "addr", "add", f"10.77.0.{last}/24", "dev", "mlc0")
+            ip("-n", name, "link", "set", "mlc0", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        agent = tmp_path / "agent"
+        agent.write_text(AGENT.format(name=names[1]))
+        agent.chmod(0o755)
+        yield names
+    finally:
+        for name in names:
+            ip("netns", "del", name)
+
+
+@needs_mpi
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("ip") is None or shutil.which("unshare") is None,
+                    reason="ip and unshare are not there")
+def test_two_network_namespaces_train_as_one(alone, hosts, tmp_path):
+    """Each has an address, a name and a daemon of its own; what is sent goes through the cable."""
+    (tmp_path / "hosts").write_text("10.77.0.1 slots=1\n10.77.0.2 slots=1\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    inside = ["ip", "netns", "exec", hosts[0], "unshare", "--uts", "sh", "-c",
+              f'hostname {hosts[0]}; exec "$@"', "sh"]
+    command = [*inside, sys.executable, "-m", "mlclassify", "launch", "-n", "2", "--hostfile",
+               str(tmp_path / "hosts"), str(SCRIPT), str(out)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, env={
+        **os.environ, "PRTE_MCA_plm_ssh_agent": str(tmp_path / "agent"),
+        "OMPI_MCA_btl": "self,tcp", "PYTHONPATH": str(SCRIPT.parents[1])})
+    assert run.returncode == 0, run.stderr
+    seen = [dict(np.load(out / f"{rank}.npz")) for rank in range(2)]
+    assert seen[0]["net"] != seen[1]["net"]
+    assert [int(s["threads"]) for s in seen] == [int(alone["threads"])] * 2  # each has its own
+    check_like_one(alone, seen)
 
 
 # --- without other processes
