@@ -124,8 +124,10 @@ class Together(Alone):
         self.ranks.sum(sums)
         if _reduction(loss_func) == "sum":
             return float(sums[0]), gradient
-        share = np.float32(count / sums[1]) if sums[1] else np.float32(0)
-        return float(sums[0] / sums[1]) if sums[1] else loss, gradient * share
+        if not count:  # the mean of no cell is no number, nor is its gradient
+            gradient = np.zeros_like(gradient)
+        whole = float(sums[0] / sums[1]) if sums[1] else float(loss)
+        return whole, gradient * np.float32(count / max(sums[1], 1))
 
     def _count(self, loss_func: Any, targets: AnyArray) -> float:
         """How much this rank's loss counts: by the cells that it is the mean of."""

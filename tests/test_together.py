@@ -7,17 +7,20 @@ step, the epoch table, weights, predictions, files.
 import csv
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mlclassify.cli.launch import describe_status, find_mpirun
+from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.ranks import Ranks, current, part_of
-from mlclassify.together import Bucket, make_buckets
+from mlclassify.together import Bucket, Together, make_buckets
 
 SCRIPT = Path(__file__).with_name("launched.py")
 needs_mpi = pytest.mark.skipif(
@@ -181,6 +184,38 @@ def test_ranks_that_do_not_train_the_same_are_told(what, told, tmp_path):
     assert run.returncode == 1 and f"ValueError: fit: {told}" in run.stderr
 
 
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@needs_mpi
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_launch_ends_all(number, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import os, sys, time\nfrom mlclassify.ranks import current\n"
+                      "open(f'{sys.argv[1]}/{current().rank}', 'w').write(str(os.getpid()))\n"
+                      "print('begun')\ncurrent().wait()\ntime.sleep(300)\n")
+    command = [sys.executable, "-m", "mlclassify", "launch", "-n", "2", script, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          start_new_session=True) as run:
+        assert run.stdout.readline() == b"begun\n"  # lines come as they are printed
+        files = [tmp_path / "0", tmp_path / "1"]
+        while not all(file.exists() and file.read_text() for file in files):
+            time.sleep(0.05)
+        run.send_signal(number)
+        run.communicate(timeout=60)
+    assert run.returncode != 0
+    pids = [int(file.read_text()) for file in files]
+    for _ in range(200):
+        if not any(map(is_running, pids)):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the processes of the ranks go on")
+
+
 @needs_mpi
 def test_a_script_that_is_not_there():
     run = subprocess.run([sys.executable, "-m", "mlclassify", "launch", "-n", "2", "no.py"],
@@ -328,6 +363,47 @@ def test_buckets_hold_every_gradient_once_the_last_layer_first():
         bucket.unpack()
     for name, value in before.items():
         assert (gradients[name] == 2 * value).all(), name
+
+
+class Recorded:
+    """A group whose other ranks are heard later: notes what a rank adds, then gives the total."""
+
+    def __init__(self):
+        self.added, self.total = [], None
+
+    def sum(self, values):
+        self.added.append(values.copy())
+        if self.total is not None:
+            values[...] = self.total
+
+
+@pytest.mark.parametrize("loss_func", [
+    BCEWithLogitsLossFlat(), BCEWithLogitsLossFlat(reduction="sum"),
+    BCEWithLogitsLossFlat(missing="mask"), BCEWithLogitsLossFlat(pos_weight=[1.0, 2.0, 3.0]),
+], ids=["mean", "sum", "mask", "weights"])
+def test_losses_of_parts_are_that_of_the_batch(loss_func):
+    r = np.random.RandomState(0)
+    logits = r.standard_normal((7, 3)).astype(np.float32)
+    targets = (r.rand(7, 3) < 0.4).astype(np.float32)
+    if loss_func.func.missing:
+        targets[1, 2] = targets[5:] = np.nan  # the last part knows nothing
+    want, gradient = loss_func.value_and_grad(logits, targets)
+    ranks = Recorded()
+    together = Together(ranks, sync_bn=True)
+    parts = [slice(0, 3), slice(3, 5), slice(5, 7)]
+
+    def shares():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return [together.whole_loss(
+                loss_func, *loss_func.value_and_grad(logits[part], targets[part]), targets[part])
+                for part in parts]
+
+    shares()
+    ranks.total = np.sum(ranks.added, axis=0)
+    losses, gradients = zip(*shares())
+    np.testing.assert_allclose(losses, [want] * 3, rtol=1e-6)
+    np.testing.assert_allclose(np.concatenate(gradients), gradient, rtol=1e-5, atol=1e-8)
 
 
 def test_an_empty_bucket_list():

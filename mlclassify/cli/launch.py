@@ -11,6 +11,9 @@ import sysconfig
 from argparse import Namespace
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def launch(options: Namespace) -> tuple[None, int]:
@@ -22,11 +25,28 @@ def launch(options: Namespace) -> tuple[None, int]:
             raise FileNotFoundError(f"launch: no such file: {str(file)!r}")
     command = mpi_command(options.n, options.hostfile)
     script = [sys.executable, "-m", "mlclassify.cli.rank", str(options.script), *options.args]
-    status = subprocess.run(command + script, env=environment()).returncode
+    status = run(command + script, environment())
     if status:
         print(f"mlclassify: the script did not end well in all of {options.n} processes: "
               f"{describe_status(status)}; the first message above says where", file=sys.stderr)
     return None, status if status >= 0 else 128 - status
+
+
+def run(command: list[str], env: dict[str, str]) -> int:
+    """Run a command and return its status; a signal that would end this process goes to it.
+
+    mpirun then ends the processes of all ranks, which would go on without it.
+    """
+    with subprocess.Popen(command, env=env) as process:
+        def forward(number: int, frame: FrameType | None) -> None:
+            process.send_signal(number)
+
+        before = {number: signal.signal(number, forward) for number in _ENDING}
+        try:
+            return process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def mpi_command(n: int, hostfile: Path | None = None) -> list[str]:

@@ -10,6 +10,7 @@ import runpy
 import sys
 import time
 import traceback
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +28,8 @@ def main() -> None:
         share_cores(ranks)
         if ranks.rank:
             sys.stdout = sys.stderr = open(os.devnull, "w")
+        elif isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)  # mpirun reads it through a pipe
         run(sys.argv[1:])
     except SystemExit as end:
         if end.code not in (None, 0):
