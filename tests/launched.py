@@ -9,16 +9,24 @@ import signal
 from pathlib import Path
 
 import numpy as np
-from tiny import tiny, tiny_learner
+from tiny import LABELS, first, photos, second, tiny, tiny_learner
 
 from mlclassify._core import get_num_threads
 from mlclassify.callbacks import Callback
+from mlclassify.data.block import DataBlock
+from mlclassify.data.split import EndSplitter
 from mlclassify.metrics import F1ScoreMulti, accuracy_multi
 from mlclassify.optim import SGD
 from mlclassify.ranks import current
 from mlclassify.rng import fresh_seed
 from mlclassify.steps import GradientAccumulation
 from mlclassify.tracker import CSVLogger, SaveModelCallback
+from mlclassify.vision.augment import (
+    Normalize,
+    RandomResizedCrop,
+    aug_transforms,
+    imagenet_stats,
+)
 from mlclassify.vision.models import ARCHS
 
 
@@ -50,6 +58,14 @@ def options():
     return parser.parse_args()
 
 
+def loaders(bs):
+    """All that is random about a photo is drawn by its place in the epoch."""
+    block = DataBlock(get_x=first, get_y=second, splitter=EndSplitter(),
+                      item_tfms=RandomResizedCrop(16, min_scale=0.5),
+                      batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+    return block.dataloaders(photos(42) + [(photos(1)[0][0], list(LABELS))], bs=bs)
+
+
 def main():
     o = options()
     ARCHS["tiny"] = tiny  # so that a file may name it
@@ -59,7 +75,7 @@ def main():
     if o.accumulate:
         cbs.append(GradientAccumulation(o.accumulate))
     odd = o.other if rank == 1 else None
-    learn = tiny_learner(n=43, bs=o.bs, metrics=[accuracy_multi, F1ScoreMulti()], opt_func=SGD,
+    learn = tiny_learner(dls=loaders(o.bs), metrics=[accuracy_multi, F1ScoreMulti()], opt_func=SGD,
                          path=o.out, seed=8 if odd == "seed" else 7,
                          model_seed=2 if odd == "weights" else 1)
     learn.distribute(sync_bn=not o.local)
