@@ -432,8 +432,10 @@ class Trainer:
         logits = self.model.forward(images_to_c(self.x), True, *self.key, sum=self._sharing.sum)
         self.pred = view_as(logits, Tensor)
         self._event("after_pred")
-        mine = self.loss_func.value_and_grad(self.pred, self.y)
-        self.loss, self.loss_grad = self._sharing.whole_loss(self.loss_func, *mine, self.y)
+        loss, gradient = self.loss_func.value_and_grad(self.pred, self.y)
+        self.loss, self.loss_grad = self._sharing.whole_loss(
+            self.loss_func, loss, gradient, self.y
+        )
         self._event("after_loss")
         self._check_loss()
         fresh = []
