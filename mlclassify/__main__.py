@@ -89,7 +89,7 @@ def parser() -> ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (_train, _predict, _report, _tune, _score, _merge, _info, _verify, _scrape, _label,
-                _demo):
+                _launch, _demo):
         add(commands)
     return top
 
@@ -266,6 +266,17 @@ def _label(commands: Commands) -> None:
     option("--port", type=int, default=0, help="(default: one that is free)")
     option("--open-browser", action="store_true", help="open the page")
     _json(command)
+
+
+def _launch(commands: Commands) -> None:
+    command = _command(commands, "launch", "launch", "run a script in several processes that train "
+                       "one model together, over MPI")
+    option = command.add_argument
+    option("-n", type=int, required=True, help="processes, on this machine unless --hostfile")
+    option("--hostfile", type=Path, help="machines to run on, a line for each: NAME "
+           "slots=PROCESSES")
+    option("script", type=Path, help="trains as one process would; its files are written by one")
+    option("args", nargs=argparse.REMAINDER, metavar="...", help="arguments of the script")
 
 
 def _demo(commands: Commands) -> None:

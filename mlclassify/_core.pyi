@@ -1,6 +1,6 @@
 """Types of the C extension; ``csrc/python/module.c`` is the surface they describe."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, final
 
@@ -117,8 +117,15 @@ class Net:
         epoch: SupportsIndex = 0,
         position: SupportsIndex = 0,
         also: str | None = None,
+        sum: Callable[[_Float64], object] | None = None,
     ) -> _Float32 | tuple[_Float32, _Float32]: ...
-    def backward(self, g: _Float32, accumulate: bool = False) -> None: ...
+    def backward(
+        self,
+        g: _Float32,
+        accumulate: bool = False,
+        sum: Callable[[_Float64], object] | None = None,
+        ready: Callable[[str], object] | None = None,
+    ) -> None: ...
     def rollback(self) -> None: ...
     def times(self) -> list[tuple[str, str, float, float]]: ...
     def adam_step(

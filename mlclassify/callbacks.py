@@ -112,6 +112,7 @@ class Fitting(Protocol):
     training: bool
     completed: bool
     key: tuple[int, int, int]
+    n_photos: int  # of the step, in all processes
 
     x: TensorImage
     y: TensorMultiCategory

@@ -50,6 +50,7 @@ from mlclassify.onnx import write_onnx
 from mlclassify.optim import Adam, Hyper, check_hyper
 from mlclassify.plot import Grid, plot_f1_curves, show_images, verdict_color
 from mlclassify.progress import progress
+from mlclassify.ranks import current
 from mlclassify.rng import check_seed, default_seed, fresh_seed
 from mlclassify.selection import (
     FoundThresholds,
@@ -59,6 +60,7 @@ from mlclassify.selection import (
     find_thresholds,
 )
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
+from mlclassify.together import sharing
 from mlclassify.trainer import Cbs, Trainer, as_list, view_as
 from mlclassify.types import ArrayLike, FigSize, Float32, Function, StrPath
 from mlclassify.verdict import Decision, decisions, verdict
@@ -222,6 +224,33 @@ class Learner(Trainer):
         self.recorder, self._progress, self.cbs = Recorder(), ProgressCallback(), []
         self.add_cbs([self.recorder, self._progress, *as_list(cbs)])
         model.set_decay(wd_bn_bias)
+        self.distribute()
+
+    def distribute(self, sync_bn: bool = True) -> Self:
+        """Choose how the processes that `mlclassify launch` started share this learner's training.
+
+        A learner does so by itself, with the default; in a script that runs alone nothing changes.
+
+        Parameters
+        ----------
+        sync_bn : bool
+            Whether batch norms use the statistics of the whole batch: then the losses are those of
+            one process, up to rounding, for any number of them. Else each process uses those of its
+            part: fewer messages, and what each learns from is noisier.
+
+        Returns
+        -------
+        Learner
+            This one.
+
+        Examples
+        --------
+        ``learn.distribute(sync_bn=False).fine_tune(4)``
+        """
+        if not isinstance(sync_bn, (bool, np.bool_)):
+            raise ValueError(f"distribute: `sync_bn` must be True or False, got {sync_bn!r}")
+        self._sharing = sharing(bool(sync_bn))
+        return self
 
     @property
     def metrics(self) -> list[Metric]:
@@ -871,7 +900,9 @@ class Learner(Trainer):
                 "trainable": list(self.model.trainable), "seed": self.seed,
                 "epochs_begun": self.epochs_begun,
             }
-        write_checkpoint(path, self.model.state_dict(), self._labels(), optimizer)
+        with current().one_writes() as mine:
+            if mine:
+                write_checkpoint(path, self.model.state_dict(), self._labels(), optimizer)
         return path
 
     def load(self, file: StrPath, with_opt: bool = True) -> Self:
@@ -961,7 +992,9 @@ class Learner(Trainer):
         Path
         """
         path = self.path / check_path("export", "fname", fname)
-        write_learner(self, path)
+        with current().one_writes() as mine:
+            if mine:
+                write_learner(self, path)
         return path
 
     def export_weights(self, fname: StrPath = "weights.safetensors",

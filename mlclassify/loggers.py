@@ -12,6 +12,7 @@ import numpy as np
 
 from mlclassify.callbacks import Callback, import_extra
 from mlclassify.checks import check_path
+from mlclassify.ranks import current
 from mlclassify.types import StrPath
 
 
@@ -30,6 +31,10 @@ class NumbersCallback(Callback):
     order = 70
     in_lr_find = False
     step = 0
+
+    def __call__(self, event: str) -> None:
+        if current().rank == 0:  # one log for a group of processes
+            super().__call__(event)
 
     def after_batch(self) -> None:
         learn = self.learn

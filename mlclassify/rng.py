@@ -7,13 +7,13 @@ touched.
 """
 
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mlclassify import _core
+from mlclassify.ranks import current
 from mlclassify.types import Float64, Int64
 
 # What a draw is for. The numbers are part of the recipe of a run: append, never renumber.
@@ -29,7 +29,7 @@ _default_seed: int | None = None
 
 def fresh_seed() -> int:
     """Return a seed from the operating system, below 2**32 so that it is easy to note down."""
-    return int.from_bytes(os.urandom(4), "little")
+    return current().fresh_seed()
 
 
 def set_seed(seed: int | None) -> None:

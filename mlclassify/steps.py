@@ -42,10 +42,10 @@ class GradientAccumulation(Callback):
         self.count = 0
 
     def after_loss(self) -> None:
-        self.learn.loss_grad *= np.float32(len(self.learn.y) / self.n_acc)
+        self.learn.loss_grad *= np.float32(self.learn.n_photos / self.n_acc)
 
     def before_step(self) -> None:
-        self.count += len(self.learn.y)
+        self.count += self.learn.n_photos
         if self.count < self.n_acc:
             raise CancelBatchException
         self.count = 0

@@ -18,6 +18,7 @@ from mlclassify.callbacks import Callback, CancelFitException, import_extra
 from mlclassify.checks import check_function, check_path, check_whole
 from mlclassify.optim import check_hyper
 from mlclassify.progress import in_notebook
+from mlclassify.ranks import current
 from mlclassify.types import StrPath
 from mlclassify.wholefile import open_table, table_text, write_file
 
@@ -273,8 +274,10 @@ class CSVLogger(Callback):
         self._write()
 
     def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(self.path, self._before.encode())
+        with current().one_writes() as mine:
+            if mine:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                write_file(self.path, self._before.encode())
 
     def read_log(self) -> DataFrame:
         """Return the table as a pandas DataFrame."""

@@ -44,6 +44,7 @@ from mlclassify.schedule import (
     warm_restarts,
 )
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
+from mlclassify.together import Alone
 from mlclassify.types import AnyArray, Function
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Trainer(Fitting):
     novelty: Novelty | None
     loss: Any
     _progress: ProgressCallback
+    _sharing: Alone
 
     # --- callbacks
 
@@ -415,6 +417,7 @@ class Trainer(Fitting):
                 f"be trained with, got {train.n} photos with batch size {train.bs}; choose another "
                 "bs, or drop_last=True"
             )
+        self._sharing.check(self)
 
     def _fit(self, n_epoch: int, start_epoch: int = 0) -> None:
         self.n_epoch, self.training, self.completed, self.train_iter = n_epoch, True, False, 0
@@ -426,6 +429,7 @@ class Trainer(Fitting):
                     self._with_events(self._epoch, "epoch", CancelEpochException)
             except CancelFitException:
                 self._event("after_cancel_fit")
+            self._sharing.settle(self.model)
             self.completed = True
         finally:
             self._event("after_fit")
@@ -434,10 +438,11 @@ class Trainer(Fitting):
         self._key, self.epochs_begun = self.epochs_begun, self.epochs_begun + 1
         self.training, self.n_iter = True, len(self.dls.train)
         self._with_events(self._train_batches, "train", CancelTrainException)
+        self._sharing.settle(self.model)
         self._validate(self.dls.valid, trained=True)
 
     def _train_batches(self) -> None:
-        with closing(self.dls.train.stream(self.seed, self._key)) as batches:
+        with closing(self._sharing.stream(self.dls.train, self.seed, self._key)) as batches:
             for self.iter, batch in enumerate(batches):
                 self._train_batch(batch)
 
@@ -459,19 +464,22 @@ class Trainer(Fitting):
 
     def _take(self, batch: Batch) -> None:
         self.x, self.y = view_as(batch.x, TensorImage), _targets(batch)
-        self.loss = None
+        self.n_photos, self.loss = batch.n, None
 
     def _step(self) -> None:
-        logits = self.model.forward(images_to_c(self.x), True, *self.key)
+        logits = self.model.forward(images_to_c(self.x), True, *self.key, sum=self._sharing.sum)
         self.pred = view_as(logits, Tensor)
         self._event("after_pred")
-        self.loss, self.loss_grad = self.loss_func.value_and_grad(self.pred, self.y)
+        loss, gradient = self.loss_func.value_and_grad(self.pred, self.y)
+        self.loss, self.loss_grad = self._sharing.whole_loss(
+            self.loss_func, loss, gradient, self.y
+        )
         self._event("after_loss")
         self._check_loss()
         fresh = []
 
         def backward() -> None:
-            self.model.backward(self.loss_grad, accumulate=self._pending)
+            self._sharing.backward(self.model, self.loss_grad, self._pending)
             self._pending = True
             fresh.append(True)
 
@@ -528,12 +536,13 @@ class Trainer(Fitting):
         self._with_events(part, "validate", CancelValidException)
 
     def _validate_batches(self, dl: DataLoader) -> None:
-        with closing(dl.stream(self.seed, 0)) as batches:
+        with closing(self._sharing.stream(dl, self.seed, 0)) as batches:
             for self.iter, batch in enumerate(batches):
                 self._take(batch)
                 try:
                     self._event("before_batch")
-                    self.pred = view_as(self.model.forward(images_to_c(self.x)), Tensor)
+                    logits, y = self._sharing.predict(self.model, self.x, self.y, batch.n)
+                    self.pred, self.y = view_as(logits, Tensor), view_as(y, TensorMultiCategory)
                     self._event("after_pred")
                     self.loss = float(self.loss_func(self.pred, self.y))
                     self._event("after_loss")

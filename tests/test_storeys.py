@@ -24,7 +24,7 @@ C_STOREYS = [
 PYTHON_STOREYS = [
     {"_core", "types"},
     {"wholefile"},
-    {"arrays", "checks", "progress", "markup"},
+    {"arrays", "checks", "progress", "markup", "ranks"},
     {"rng", "printing", "promotion", "weight_names"},
     {"ndtensor"},
     {"functional"},
@@ -35,7 +35,7 @@ PYTHON_STOREYS = [
     {"data"},
     {"label", "vision.augment", "vision.models"},
     {"callbacks", "novelty", "gradcam"},
-    {"schedule", "tracker", "steps", "loggers"},
+    {"schedule", "tracker", "steps", "loggers", "together"},
     {"export"},
     {"checkpoint", "onnx", "trainer"},
     {"learner"},
@@ -51,7 +51,7 @@ INNER_STOREYS = {
     "cli": [
         {"plain", "labelled"},
         {"training", "asking"},
-        {"photos", "machine", "demo", "scale"},
+        {"photos", "machine", "demo", "scale", "launch", "rank"},
     ],
     "data": [
         {"lists"},

@@ -82,6 +82,17 @@ typedef struct {
     bool relu; /* only with a scale */
 } mlc_epilogue;
 
+/* The processes that train one net together, each with its part of every batch; how they are
+ * reached is the caller's. Each call returns false to stop the pass, and may not touch the net. */
+typedef struct {
+    void *context;
+    /* Sum `values` over all processes, in place and to the same bits on each; NULL: a batch norm
+     * knows its own part only. */
+    bool (*sum)(void *context, double *values, size_t count);
+    /* The gradients of the layer's parameters are complete; NULL: nobody wants to know. */
+    bool (*ready)(void *context, const char *layer);
+} mlc_peers;
+
 typedef struct mlc_run {
     mlc_layer *layer;
     const mlc_tensor *in[MLC_MAX_INPUTS], *out;
@@ -91,6 +102,7 @@ typedef struct mlc_run {
     size_t workers; /* as in the needs */
     bool train;
     mlc_key key;
+    const mlc_peers *peers;       /* NULL: none */
     const mlc_epilogue *epilogue; /* of a convolution's forward; NULL: none */
     const mlc_epilogue
         *prologue; /* of a layer's forward: what to do to x[0] first; NULL: nothing */

@@ -9,7 +9,11 @@
  *
  * y is not kept for the layers that read it in backward: rewrite makes it once more. Nor for the
  * ReLU's mask: without a residual that is as cheap to compute again, with one y is written again
- * for it. */
+ * for it.
+ *
+ * Where processes train together and want common statistics, the moments of x in the forward pass
+ * and the sums of the gradient in the backward one are those over all of them: then each process
+ * makes of its part what a single one would make of the whole batch. */
 #include <math.h>
 
 #include "epilogue.h"
@@ -19,13 +23,19 @@ enum { CHUNK_PIXELS = 256 }; /* float sums of this many shifted values lose noth
 /* What forward keeps for backward; each array holds `stride` floats. */
 typedef struct {
     float *mean, *inverse, *scale, *shift, *variance;
+    double *pixels; /* how many there were, of all processes */
 } statistics;
 
 static statistics saved_statistics(const mlc_run *run)
 {
     size_t stride = run->out->stride;
     float *at = run->saved;
-    return (statistics){at, at + stride, at + 2 * stride, at + 3 * stride, at + 4 * stride};
+    return (statistics){at,
+                        at + stride,
+                        at + 2 * stride,
+                        at + 3 * stride,
+                        at + 4 * stride,
+                        (double *)(at + 5 * stride)};
 }
 
 static size_t chunk_rows(const mlc_tensor *t) { return CHUNK_PIXELS / t->w + 1; }
@@ -72,6 +82,9 @@ static mlc_status norm_shape(const mlc_layer *layer, const mlc_tensor *const *in
     return MLC_OK;
 }
 
+/* Mean and variance of each channel, and the number of pixels; whole vectors, for what follows. */
+static size_t shared_doubles(const mlc_tensor *t) { return 2 * t->stride + MLC_LANES; }
+
 static bool norm_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
                       mlc_needs *needs)
 {
@@ -79,18 +92,19 @@ static bool norm_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
     needs->keeps_output = layer->options.relu && layer->input_count > 1;
     needs->rewrites = true;
     needs->dy_rows = 1;
-    needs->saved = 5 * out->stride * sizeof(float);
-    needs->scratch_back = (2 * chunk_count(in[0]) + 3) * out->stride * sizeof(float);
+    needs->saved = 5 * out->stride * sizeof(float) + sizeof(double);
+    needs->scratch_back = (2 * chunk_count(in[0]) + 3) * out->stride * sizeof(float) +
+                          2 * out->stride * sizeof(double);
     return mlc_moments_bytes(chunk_count(in[0]), out->stride, &needs->scratch) &&
-           mlc_add(needs->scratch, 2 * out->stride * sizeof(double), &needs->scratch);
+           mlc_add(needs->scratch, shared_doubles(out) * sizeof(double), &needs->scratch);
 }
 
 /* --- forward --------------------------------------------------------------------------------- */
 
 static mlc_moments moments_of(const mlc_run *run)
 {
-    double *mean = run->scratch;
-    return mlc_moments_in(mean + 2 * run->in[0]->stride, chunk_count(run->in[0]),
+    double *shared = run->scratch;
+    return mlc_moments_in(shared + shared_doubles(run->in[0]), chunk_count(run->in[0]),
                           run->in[0]->stride);
 }
 
@@ -112,6 +126,45 @@ static bool measure(const mlc_run *run, double *mean, double *variance)
     if (!mlc_parallel_for(chunk_count(run->in[0]), sums_task, (void *)run)) return false;
     mlc_moments_merge(&moments, run->layer->in_channels, mean, variance);
     return true;
+}
+
+/* Of the mean and variance of this process's pixels make those of all processes' pixels, and count
+ * these; the three lie one after another. Sums are around the running mean, which all have alike:
+ * in double nothing that matters is lost then. */
+static bool share_moments(const mlc_run *run, double *mean, double *variance, double *pixels)
+{
+    const float *origin = run->layer->mean->value;
+    size_t channels = run->layer->in_channels, stride = run->in[0]->stride;
+    for (size_t c = 0; c < stride; c++) {
+        double shift = c < channels ? mean[c] - (double)origin[c] : 0;
+        double square = c < channels ? variance[c] + shift * shift : 0;
+        mean[c] = shift * *pixels;
+        variance[c] = square * *pixels;
+    }
+    if (!run->peers->sum(run->peers->context, mean, 2 * stride + 1)) return false;
+    for (size_t c = 0; c < channels; c++) {
+        double shift = mean[c] / *pixels, rest = variance[c] / *pixels - shift * shift;
+        mean[c] = (double)origin[c] + shift;
+        variance[c] = rest < 0 ? 0 : rest; /* rounding may go below 0; a NaN stays one */
+    }
+    return true;
+}
+
+static bool has_shared_sums(const mlc_run *run) { return run->peers && run->peers->sum; }
+
+/* Mean and variance of the batch, and the number of its pixels, one after another in scratch. */
+static bool batch_moments(const mlc_run *run)
+{
+    const mlc_tensor *in = run->in[0];
+    double *mean = run->scratch, *variance = mean + in->stride, *pixels = variance + in->stride;
+    *pixels = (double)(in->n * in->h * in->w);
+    if (run->mean) {
+        memcpy(mean, run->mean, run->layer->in_channels * sizeof *mean);
+        memcpy(variance, run->variance, run->layer->in_channels * sizeof *variance);
+    } else if (!measure(run, mean, variance)) {
+        return false;
+    }
+    return !has_shared_sums(run) || share_moments(run, mean, variance, pixels);
 }
 
 /* scale and shift of each channel from its mean and variance (NULL: the running ones); zero for
@@ -156,15 +209,14 @@ static bool norm_apply(const mlc_run *run)
 
 static bool norm_forward(const mlc_run *run)
 {
-    double *mean = run->scratch, *variance = mean + run->in[0]->stride;
-    if (!run->train)
+    const double *mean = run->scratch, *variance = mean + run->in[0]->stride;
+    if (!run->train) {
         prepare(run, NULL, NULL);
-    else if (run->mean)
-        prepare(run, run->mean, run->variance);
-    else if (measure(run, mean, variance))
+    } else {
+        if (!batch_moments(run)) return false;
         prepare(run, mean, variance);
-    else
-        return false;
+        *saved_statistics(run).pixels = variance[run->in[0]->stride];
+    }
     return !run->y || norm_apply(run);
 }
 
@@ -183,7 +235,7 @@ static void norm_commit(const mlc_run *run)
 {
     const mlc_layer *layer = run->layer;
     statistics s = saved_statistics(run);
-    double n = (double)(run->in[0]->n * run->in[0]->h * run->in[0]->w);
+    double n = *s.pixels;
     double take = layer->options.momentum, keep = 1 - take, unbiased = n / (n - 1);
     for (size_t c = 0; c < layer->in_channels; c++) {
         layer->mean->value[c] = (float)(keep * layer->mean->value[c] + take * s.mean[c]);
@@ -241,13 +293,12 @@ static float *coefficients(const mlc_run *run)
     return (float *)run->scratch + 2 * chunk_count(run->in[0]) * run->in[0]->stride;
 }
 
-static void finish_sums(const mlc_run *run)
+/* db and dw of this process's part, into the gradients and, for all channels one after another, to
+ * `sums`. */
+static void merge_sums(const mlc_run *run, double *sums)
 {
     const mlc_tensor *in = run->in[0];
-    statistics s = saved_statistics(run);
-    float *a = coefficients(run), *b = a + in->stride, *shift = b + in->stride;
-    double n = (double)(in->n * in->h * in->w);
-    memset(a, 0, 3 * in->stride * sizeof *a);
+    memset(sums, 0, 2 * in->stride * sizeof *sums);
     for (size_t c = 0; c < run->layer->in_channels; c++) {
         double db = 0, dw = 0;
         for (size_t chunk = 0; chunk < chunk_count(in); chunk++) {
@@ -257,11 +308,28 @@ static void finish_sums(const mlc_run *run)
         }
         set_grad(run->layer->bias, c, db, run->accumulate_params);
         set_grad(run->layer->weight, c, dw, run->accumulate_params);
-        double slope = -(double)s.scale[c] * s.inverse[c] * dw / n;
+        sums[c] = db;
+        sums[in->stride + c] = dw;
+    }
+}
+
+static bool finish_sums(const mlc_run *run)
+{
+    const mlc_tensor *in = run->in[0];
+    statistics s = saved_statistics(run);
+    float *a = coefficients(run), *b = a + in->stride, *shift = b + in->stride;
+    double *db = (double *)(shift + in->stride), *dw = db + in->stride, n = *s.pixels;
+    merge_sums(run, db);
+    if (has_shared_sums(run) && !run->peers->sum(run->peers->context, db, 2 * in->stride))
+        return false;
+    memset(a, 0, 3 * in->stride * sizeof *a);
+    for (size_t c = 0; c < run->layer->in_channels; c++) {
+        double slope = -(double)s.scale[c] * s.inverse[c] * dw[c] / n;
         a[c] = s.scale[c];
         b[c] = (float)slope;
-        shift[c] = (float)(-(double)s.scale[c] * db / n - slope * s.mean[c]);
+        shift[c] = (float)(-(double)s.scale[c] * db[c] / n - slope * s.mean[c]);
     }
+    return true;
 }
 
 static mlc_norm_backward apply_row_of(const mlc_run *run, size_t r, float *made)
@@ -307,8 +375,7 @@ static bool backward_pass(const mlc_run *run, mlc_task *task)
 
 static bool norm_backward(const mlc_run *run)
 {
-    if (!backward_pass(run, backward_sums_task)) return false;
-    finish_sums(run);
+    if (!backward_pass(run, backward_sums_task) || !finish_sums(run)) return false;
     return (!run->dx[0] && !run->dx[1]) || backward_pass(run, backward_apply_task);
 }
 

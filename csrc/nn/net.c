@@ -375,8 +375,10 @@ static mlc_status train_forward(mlc_net *net, const mlc_pass *pass, mlc_error *e
     if (!status) status = take_plan(net, pass, &plan, error);
     if (status) return status;
     plan->key = pass->key;
+    plan->peers = pass->peers;
     status = pack_for(net, plan, MLC_FORWARD, error);
     if (!status) status = predict(net, plan, pass, error);
+    plan->peers = NULL;
     if (status) {
         give_plan(net, plan);
         return status;
@@ -470,7 +472,7 @@ mlc_status mlc_net_gradient_shape(mlc_net *net, size_t shape[4], mlc_error *erro
 
 /* A plan is used up by backward: values that share memory with gradients are gone. */
 mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t shape[4],
-                            bool accumulate, mlc_error *error)
+                            bool accumulate, const mlc_peers *peers, mlc_error *error)
 {
     size_t now[4];
     if (!mlc_lock_write_polled(&net->lock)) return cancelled(error);
@@ -481,14 +483,17 @@ mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t sh
                           "thread's in between");
     if (!status) {
         const mlc_slot *out = &net->training->grad[net->layer_count];
+        net->training->peers = peers;
         status = pack_for(net, net->training, MLC_BACK, error);
         if (!status && mlc_plan_put(net->training, out, gradient) &&
             mlc_plan_backward(net, net->training, accumulate)) {
             net->can_step = true;
+            net->training->peers = NULL;
             keep_times(net, net->training);
             give_plan(net, net->training);
             net->training = NULL;
         } else {
+            net->training->peers = NULL;
             rollback(net);
             if (!status) status = cancelled(error);
         }

@@ -49,9 +49,10 @@ typedef struct {
     size_t n, h, w;
     bool train;
     mlc_key key;
-    float *out;      /* (n, h', w', c') as mlc_net_output says of the last tensor */
-    size_t also;     /* a prediction's other tensor that is wanted; 0: none */
-    float *also_out; /* as mlc_net_output says of that */
+    float *out;             /* (n, h', w', c') as mlc_net_output says of the last tensor */
+    size_t also;            /* a prediction's other tensor that is wanted; 0: none */
+    float *also_out;        /* as mlc_net_output says of that */
+    const mlc_peers *peers; /* training: who has the rest of the batch; NULL: nobody */
 } mlc_pass;
 
 mlc_status mlc_net_forward(mlc_net *net, const mlc_pass *pass, mlc_error *error);
@@ -63,9 +64,9 @@ mlc_status mlc_net_gradient_shape(mlc_net *net, size_t shape[4], mlc_error *erro
 /* Gradients of every trainable parameter from the gradient of the last training forward's output,
  * of `shape`: MLC_STATE if that forward is not the last one any more. A stopped pass undoes the
  * running statistics that no step has followed; stopped before it had the net, it changes nothing.
- */
+ * `peers` as in the forward. */
 mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t shape[4],
-                            bool accumulate, mlc_error *error);
+                            bool accumulate, const mlc_peers *peers, mlc_error *error);
 
 /* MLC_STATE if what the net's lock guards is half written; asked by who holds it. */
 mlc_status mlc_net_whole(const mlc_net *net, mlc_error *error);

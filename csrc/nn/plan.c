@@ -477,6 +477,7 @@ static mlc_run run_of(const mlc_net *net, const mlc_plan *plan, size_t i)
     mlc_layer *layer = &net->layers[i];
     mlc_run run = {
         .layer = layer, .out = &plan->value[i + 1].shape, .train = plan->train, .key = plan->key};
+    run.peers = plan->peers;
     run.y = block_at(plan, plan->value[i + 1].block);
     for (size_t k = 0; k < layer->input_count; k++) {
         run.in[k] = &plan->value[layer->inputs[k]].shape;
@@ -616,6 +617,15 @@ static bool find_values(const mlc_net *net, mlc_plan *plan, mlc_run *run, size_t
     return run->x[0] && run->y;
 }
 
+/* Tell the peers that layer i's gradients are complete. */
+static bool tell_ready(const mlc_plan *plan, const mlc_layer *layer)
+{
+    const mlc_peers *peers = plan->peers;
+    if (!peers || !peers->ready) return true;
+    if (!is_trainable(layer->weight) && !is_trainable(layer->bias)) return true;
+    return peers->ready(peers->context, layer->name);
+}
+
 bool mlc_plan_backward(const mlc_net *net, mlc_plan *plan, bool accumulate)
 {
     find_wanted(net, plan);
@@ -630,6 +640,7 @@ bool mlc_plan_backward(const mlc_net *net, mlc_plan *plan, bool accumulate)
         run->accumulate_params = accumulate;
         double *seconds = &plan->seconds[net->layer_count + i];
         if (!timed(run->layer->class->backward, run, seconds)) return false;
+        if (!tell_ready(plan, run->layer)) return false;
     }
     return true;
 }

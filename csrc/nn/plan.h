@@ -44,6 +44,7 @@ typedef struct mlc_plan {
     size_t *saved, *scratch, *scratch_back, *rows;
     bool *wanted, *written; /* during backward: of each tensor's gradient */
     mlc_key key;            /* of the last forward */
+    const mlc_peers *peers; /* of the call that is running, in training; NULL: none */
     double *seconds;        /* of each layer's last forward, then of each one's backward */
     mlc_layout layout;
     mlc_arena arena;

@@ -160,13 +160,16 @@ PyObject *raise_status(mlc_status status, const mlc_error *error)
     return NULL;
 }
 
+void gil_enter(gil_break *gap) { PyEval_RestoreThread(gap->thread); }
+void gil_leave(gil_break *gap) { gap->thread = PyEval_SaveThread(); }
+
 /* Python acts on signals in its main thread only; elsewhere this finds nothing to do. */
 static bool signal_came(void *context)
 {
     gil_break *gap = context;
-    PyEval_RestoreThread(gap->thread);
+    gil_enter(gap);
     bool came = PyErr_CheckSignals() < 0;
-    gap->thread = PyEval_SaveThread();
+    gil_leave(gap);
     return came;
 }
 

@@ -69,5 +69,8 @@ typedef struct {
 } gil_break;
 void gil_release(gil_break *gap);
 void gil_acquire(gil_break *gap);
+/* Inside that call: take the GIL for a while, and give it back. */
+void gil_enter(gil_break *gap);
+void gil_leave(gil_break *gap);
 
 #endif

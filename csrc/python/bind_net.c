@@ -154,6 +154,67 @@ static void net_dealloc(PyObject *self)
     Py_DECREF(type);
 }
 
+/* --- the processes that train together -------------------------------------------------------- */
+
+/* Functions of Python that reach them, called in the middle of a pass: the net is locked then, and
+ * they may not use it. An exception stops the pass, and is the call's. */
+typedef struct {
+    gil_break gap;
+    PyObject *sum, *ready; /* borrowed; None: not wanted */
+    mlc_peers peers;
+} peer_calls;
+
+/* They see a copy: whatever they keep of it, the arena is out of their reach. */
+static int call_sum_on_copy(PyObject *sum, double *values, size_t count)
+{
+    npy_intp dims[1] = {(npy_intp)count};
+    PyObject *array = PyArray_SimpleNew(1, dims, NPY_DOUBLE);
+    if (!array) return -1;
+    double *copy = PyArray_DATA((PyArrayObject *)array);
+    memcpy(copy, values, count * sizeof *values);
+    PyObject *done = PyObject_CallFunctionObjArgs(sum, array, NULL);
+    if (done) memcpy(values, copy, count * sizeof *values);
+    Py_XDECREF(done);
+    Py_DECREF(array);
+    return done ? 0 : -1;
+}
+
+static bool call_sum(void *context, double *values, size_t count)
+{
+    peer_calls *calls = context;
+    gil_enter(&calls->gap);
+    int status = call_sum_on_copy(calls->sum, values, count);
+    gil_leave(&calls->gap);
+    return !status;
+}
+
+static bool call_ready(void *context, const char *layer)
+{
+    peer_calls *calls = context;
+    gil_enter(&calls->gap);
+    PyObject *done = PyObject_CallFunction(calls->ready, "s", layer);
+    Py_XDECREF(done);
+    gil_leave(&calls->gap);
+    return done;
+}
+
+static int callable_get(const char *fn, const char *name, PyObject *object)
+{
+    if (!object || object == Py_None || PyCallable_Check(object)) return 0;
+    PyErr_Format(PyExc_TypeError, "%s: `%s` must be a function or None, got %R", fn, name, object);
+    return -1;
+}
+
+/* `sum` and `ready` as peers; NULL or None: not wanted. */
+static int peers_get(const char *fn, PyObject *sum, PyObject *ready, peer_calls *calls)
+{
+    if (callable_get(fn, "sum", sum) < 0 || callable_get(fn, "ready", ready) < 0) return -1;
+    *calls = (peer_calls){.sum = sum, .ready = ready, .peers = {.context = calls}};
+    if (sum && sum != Py_None) calls->peers.sum = call_sum;
+    if (ready && ready != Py_None) calls->peers.ready = call_ready;
+    return 0;
+}
+
 /* --- running --------------------------------------------------------------------------------- */
 
 /* An image batch is (N, C, H, W) over NHWC memory without gaps. */
@@ -232,26 +293,29 @@ static PyObject *pass_array(mlc_net *net, const mlc_pass *pass, size_t t, float 
 
 static PyObject *net_forward(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"x", "train", "seed", "epoch", "position", "also", NULL};
+    static char *names[] = {"x", "train", "seed", "epoch", "position", "also", "sum", NULL};
     static const char *fn = "Net.forward";
     PyObject *x_object, *seed_object = NULL, *epoch_object = NULL, *position_object = NULL;
-    PyObject *also_object = NULL, *out, *also = NULL;
+    PyObject *also_object = NULL, *sum = NULL, *out, *also = NULL;
     int train = 0;
     uint64_t seed = 0, epoch = 0, position = 0;
     array_arg x;
     mlc_net *net = net_of(self);
     mlc_pass pass = {0};
+    peer_calls calls;
     mlc_error error;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pOOOO:forward", names, &x_object, &train,
-                                     &seed_object, &epoch_object, &position_object, &also_object))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pOOOOO:forward", names, &x_object, &train,
+                                     &seed_object, &epoch_object, &position_object, &also_object,
+                                     &sum))
         return NULL;
     if ((seed_object && uint_get(fn, "seed", seed_object, UINT64_MAX, &seed) < 0) ||
         (epoch_object && uint_get(fn, "epoch", epoch_object, UINT32_MAX, &epoch) < 0) ||
         (position_object && uint_get(fn, "position", position_object, UINT32_MAX, &position) < 0) ||
         also_tensor(fn, net, also_object, train, &pass.also) < 0 ||
+        peers_get(fn, sum, NULL, &calls) < 0 ||
         image_batch(fn, "x", x_object, (npy_intp)net->channels, &x) < 0)
         return NULL;
-    pass.x = PyArray_DATA(x.array), pass.train = train;
+    pass.x = PyArray_DATA(x.array), pass.train = train, pass.peers = &calls.peers;
     pass.n = array_dim(&x, 0), pass.h = array_dim(&x, 2), pass.w = array_dim(&x, 3);
     pass.key = (mlc_key){seed, (uint32_t)epoch, (uint32_t)position, 0};
     if (!(out = pass_array(net, &pass, net->layer_count, &pass.out))) return NULL;
@@ -259,10 +323,9 @@ static PyObject *net_forward(PyObject *self, PyObject *args, PyObject *kwargs)
         Py_DECREF(out);
         return NULL;
     }
-    gil_break gap;
-    gil_release(&gap);
+    gil_release(&calls.gap);
     mlc_status status = mlc_net_forward(net, &pass, &error);
-    gil_acquire(&gap);
+    gil_acquire(&calls.gap);
     if (!status) return also ? Py_BuildValue("NN", out, also) : out;
     Py_DECREF(out);
     Py_XDECREF(also);
@@ -294,20 +357,22 @@ static int gradient_array(mlc_net *net, PyObject *object, size_t shape[4], array
 
 static PyObject *net_backward(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"g", "accumulate", NULL};
-    PyObject *object;
+    static char *names[] = {"g", "accumulate", "sum", "ready", NULL};
+    PyObject *object, *sum = NULL, *ready = NULL;
     int accumulate = 0;
+    peer_calls calls;
     size_t shape[4];
     array_arg g;
     mlc_error error;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|p:backward", names, &object, &accumulate) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|pOO:backward", names, &object, &accumulate,
+                                     &sum, &ready) ||
+        peers_get("Net.backward", sum, ready, &calls) < 0 ||
         gradient_array(net_of(self), object, shape, &g) < 0)
         return NULL;
-    gil_break gap;
-    gil_release(&gap);
-    mlc_status status =
-        mlc_net_backward(net_of(self), PyArray_DATA(g.array), shape, accumulate, &error);
-    gil_acquire(&gap);
+    gil_release(&calls.gap);
+    mlc_status status = mlc_net_backward(net_of(self), PyArray_DATA(g.array), shape, accumulate,
+                                         &calls.peers, &error);
+    gil_acquire(&calls.gap);
     if (status) return raise_status(status, &error);
     Py_RETURN_NONE;
 }
@@ -822,13 +887,17 @@ static PyObject *net_set_groups(PyObject *self, PyObject *groups)
 /* clang-format on */
 
 static PyMethodDef net_methods[] = {
-    METHOD(forward, METH_VARARGS | METH_KEYWORDS,
-           "forward($self, x, train=False, seed=0, epoch=0, position=0, also=None)\n--\n\n"
-           "float32 (N, C, H, W) over NHWC memory -> (N, L) logits, or images (N, C, H, W); with "
-           "what the layer `also` gives, a pair."),
-    METHOD(backward, METH_VARARGS | METH_KEYWORDS,
-           "backward($self, g, accumulate=False)\n--\n\n"
-           "Gradients of the trainable parameters from that of the last output."),
+    METHOD(
+        forward, METH_VARARGS | METH_KEYWORDS,
+        "forward($self, x, train=False, seed=0, epoch=0, position=0, also=None, sum=None)\n--\n\n"
+        "float32 (N, C, H, W) over NHWC memory -> (N, L) logits, or images (N, C, H, W); with "
+        "what the layer `also` gives, a pair. In training `sum` adds float64 numbers up, in "
+        "place, over the processes that have the rest of the batch."),
+    METHOD(
+        backward, METH_VARARGS | METH_KEYWORDS,
+        "backward($self, g, accumulate=False, sum=None, ready=None)\n--\n\n"
+        "Gradients of the trainable parameters from that of the last output; `sum` as in forward, "
+        "`ready` is called with the name of a layer whose gradients are complete."),
     METHOD(rollback, METH_NOARGS,
            "rollback($self)\n--\n\n"
            "Undo the running statistics of a training forward that was not stepped."),

@@ -42,6 +42,7 @@ from mlclassify.data.counts import NO_LABEL, Counts, co_occurrence, label_counts
 from mlclassify.data.lists import L, listify
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.plot import Grid, label_title, show_images
+from mlclassify.ranks import part_of
 from mlclassify.rng import CROP, SAMPLE, SHUFFLE, KeyedRandom, default_seed, uniforms
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
 from mlclassify.types import ArrayLike, Float32, Float64, Int64, StrPath, UInt8
@@ -125,12 +126,15 @@ class Batch(NamedTuple):
         Of the first row in the epoch.
     items : list
         What the rows were made from.
+    n : int
+        Photos in the whole batch, of which these may be a part.
     """
 
     x: Float32
     y: Float32 | None
     position: int
     items: list[Any]
+    n: int
 
 
 class PhotoCache:
@@ -349,7 +353,9 @@ class DataLoader:
         what = "training" if self.train else "validation"
         return f"DataLoader: {self.n} photos in {_batches(self)}, {what} transforms"
 
-    def stream(self, seed: int, epoch: int) -> Generator[Batch, None, None]:
+    def stream(
+        self, seed: int, epoch: int, part: tuple[int, int] = (0, 1)
+    ) -> Generator[Batch, None, None]:
         """Load one epoch, the next batch being decoded while one is used.
 
         Closing the generator leaves no thread behind.
@@ -358,6 +364,8 @@ class DataLoader:
         ----------
         seed, epoch : int
             The key of the order and of all that is random.
+        part : (int, int)
+            Which of how many parts of each batch to load, as `mlclassify.ranks.part_of` cuts them.
 
         Yields
         ------
@@ -371,7 +379,7 @@ class DataLoader:
             If the item transforms leave photos of several sizes.
         """
         order = self._order(seed, epoch)[: len(self) * self.bs]
-        return self._stream(order, seed, epoch, self.bs)
+        return self._stream(order, seed, epoch, self.bs, part)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         """Yield (TensorImage, TensorMultiCategory), copies; without targets, (TensorImage,)."""
@@ -467,23 +475,27 @@ class DataLoader:
             return next(batches)
 
     def _stream(
-        self, order: Int64, seed: int, epoch: int, bs: int
+        self, order: Int64, seed: int, epoch: int, bs: int, part: tuple[int, int] = (0, 1)
     ) -> Generator[Batch, None, None]:
-        """Yield the items at `order` in batches of `bs`."""
-        chunks = [range(p, min(p + bs, len(order))) for p in range(0, len(order), bs)]
-        buffers = _Buffers(min(bs, len(order)))
+        """Yield the items at `order` in batches of `bs`, or a part of each."""
+        whole = [range(p, min(p + bs, len(order))) for p in range(0, len(order), bs)]
+        chunks = [part_of(batch, *part) for batch in whole]
+        buffers = _Buffers(max(map(len, chunks), default=0))
 
         def photo(position: int) -> UInt8:
             return self._photo(int(order[position]), KeyedRandom(seed, epoch, position, CROP))
 
         with closing(_ahead(photo, chunks, self.num_workers)) as decoded:
-            for chunk, photos in zip(chunks, decoded):
+            for batch, chunk, photos in zip(whole, chunks, decoded):
                 rows = order[chunk.start : chunk.stop].tolist()
+                if not rows:
+                    yield self._batch(np.empty((0, 3, 0, 0), np.float32), rows, chunk, batch)
+                    continue
                 pixels = buffers.fill(photos, lambda k: self.dataset.name(rows[k]))
                 h, w = pixels.shape[1:3]
                 plan = self._plan(h, w, chunk, seed, epoch)
                 out = buffers.ready(len(pixels), plan.out_size)
-                yield self._batch(run_plan(plan, pixels, out), rows, chunk.start)
+                yield self._batch(run_plan(plan, pixels, out), rows, chunk, batch)
 
     def _photo(self, i: int, draw: KeyedRandom) -> UInt8:
         """Decode item `i` and transform it: uint8 (H, W, 3)."""
@@ -512,12 +524,12 @@ class DataLoader:
             positions=positions,
         )  # fmt: skip
 
-    def _batch(self, x: Float32, rows: list[int], position: int) -> Batch:
+    def _batch(self, x: Float32, rows: list[int], chunk: range, whole: range) -> Batch:
         y = None
         if self.has_labels:
             targets: list[Any] = [self.dataset.target(i) for i in rows]
-            y = np.stack(targets)
-        return Batch(x, y, position, [self.dataset.items[i] for i in rows])
+            y = np.stack(targets) if rows else np.empty((0, len(self.vocab)), np.float32)
+        return Batch(x, y, chunk.start, [self.dataset.items[i] for i in rows], len(whole))
 
 
 class _Buffers:

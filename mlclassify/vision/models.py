@@ -19,10 +19,11 @@ from mlclassify.arrays import as_float32, images_to_c
 from mlclassify.checks import check_has
 from mlclassify.rng import HEAD_INIT, uniforms
 from mlclassify.tensor import Tensor
-from mlclassify.types import AnyArray, ArrayLike, Float32
+from mlclassify.types import AnyArray, ArrayLike, Float32, Float64
 from mlclassify.weights import ModelFileError
 
 Layer: TypeAlias = tuple[str, str, tuple[int, ...], dict[str, Any]]
+_Sum: TypeAlias = Callable[[Float64], object]
 
 _BATCHNORM = {"eps": 1e-5, "momentum": 0.1}
 _HEAD_BATCHNORM_BIAS = 1e-3
@@ -326,10 +327,17 @@ class Model:
         return np.ndarray.view(self.forward(images_to_c(x)), type=Tensor)
 
     def forward(
-        self, x: Float32, train: bool = False, seed: int = 0, epoch: int = 0, position: int = 0
+        self, x: Float32, train: bool = False, seed: int = 0, epoch: int = 0, position: int = 0,
+        sum: _Sum | None = None
     ) -> Float32:
-        """Run the network; `seed`, `epoch` and `position` of the first image key the dropout."""
-        logits = self.net.forward(x, train=train, seed=seed, epoch=epoch, position=position)
+        """Run the network; `seed`, `epoch` and `position` of the first image key the dropout.
+
+        In training ``sum(values)`` adds a float64 array up, in place, over the processes that have
+        the rest of the batch.
+        """
+        logits = self.net.forward(
+            x, train=train, seed=seed, epoch=epoch, position=position, sum=sum
+        )
         return cast(Float32, logits)
 
     def forward_with_features(self, x: Float32) -> tuple[Float32, Float32]:
@@ -373,9 +381,15 @@ class Model:
         """Run the network; also return what a layer of it writes."""
         return cast(tuple[Float32, Float32], self.net.forward(x, also=layer))
 
-    def backward(self, gradient: Float32, accumulate: bool = False) -> None:
-        """Carry d loss / d logits, float32 (N, n_out), to the gradients of the parameters."""
-        self.net.backward(gradient, accumulate=accumulate)
+    def backward(
+        self, gradient: Float32, accumulate: bool = False, sum: _Sum | None = None,
+        ready: Callable[[str], object] | None = None
+    ) -> None:
+        """Carry d loss / d logits, float32 (N, n_out), to the gradients of the parameters.
+
+        `sum` as in `forward`; ``ready(layer)`` is told each layer whose gradients are complete.
+        """
+        self.net.backward(gradient, accumulate=accumulate, sum=sum, ready=ready)
 
     def rollback(self) -> None:
         """Undo what a training forward without its step did to the running statistics."""
