@@ -94,4 +94,5 @@ def main():
              size=size, net=os.readlink("/proc/self/ns/net"), **weights)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -184,7 +184,7 @@ static void train_step(mlc_net *net, const float *photos, uint32_t step, answer 
     double value;
     CHECK(!mlc_loss_value("core", mlc_kernel->bce, &loss, BATCH, true, &value, &error));
     CHECK(isfinite(value));
-    CHECK(!mlc_net_backward(net, grad, shape, false, &error));
+    CHECK(!mlc_net_backward(net, grad, shape, false, NULL, &error));
     CHECK(!mlc_net_step(net, rules[step % 4], &hypers, "core", &error));
     if (known) known[1] = ask(net, photos, BATCH);
 }
