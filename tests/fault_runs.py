@@ -37,7 +37,6 @@ try:
 except ImportError:
     _testcapi = None
 
-ARCHS["tiny"] = tiny
 IMAGE = photos(1, seed=3)[0][0]
 
 
@@ -270,6 +269,7 @@ def main():
                         default=[*OPERATIONS, *(["objects"] if _testcapi else [])])
     parser.add_argument("--every", type=int, default=1)
     options = parser.parse_args()
+    ARCHS["tiny"] = tiny  # which the files it writes name
     faults = Faults()
     with tempfile.TemporaryDirectory() as folder:
         without_threads(faults, folder)
