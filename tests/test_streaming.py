@@ -141,7 +141,7 @@ def f1_of(scores, targets, thresh):
 
 
 @pytest.mark.parametrize("scale", [1, -5, 1e-3])
-@pytest.mark.parametrize("bits", [12, 24])
+@pytest.mark.parametrize("bits", [12, 20])
 def test_the_best_f1_is_that_of_its_threshold_and_bounded(rng, scale, bits):
     scores = (rng.normal(size=(300, 4)) * scale).astype(np.float32)
     scores[:, 1] = scores[:, 1].round()  # ties
@@ -151,7 +151,7 @@ def test_the_best_f1_is_that_of_its_threshold_and_bounded(rng, scale, bits):
         best = max(f1_of(column, target, t) for t in [-np.inf, *column])
         assert f1.value[label] == f1.low[label] == f1_of(column, target, thresholds[label])
         assert f1.value[label] <= best + 1e-12 and best <= f1.high[label] + 1e-12
-        if bits == 24:
+        if bits == 20:
             assert best - f1.value[label] < 0.02
     assert thresholds[3] == np.inf and f1.high[3] == 0
 
