@@ -41,7 +41,7 @@ MENDED = (
      "arrays of 9 by one index", "one array; `test_gradients.py`"),
 )
 # Runs of other programs, or of the sanitizers themselves.
-OTHERS = ("test_neon.py", "test_faults.py", "test_sanitize.py", "test_notebook.py")
+OTHERS = ("test_neon.py", "test_faults.py", "test_sanitize.py", "test_notebook.py", "test_wheel.py")
 
 
 def isas():
