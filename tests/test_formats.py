@@ -74,7 +74,7 @@ def saved(tmp_path, kind):
 
 @pytest.mark.parametrize("writer, wanted", [
     ("0.3.0", "'mlclassify>=0.3.0'"), ("1.2rc1", "'mlclassify>=1.2rc1'"),
-    ("0.3 --index-url http://evil", "'mlclassify'"), ("", "'mlclassify'"), (None, "'mlclassify'"),
+    ("0.3 --upgrade evil", "'mlclassify'"), ("", "'mlclassify'"), (None, "'mlclassify'"),
     (["0.3.0"], "'mlclassify'"), ("9" * 5000, "'mlclassify'"), ("1.0\n", "'mlclassify'"),
 ])
 @pytest.mark.parametrize("kind", ["export", "save"])

@@ -282,6 +282,28 @@ def test_a_table_without_names(here, tmp_path):
         score(here, "x.csv", tmp_path / "t.csv")
 
 
+def test_a_carriage_return_in_a_name_stays(here, tmp_path):
+    (tmp_path / "t.csv").write_text('fname,labels\n"a\rb.jpg",x\nc.jpg,\n', newline="")
+    assert score(here, "x.csv", tmp_path / "t.csv").bad == 2
+    merge_parts(["x.csv"], "y.csv")
+    for path in (Path("x.csv"), Path("y.csv")):
+        assert [row["fname"] for row in read_rows(path)] == ["a\rb.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize("row", ['"a\nb.jpg",x', 'a.jpg,"x\ny"'])
+def test_a_name_of_two_lines_is_refused(here, tmp_path, row):
+    (tmp_path / "t.csv").write_text(f"fname,labels\n{row}\n", newline="")
+    with pytest.raises(ValueError, match=r"^score_files: `files` must be a table .*line break"):
+        score(here, "x.csv", tmp_path / "t.csv")
+    assert os.listdir() == ["t.csv"]
+
+
+def test_a_list_that_is_a_pipe_is_not_waited_for(here, tmp_path):
+    os.mkfifo(tmp_path / "list.txt")
+    with pytest.raises(ValueError, match="must be a regular file, got a pipe"):
+        score(here, "x.csv", tmp_path / "list.txt")
+
+
 def test_an_empty_list_has_an_empty_part(here, tmp_path):
     (tmp_path / "none.txt").write_text("\n")
     assert score(here, "x.csv", tmp_path / "none.txt").n == 0

@@ -7,9 +7,7 @@ complete exactly where the two agree, whatever ended the run between them.
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import io
 import json
 import os
 from dataclasses import asdict, fields, replace
@@ -19,6 +17,7 @@ from typing import Any, BinaryIO
 from mlclassify.scoring import parquet
 from mlclassify.scoring.lists import sha256_of
 from mlclassify.scoring.parts import ERROR, Part, beside, read_rows, write_description
+from mlclassify.wholefile import table_text
 
 
 class Journal:
@@ -63,7 +62,7 @@ class Journal:
 
     def append(self, rows: list[list[Any]]) -> None:
         """Write a batch of rows, and have them on the disk when this returns."""
-        self._file.write(_as_csv(rows))
+        self._file.write(table_text(rows).encode())
         self._flush()
         self.rows += len(rows)
 
@@ -107,7 +106,7 @@ class Journal:
     def _begun(self) -> int:
         self._file.truncate(0)
         write_description(self._path, self._part)
-        self._file.write(_as_csv([list(self._part.columns)]))
+        self._file.write(table_text([self._part.columns]).encode())
         return 0
 
     def _resumed(self) -> int:
@@ -122,7 +121,7 @@ class Journal:
         self._file.truncate(ends[rows + 1] if len(ends) > 1 else 0)
         self._file.seek(0, os.SEEK_END)
         if len(ends) == 1:
-            self._file.write(_as_csv([list(self._part.columns)]))
+            self._file.write(table_text([self._part.columns]).encode())
         return rows
 
 
@@ -150,9 +149,3 @@ def _locked(path: Path) -> BinaryIO:
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             return file
         file.close()  # meanwhile that became a part
-
-
-def _as_csv(rows: list[list[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()

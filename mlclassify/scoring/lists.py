@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mlclassify.checks import check_path
 from mlclassify.data.table import FNAME, LABELS
+from mlclassify.wholefile import open_table
 
 if TYPE_CHECKING:
     from mlclassify.types import StrPath
@@ -72,18 +73,22 @@ def sha256_of(path: Path) -> str:
 def _columns(path: Path) -> list[str]:
     if path.suffix != ".csv":
         return []
-    with open(path, newline="", encoding="utf-8-sig") as file:
+    with open_table(path, "score_files", "utf-8-sig") as file:
         return list(csv.DictReader(file).fieldnames or [])
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with open_table(path, "score_files", "utf-8-sig") as file:
             if path.suffix != ".csv":
                 yield from ((line.rstrip("\r\n"), "") for line in file if line.strip())
-            else:
-                yield from ((row[FNAME], row.get(LABELS) or "") for row in csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error, KeyError) as error:
+                return
+            for row in csv.DictReader(file):
+                name, labels = row[FNAME], row.get(LABELS) or ""
+                if "\n" in name + labels:  # a journal has a line a photo
+                    raise ValueError(f"a line break in {name!r}, {labels!r}")
+                yield name, labels
+    except (UnicodeDecodeError, csv.Error, KeyError, ValueError) as error:
         raise ValueError(
             f"score_files: `files` must be a table with a column {FNAME}, or a text with a name a "
             f"line, in UTF-8, got {str(path)!r} ({error})"

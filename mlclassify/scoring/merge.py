@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,7 +23,7 @@ from mlclassify.scoring.parts import (
     read_part,
     read_rows,
 )
-from mlclassify.wholefile import replacing
+from mlclassify.wholefile import replacing, table_text
 
 if TYPE_CHECKING:
     from mlclassify.types import Float64, Int64, StrPath, UInt8
@@ -172,12 +170,9 @@ def _write(out: Path, parts: list[tuple[Path, Part]]) -> None:
             parquet.write(file, columns, rows)
         return
     with replacing(out) as file:
-        text = io.TextIOWrapper(file, "utf-8", newline="")
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(columns)
-        for row in rows:
-            table.writerow([_cell(value) for value in row.values()])
-        text.detach()
+        file.write(table_text([columns]).encode())
+        while some := list(islice(rows, _AT_A_TIME)):
+            file.write(table_text([map(_cell, row.values()) for row in some]).encode())
 
 
 def _cell(value: float | str | None) -> str | None:

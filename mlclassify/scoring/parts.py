@@ -12,7 +12,7 @@ from typing import Any
 from mlclassify.data.table import FNAME, LABELS
 from mlclassify.scoring import parquet
 from mlclassify.scoring.lists import sha256_of
-from mlclassify.wholefile import write_file
+from mlclassify.wholefile import open_table, write_file
 
 FORMAT_VERSION = 1
 TARGETS, NOVELTY, ERROR = "targets", "novelty", "error"
@@ -74,13 +74,13 @@ class Part:
         """Return what it is a part of, without what came out."""
         return replace(self, bad=0, sha256="")
 
-    def is_done(self, path: Path) -> bool:
-        """Tell whether this part lies at `path`, complete."""
+    def found_at(self, path: Path) -> Part | None:
+        """Return this part as it lies at `path`, complete, or None."""
         try:
             there = read_part(path)
         except (OSError, ValueError):
-            return False
-        return there.plan() == self.plan()
+            return None
+        return there if there.plan() == self.plan() else None
 
 
 def prob_column(label: str) -> str:
@@ -125,7 +125,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     if path.suffix == ".parquet":
         yield from parquet.read(path)
         return
-    with open(path, newline="", encoding="utf-8") as file:
+    with open_table(path, "read_rows") as file:
         for row in csv.DictReader(file):
             yield {name: _value(name, cell) for name, cell in row.items()}
 

@@ -15,7 +15,7 @@ from mlclassify.progress import progress
 from mlclassify.scoring import parquet
 from mlclassify.scoring.journal import Journal, remove_journal
 from mlclassify.scoring.lists import FileList, read_list, sha256_of
-from mlclassify.scoring.parts import Part, read_part
+from mlclassify.scoring.parts import Part
 from mlclassify.vision.image import open_image
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ def score_files(
     bs = check_whole("score_files", "bs", bs, at_least=1)
     learn, listed = load_learner(model), read_list(files)
     part = _planned(learn, sha256_of(Path(model)), listed, shard, bs, label_delim)
-    if resume and part.is_done(target):
+    if resume and (done := part.found_at(target)):
         remove_journal(target)  # the run that finished it may have been killed before it did
-        return read_part(target)
+        return done
     with Journal(target, part, resume) as journal:
         rest = listed.rows(part.start + journal.rows, part.stop)
         with progress("score", -(-(part.stop - part.start - journal.rows) // bs), True) as step:
