@@ -195,11 +195,15 @@ def _open_file(fn: StrPath) -> Iterator[Image.Image]:
 def _check_file(fn: StrPath) -> None:
     # A pipe or a device would block for ever, so it must not even be opened.
     if not os.path.exists(fn):
-        raise FileNotFoundError(f"open_image: `fn` must name an existing file, got {os.fspath(fn)}")
+        raise _missing(os.fspath(fn))
     if not os.path.isfile(fn):
         raise UnreadableImageError(
             f"open_image: `fn` must name a regular file, got {os.fspath(fn)}"
         )
+
+
+def _missing(name: str) -> FileNotFoundError:
+    return FileNotFoundError(f"open_image: `fn` must name an existing file, got {name}")
 
 
 def _decode(
@@ -217,6 +221,8 @@ def _decode(
         raise UnreadableImageError(f"{error}, got {name}") from None
     except MemoryError:
         raise
+    except FileNotFoundError:  # it went away since it was looked for
+        raise _missing(name) from None
     except Exception as error:  # Pillow's parsers raise a dozen types on hostile files
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "not recognized as one" if unknown else error

@@ -17,6 +17,7 @@ from tiny import LABELS, photos, tiny
 from mlclassify.callbacks import Callback
 from mlclassify.data import files
 from mlclassify.learner import Learner
+from mlclassify.vision import image
 from mlclassify.vision.all import (
     ImageDataLoaders,
     Resize,
@@ -47,8 +48,8 @@ def test_a_truncated_photo_is_found_before_training(folder, monkeypatch):
     monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
     victim = get_image_files(folder)[5]
     victim.write_bytes(victim.read_bytes()[:-40])
-    with Image.open(victim) as image:
-        image.verify()
+    with Image.open(victim) as im:
+        im.verify()
     assert verify_images(get_image_files(folder)) == [victim]
     dls = loaders(folder)
     learn = Learner(dls, create_model(tiny, dls.c, seed=1), seed=2)
@@ -83,7 +84,8 @@ def test_photos_that_go_away_in_mid_epoch(folder, monkeypatch):
     dls, watch = loaders(folder), Unplug(folder)
     learn = Learner(dls, create_model(tiny, dls.c, seed=1), seed=2)
     with learn.no_logging():
-        with pytest.raises(FileNotFoundError, match=rf"must name an existing file, got {folder}/\w+/\d+\.jpg"):
+        gone = rf"must name an existing file, got {folder}/\w+/\d+\.jpg"
+        with pytest.raises(FileNotFoundError, match=gone):
             learn.fit(2, cbs=watch)
         assert len(dls.train) + 2 <= len(watch.seen) < 2 * len(dls.train)
         assert bits(learn)[:2] == watch.seen[-1]
@@ -91,6 +93,15 @@ def test_photos_that_go_away_in_mid_epoch(folder, monkeypatch):
         folder.with_name("away").rename(folder)
         learn.fit(1)
     assert np.isfinite(learn.recorder.losses).all() and bits(learn)[:2] != watch.seen[-1]
+
+
+def test_a_photo_that_goes_away_before_it_is_opened_is_missing_not_broken(folder, monkeypatch):
+    """Between the look for a file and its opening it may vanish, and the message stays the same."""
+    file = get_image_files(folder)[0]
+    with monkeypatch.context() as between:
+        between.setattr(image, "_check_file", lambda fn: file.unlink())
+        with pytest.raises(FileNotFoundError, match=f"must name an existing file, got {file}"):
+            image.open_image(file)
 
 
 # --- a decompression bomb
