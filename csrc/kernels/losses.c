@@ -99,40 +99,28 @@ typedef struct {
     vf inside; /* 1 as long as all targets lay in [0, 1] */
 } loss_sums;
 
-static inline vf loss_load(const float *p, size_t k)
-{
-    return k == VN ? v_load(p) : v_load_n(p, k);
-}
-static inline void loss_store(float *p, vf a, size_t k)
-{
-    if (k == VN)
-        v_store(p, a);
-    else
-        v_store_n(p, a, k);
-}
-
 /* k cells from cell `at` on, which stand at `column` of their line. */
 static inline void loss_cells(const mlc_loss *job, v_loss *value, size_t at, size_t column,
                               size_t k, loss_sums *sums)
 {
     vf zero = v_set(0.0f), one = v_set(1.0f), w = one, q = one;
     size_t at_w = job->weight_stride ? at : column, at_q = job->pos_weight_stride ? at : column;
-    if (job->weight) w = loss_load(job->weight + at_w, k);
-    if (job->pos_weight) q = loss_load(job->pos_weight + at_q, k);
-    vf t = loss_load(job->targets + at, k);
+    if (job->weight) w = v_load_n(job->weight + at_w, k);
+    if (job->pos_weight) q = v_load_n(job->pos_weight + at_q, k);
+    vf t = v_load_n(job->targets + at, k);
     vmask known = v_eq(t, t);
     if (job->missing) t = v_select(known, t, zero);
     vf clamped = v_max(zero, v_min(one, t));
     sums->inside = v_select(v_eq(clamped, t), sums->inside, zero);
     t = v_fma(t, v_set(1.0f - job->smoothing), v_set(0.5f * job->smoothing));
-    v_cell r = value(job, loss_load(job->logits + at, k), t, w, q);
+    v_cell r = value(job, v_load_n(job->logits + at, k), t, w, q);
     if (job->missing) r = (v_cell){v_select(known, r.loss, zero), v_select(known, r.grad, zero)};
     float loss[VN];
     v_store(loss, r.loss);
     double *lane = sums->lanes + column % LOSS_LANES;
     for (size_t l = 0; l < k; l++) lane[l] += (double)loss[l];
-    if (job->loss) loss_store(job->loss + at, r.loss, k);
-    if (job->grad) loss_store(job->grad + at, v_mul(r.grad, v_set(job->scale)), k);
+    if (job->loss) v_store_n(job->loss + at, r.loss, k);
+    if (job->grad) v_store_n(job->grad + at, v_mul(r.grad, v_set(job->scale)), k);
 }
 
 /* Rows [row, row + rows) of the job; without weights of the labels they are one long line. */

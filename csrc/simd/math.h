@@ -2,15 +2,20 @@
  * same operations in the same order with the same rounding, so pointwise results are the same bits
  * on all of them, and element i never depends on how many elements there are. */
 
-/* The last k < VN elements: a load padded with zeros, a store of k. */
+/* The first k <= VN elements: a load padded with zeros, a store of k. */
 static inline vf v_load_n(const float *p, size_t k)
 {
+    if (k == VN) return v_load(p);
     float buffer[VN] = {0};
     for (size_t i = 0; i < k; i++) buffer[i] = p[i];
     return v_load(buffer);
 }
 static inline void v_store_n(float *p, vf a, size_t k)
 {
+    if (k == VN) {
+        v_store(p, a);
+        return;
+    }
     float buffer[VN];
     v_store(buffer, a);
     for (size_t i = 0; i < k; i++) p[i] = buffer[i];
