@@ -12,7 +12,8 @@ from mlclassify.data.batch import pictures
 from mlclassify.data.lists import L, listify
 from mlclassify.data.loader import DataLoader
 from mlclassify.gradcam import grad_cam
-from mlclassify.learner import Learner, plain_loader
+from mlclassify.inference import plain_loader
+from mlclassify.learner import Learner
 from mlclassify.metrics import (
     Report,
     average_precision_score,

@@ -8,8 +8,8 @@ import pytest
 from tiny import photos, tiny, tiny_learner, tiny_loaders
 
 from mlclassify.data.lists import L
-from mlclassify.learner import Prediction
 from mlclassify.metrics import F1ScoreMulti, accuracy_multi
+from mlclassify.prediction import Prediction
 from mlclassify.vision.augment import Brightness, Flip, Resize, aug_transforms
 from mlclassify.vision.learner import vision_learner
 

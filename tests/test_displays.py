@@ -10,9 +10,9 @@ from tiny import LABELS, photos, tiny_learner
 from mlclassify import markup
 from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
 from mlclassify.data.split import EndSplitter
-from mlclassify.learner import Prediction
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import accuracy_multi, make_report
+from mlclassify.prediction import Prediction
 from mlclassify.tensor import Tensor
 from mlclassify.vision.augment import Resize
 

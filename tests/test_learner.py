@@ -16,11 +16,12 @@ from mlclassify.callbacks import Callback
 from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
 from mlclassify.data.split import EndSplitter
 from mlclassify.functional import nn
-from mlclassify.learner import Learner, Prediction
+from mlclassify.learner import Learner
 from mlclassify.losses import AsymmetricLossFlat, BCEWithLogitsLossFlat, FocalLossFlat
 from mlclassify.metrics import APScoreMulti, accuracy_multi
 from mlclassify.optim import Adam
 from mlclassify.plot import RIGHT, WRONG
+from mlclassify.prediction import Prediction
 from mlclassify.rng import set_seed
 from mlclassify.tensor import Tensor, TensorMultiCategory
 from mlclassify.vision.augment import Normalize, Resize, aug_transforms

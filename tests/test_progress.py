@@ -144,7 +144,7 @@ def test_predictions_and_features_have_bars_unless_unwanted(monkeypatch):
         asked.append((what, total, wanted))
         return nullcontext(lambda: steps.append(what))
 
-    monkeypatch.setattr("mlclassify.learner.progress", noted)
+    monkeypatch.setattr("mlclassify.inference.progress", noted)
     learn = tiny_learner(40, 8)
     batches = len(learn.dls.valid)
     learn.get_preds()

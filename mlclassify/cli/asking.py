@@ -12,8 +12,9 @@ from mlclassify.cli.labelled import Labelled, columns, report_json
 from mlclassify.cli.plain import plain
 from mlclassify.data.files import get_image_files
 from mlclassify.data.loader import DataLoader
-from mlclassify.learner import Learner, Prediction, load_learner
+from mlclassify.learner import Learner, load_learner
 from mlclassify.plot import label_title
+from mlclassify.prediction import Prediction
 from mlclassify.scoring.score import predict_or_say_why
 from mlclassify.types import StrPath
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from mlclassify.checks import check_path, check_whole
 from mlclassify.data.table import check_delim, check_label
-from mlclassify.learner import Prediction, load_learner
+from mlclassify.learner import load_learner
+from mlclassify.prediction import Prediction
 from mlclassify.progress import progress
 from mlclassify.scoring import parquet
 from mlclassify.scoring.journal import Journal, remove_journal

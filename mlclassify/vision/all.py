@@ -64,7 +64,7 @@ from mlclassify.interpret import (
     Interpretation,
     plot_grad_cam,
 )
-from mlclassify.learner import Learner, Prediction, load_learner
+from mlclassify.learner import Learner, load_learner
 from mlclassify.loggers import TensorBoardCallback, WandbCallback
 from mlclassify.losses import (
     AsymmetricLossFlat,
@@ -98,6 +98,7 @@ from mlclassify.optim import (
     RAdam,
 )
 from mlclassify.plot import plot_sweep, show_images
+from mlclassify.prediction import Prediction
 from mlclassify.rng import set_seed
 from mlclassify.schedule import (
     ParamScheduler,

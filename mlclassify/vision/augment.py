@@ -21,6 +21,7 @@ import numpy as np
 from mlclassify.arrays import as_array
 from mlclassify.checks import check_whole
 from mlclassify.data.batch import BatchPlan, BatchTransform, Reading
+from mlclassify.data.loader import DataLoaders
 from mlclassify.rng import (
     BATCH_CROP,
     BRIGHTNESS,
@@ -1201,3 +1202,14 @@ def _extra(xtra_tfms: Any) -> list[BatchTransform]:
                 f"got {t!r}"
             )
     return several
+
+
+def normalizations(dls: DataLoaders) -> list[Normalize]:
+    """Return the `Normalize` transforms of the loaders."""
+    return [t for t in dls.train.batch_tfms if isinstance(t, Normalize)]
+
+
+def add_normalization(dls: DataLoaders, transform: Normalize) -> None:
+    """Normalize the images of both loaders, unless they are already."""
+    if not normalizations(dls):
+        dls.add_batch_tfm(transform)

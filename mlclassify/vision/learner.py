@@ -8,12 +8,12 @@ from typing import Any
 
 from mlclassify.checks import check_has, check_whole
 from mlclassify.data.loader import DataLoaders
-from mlclassify.learner import Learner, Metrics, add_normalization
+from mlclassify.learner import Learner, Metrics
 from mlclassify.optim import Adam, Hyper
 from mlclassify.rng import check_seed, default_seed
 from mlclassify.trainer import Cbs
 from mlclassify.types import Function, StrPath
-from mlclassify.vision.augment import Normalize, imagenet_stats
+from mlclassify.vision.augment import Normalize, add_normalization, imagenet_stats
 from mlclassify.vision.models import ARCHS, Architecture, create_model
 from mlclassify.weights import pretrained_tensors
 
