@@ -182,9 +182,25 @@ class Predictor(Trainer):
             raise ValueError("get_preds: `dl` must hold at least one photo, got none")
         return (
             view_as(np.concatenate(inputs), TensorImage) if with_input else None,
-            view_as(np.concatenate(logits), Tensor),
+            self._finite(view_as(np.concatenate(logits), Tensor)),
             None if targets[0] is None else view_as(np.concatenate(targets), TensorMultiCategory),
             np.concatenate(features) if features else None,
+        )
+
+    def _finite(self, logits: Tensor) -> Tensor:
+        """Return the logits; NaN would be taken for a photo without labels."""
+        good = np.isfinite(logits)
+        if good.all():
+            return logits
+        name, norm = self.model.first_not_finite(), self.model.first_norm_not_finite()
+        cause = "the activations grew beyond float32"
+        if name:
+            cause = f"the parameter {name} holds NaN or infinity"
+        elif norm:
+            cause = f"the statistics of {norm} hold NaN or infinity"
+        raise FloatingPointError(
+            f"Learner: the logits must be finite, got {logits[~good][0]}: {cause}; load weights "
+            "that were whole"
         )
 
     def _features(self, dl: DataLoader, backbone: Model | None) -> Float32:

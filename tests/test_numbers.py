@@ -68,6 +68,23 @@ def test_a_last_step_that_explodes_is_not_silent():
             "was saved")
 
 
+@pytest.mark.parametrize("name, value, cause", [
+    ("layer1.conv.weight", np.nan, "the parameter layer1.conv.weight holds NaN or infinity"),
+    ("bn1.running_var", np.nan, "the statistics of bn1 hold NaN or infinity"),
+    ("layer1.conv.weight", 3e38, "the activations grew beyond float32"),
+])
+def test_weights_that_are_no_numbers_do_not_predict_that_nothing_is_there(name, value, cause):
+    """NaN exceeds no threshold: what cannot be computed would look like a photo without labels."""
+    learn = tiny_learner()
+    weights = learn.model.state_dict()
+    weights[name][:] = value
+    learn.model.load_state_dict(weights)
+    photo = learn.dls.valid.dataset.items[0]
+    for ask in (learn.get_preds, lambda: learn.predict(photo), lambda: learn.predict([photo])):
+        with pytest.raises(FloatingPointError, match=f"logits must be finite, got .*: {cause}"):
+            ask()
+
+
 def test_a_search_of_rates_may_explode_and_is_undone():
     learn = tiny_learner()
     before = learn.model.state_dict()
