@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
-    from mlclassify.data.loader import DataLoaders
+    from mlclassify.data.loaders import DataLoaders
     from mlclassify.progress import Bar
     from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
     from mlclassify.vision.models import Model

@@ -21,7 +21,7 @@ import numpy as np
 import mlclassify
 from mlclassify.calibration import Calibration
 from mlclassify.data.block import empty_dataloaders
-from mlclassify.data.loader import DataLoaders
+from mlclassify.data.loaders import DataLoaders
 from mlclassify.functional import AsymmetricLoss
 from mlclassify.losses import AsymmetricLossFlat, BaseLoss, BCEWithLogitsLossFlat
 from mlclassify.novelty import Novelty

@@ -31,10 +31,8 @@ from mlclassify.checks import (
     check_whole,
 )
 from mlclassify.data.batch import pictures
-from mlclassify.data.loader import (
-    DataLoader,
-    DataLoaders,
-)
+from mlclassify.data.loader import DataLoader
+from mlclassify.data.loaders import DataLoaders
 from mlclassify.export import Saved, parse_learner, read_learner, write_learner
 from mlclassify.inference import Predictor, plain_loader, same
 from mlclassify.losses import BCEWithLogitsLossFlat

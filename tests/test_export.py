@@ -13,7 +13,7 @@ from tiny import photos, register, tiny_learner, tiny_loaders
 
 from mlclassify import export
 from mlclassify.data.block import DataBlock
-from mlclassify.data.loader import DataLoaders
+from mlclassify.data.loaders import DataLoaders
 from mlclassify.functional import nn
 from mlclassify.learner import load_learner
 from mlclassify.losses import (

@@ -10,14 +10,10 @@ from PIL import Image
 
 from mlclassify import _core
 from mlclassify.data.batch import BatchPlan, make_plan, run_plan, undo_normalize
+from mlclassify.data.cache import PhotoCache
 from mlclassify.data.lists import L
-from mlclassify.data.loader import (
-    DataLoader,
-    DataLoaders,
-    PhotoCache,
-    describe,
-    make_transforms,
-)
+from mlclassify.data.loader import DataLoader, describe, make_transforms
+from mlclassify.data.loaders import DataLoaders
 from mlclassify.rng import CROP, KeyedRandom, set_seed, uniforms
 from mlclassify.tensor import TensorImage, TensorMultiCategory
 from mlclassify.vision.augment import Resize

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
 from mlclassify.data.files import get_image_files, parent_label
-from mlclassify.data.loader import DataLoaders
+from mlclassify.data.loaders import DataLoaders
 from mlclassify.data.samples import drawn_bears
 from mlclassify.data.split import FuncSplitter, RandomSplitter
 from mlclassify.data.transforms import ColReader, Pipeline

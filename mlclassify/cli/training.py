@@ -8,7 +8,7 @@ from typing import Any
 
 from mlclassify.cli.labelled import Labelled, report_json
 from mlclassify.data.block import DataBlock
-from mlclassify.data.loader import DataLoaders
+from mlclassify.data.loaders import DataLoaders
 from mlclassify.learner import Learner
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.metrics import APScoreMulti, F1ScoreMulti, accuracy_multi

@@ -17,20 +17,20 @@ import numpy as np
 
 from mlclassify.checks import check_bytes, check_choice, check_function, check_whole
 from mlclassify.data.batch import BatchTransform
+from mlclassify.data.cache import PhotoCache
 from mlclassify.data.counts import pandas
 from mlclassify.data.lists import L, listify
 from mlclassify.data.loader import (
     BatchTfms,
     DataLoader,
-    DataLoaders,
     ItemTfms,
     ItemTransform,
-    PhotoCache,
     check_weights,
     class_weights,
     describe,
     make_transforms,
 )
+from mlclassify.data.loaders import DataLoaders
 from mlclassify.data.split import RandomSplitter, Split, Splitter
 from mlclassify.data.summary import summarize
 from mlclassify.data.transforms import (

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 import operator
-import threading
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -21,16 +20,14 @@ from typing import (
     Literal,
     NamedTuple,
     Protocol,
-    Self,
-    SupportsIndex,
     TypeAlias,
     TypeVar,
 )
 
 import numpy as np
 
-from mlclassify import _core, markup
-from mlclassify.checks import check_choice, check_has, check_path, check_whole
+from mlclassify import _core
+from mlclassify.checks import check_has, check_whole
 from mlclassify.data.batch import (
     BatchPlan,
     BatchTransform,
@@ -38,14 +35,13 @@ from mlclassify.data.batch import (
     pictures,
     run_plan,
 )
-from mlclassify.data.counts import NO_LABEL, Counts, co_occurrence, label_counts
+from mlclassify.data.cache import PhotoCache
 from mlclassify.data.lists import L, listify
-from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.plot import Grid, label_title, show_images
 from mlclassify.ranks import part_of
 from mlclassify.rng import CROP, SAMPLE, SHUFFLE, KeyedRandom, default_seed, uniforms
 from mlclassify.tensor import Tensor, TensorImage, TensorMultiCategory
-from mlclassify.types import ArrayLike, Float32, Float64, Int64, StrPath, UInt8
+from mlclassify.types import ArrayLike, Float32, Float64, Int64, UInt8
 from mlclassify.vision.image import Draw, Enough, Image
 
 if TYPE_CHECKING:
@@ -53,8 +49,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_TRAINING_ONLY = ("shuffle", "drop_last", "draft", "weights")
-_LISTED = 20  # labels that the text of a DataLoaders shows
 
 
 class ItemTransform(Protocol):
@@ -135,98 +129,6 @@ class Batch(NamedTuple):
     position: int
     items: list[Any]
     n: int
-
-
-class PhotoCache:
-    """Decoded photos, kept up to a budget of memory; threads and loaders may share it.
-
-    The first to come stay: in an order that is shuffled for each epoch, giving one up for another
-    would only cost time.
-
-    Parameters
-    ----------
-    budget : int
-        Bytes.
-
-    Attributes
-    ----------
-    used : int
-        Bytes that are kept.
-
-    Examples
-    --------
-    >>> from mlclassify.vision.image import open_image
-    >>> cache = PhotoCache(10_000_000)
-    >>> photo = np.zeros((375, 500, 3), np.uint8)
-    >>> cache.get("a", lambda enough: open_image(photo, enough)).size, cache.used
-    ((500, 375), 754024)
-    """
-
-    def __init__(self, budget: int) -> None:
-        self.budget, self.used = budget, 0
-        self._kept: dict[Hashable, _Kept] = {}
-        self._lock = threading.Lock()
-
-    def get(
-        self,
-        key: Hashable,
-        read: Callable[[Enough | None], Image.Image],
-        enough: Enough | None = None,
-    ) -> Image.Image:
-        """Return the photo of `key`, a PIL image, which is ``read(enough)`` where none is kept.
-
-        Item transforms may paint on what they get, so it is a copy. `enough` is as in `open_image`;
-        a photo that was kept when it answered otherwise is read again, and replaced.
-        """
-        with self._lock:
-            kept = self._kept.get(key)
-        if kept is None or not kept.serves(enough):
-            answers = None if enough is None else _Answers(enough)
-            stale, kept = kept, _Kept(read(answers), answers)  # unlocked: other threads decode
-            if not self._keep(key, kept, stale):
-                return kept.im
-        return kept.im.copy()
-
-    def _keep(self, key: Hashable, new: _Kept, stale: _Kept | None) -> bool:
-        """Keep a photo if it fits; tell whether it is kept, so that nobody else may have it."""
-        with self._lock:
-            if self._kept.get(key) is not stale:  # another thread was faster
-                return False
-            if stale is not None:
-                del self._kept[key]
-                self.used -= stale.size
-            if self.used + new.size > self.budget:
-                return False
-            self._kept[key] = new
-            self.used += new.size
-        return True
-
-
-class _Answers:
-    """An `enough` that notes what it answered: a draft depends on nothing else of it."""
-
-    def __init__(self, enough: Enough) -> None:
-        self._enough = enough
-        self.given: dict[tuple[int, int], bool] = {}
-
-    def __call__(self, w: int, h: int) -> bool:
-        self.given[w, h] = answer = self._enough(w, h)
-        return answer
-
-
-class _Kept:
-    """A decoded photo, and the answers that its size follows from; None if nobody was asked."""
-
-    def __init__(self, im: Image.Image, answers: _Answers | None) -> None:
-        self.im, self._answers = im, answers
-        # Pillow stores RGB in 4 bytes and a pointer for each row; the rest is the Python objects.
-        self.size = im.height * (4 * im.width + 8) + 1024
-
-    def serves(self, enough: Enough | None) -> bool:
-        """Tell whether reading with `enough` would give these pixels."""
-        if enough is None or self._answers is None:
-            return enough is self._answers
-        return all(enough(*size) == answer for size, answer in self._answers.given.items())
 
 
 class DataLoader:
@@ -351,7 +253,7 @@ class DataLoader:
 
     def __repr__(self) -> str:
         what = "training" if self.train else "validation"
-        return f"DataLoader: {self.n} photos in {_batches(self)}, {what} transforms"
+        return f"DataLoader: {self.n} photos in {batches_text(self)}, {what} transforms"
 
     def stream(
         self, seed: int, epoch: int, part: tuple[int, int] = (0, 1)
@@ -706,180 +608,6 @@ def _size(shape: Sequence[int]) -> str:
     return f"{shape[1]} x {shape[0]}"
 
 
-def _batches(dl: DataLoader) -> str:
+def batches_text(dl: DataLoader) -> str:
+    """Say how many batches a loader gives, and of what size."""
     return f"{len(dl)} {'batch' if len(dl) == 1 else 'batches'} of {dl.bs}"
-
-
-class DataLoaders:
-    """The training and the validation loader of one set of labels.
-
-    Parameters
-    ----------
-    train, valid : DataLoader
-    path : path or str
-        Folder for what a learner writes.
-    """
-
-    def __init__(self, train: DataLoader, valid: DataLoader, path: StrPath = ".") -> None:
-        self.train, self.valid = train, valid
-        self.path = check_path("DataLoaders", "path", path)
-
-    def __getitem__(self, i: SupportsIndex) -> DataLoader:
-        return (self.train, self.valid)[i]
-
-    @property
-    def train_ds(self) -> DatasetLike:
-        """The dataset of training."""
-        return self.train.dataset
-
-    @property
-    def valid_ds(self) -> DatasetLike:
-        """The dataset of validation."""
-        return self.valid.dataset
-
-    @property
-    def vocab(self) -> L[Any]:
-        """The labels, in the order of the targets' columns."""
-        return self.train.vocab
-
-    @property
-    def c(self) -> int:
-        """Number of labels."""
-        return len(self.vocab)
-
-    @property
-    def loss_func(self) -> BCEWithLogitsLossFlat:
-        """A new loss for these data: each learner has its own, and so its own threshold."""
-        return BCEWithLogitsLossFlat()
-
-    def one_batch(self) -> tuple[Tensor, ...]:
-        """As `DataLoader.one_batch` of the training loader."""
-        return self.train.one_batch()
-
-    def show_batch(
-        self,
-        b: tuple[Any, ...] | None = None,
-        max_n: int = 9,
-        unique: bool = False,
-        nrows: int | None = None,
-        ncols: int | None = None,
-        figsize: tuple[float, float] | None = None,
-    ) -> Grid:
-        """As `DataLoader.show_batch` of the training loader."""
-        return self.train.show_batch(b, max_n, unique, nrows, ncols, figsize)
-
-    def test_dl(
-        self,
-        items: Any,
-        with_labels: bool = False,
-        bs: int | None = None,
-        num_workers: int | None = None,
-    ) -> DataLoader:
-        """Return a loader of other items, with the transforms of validation.
-
-        Parameters
-        ----------
-        items : item or collection of items
-            What the data were built from, or anything that `open_image` reads.
-        with_labels : bool
-            Find their labels, too.
-        bs, num_workers : int, optional
-            Default: those of the validation loader.
-
-        Returns
-        -------
-        DataLoader
-        """
-        given = {"bs": bs, "num_workers": num_workers}
-        return self.valid.new(
-            self.valid.dataset.new(items, with_labels), shuffle=False, drop_last=False, cache=None,
-            **{name: value for name, value in given.items() if value is not None},
-        )  # fmt: skip
-
-    def new(
-        self, bs: int | None = None, val_bs: int | None = None, **changes: Any
-    ) -> Self:
-        """Return loaders of the same photos that differ in some arguments.
-
-        Parameters
-        ----------
-        bs, val_bs : int, optional
-            Photos in a batch; `val_bs` is `bs` where only that is given.
-        **changes
-            ``item_tfms``, ``batch_tfms``, ``num_workers``, ``cache`` of `DataLoader` for both
-            loaders; ``shuffle``, ``drop_last``, ``draft``, ``weights`` for that of training. Batch
-            transforms that are given take the place of all, `Normalize` too: a learner that is
-            made of the new loaders adds it again.
-
-        Returns
-        -------
-        DataLoaders
-        """
-        both = {k: v for k, v in changes.items() if k not in _TRAINING_ONLY}
-        train = dict(changes, **({} if bs is None else {"bs": bs}))
-        size = bs if val_bs is None else val_bs
-        valid = dict(both, **({} if size is None else {"bs": size}))
-        return type(self)(self.train.new(**train), self.valid.new(**valid), self.path)
-
-    def label_counts(self) -> Counts:
-        """Count the photos of each label in training and in validation.
-
-        Returns
-        -------
-        Counts
-            Prints as a table; ``counts["sky", "train"]`` is one number, ``counts.values`` the
-            array, ``counts.to_frame()`` a DataFrame.
-        """
-        train, valid = (dl.dataset.targets() for dl in (self.train, self.valid))
-        return label_counts(self.vocab, train=train, valid=valid)
-
-    def co_occurrence(self, split: Literal["train", "valid"] = "train") -> Counts:
-        """Count the photos that bear two labels, of every two.
-
-        Parameters
-        ----------
-        split : {'train', 'valid'}
-
-        Returns
-        -------
-        Counts
-            As many rows and columns as labels; on the diagonal, the photos of each.
-        """
-        check_choice("co_occurrence", "split", split, ("train", "valid"))
-        return co_occurrence(self.vocab, getattr(self, split).dataset.targets())
-
-    def add_batch_tfm(self, transform: BatchTransform) -> None:
-        """Add a batch transform to both loaders; it takes the place of one of its class.
-
-        Parameters
-        ----------
-        transform : batch transform
-        """
-        for dl in (self.train, self.valid):
-            dl.batch_tfms = make_transforms("batch_tfms", [*dl.batch_tfms, transform])
-
-    def __repr__(self) -> str:
-        lines = [self._headline()]
-        for name, *counts in [("label", "train", "valid"), *self._counts()]:
-            lines.append(f"{name:<20} {counts[0]:>7} {counts[1]:>7}")
-        return "\n".join([*lines, *self._unlisted()])
-
-    def _repr_html_(self) -> str:
-        return (markup.paragraph(self._headline())
-                + markup.table(["label", "train", "valid"], self._counts())
-                + markup.paragraph("".join(self._unlisted())))
-
-    def _headline(self) -> str:
-        return (
-            f"DataLoaders: {self.train.n} photos to train on ({_batches(self.train)}), "
-            f"{self.valid.n} to validate on ({_batches(self.valid)}), {self.c} labels"
-        )
-
-    def _counts(self) -> list[tuple[Any, ...]]:
-        """Rows (label, photos that bear it in training, in validation), the last for no label."""
-        counts = self.label_counts()
-        rows = [(name, *row) for name, row in zip(counts.rows, counts.values.tolist())]
-        return rows[: min(_LISTED, self.c)] + [row for row in rows[self.c :] if row[0] == NO_LABEL]
-
-    def _unlisted(self) -> list[str]:
-        return [f"and {self.c - _LISTED} more labels"] if self.c > _LISTED else []

@@ -20,7 +20,8 @@ from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
 from mlclassify.data.counts import pandas
 from mlclassify.data.files import RegexLabeller, get_image_files, parent_label
 from mlclassify.data.lists import L, listify
-from mlclassify.data.loader import BatchTfms, DataLoaders, ItemTfms
+from mlclassify.data.loader import BatchTfms, ItemTfms
+from mlclassify.data.loaders import DataLoaders
 from mlclassify.data.split import (
     ColSplitter,
     GrandparentSplitter,

@@ -35,7 +35,8 @@ from mlclassify.data.files import (
     parent_label,
 )
 from mlclassify.data.lists import L
-from mlclassify.data.loader import DataLoader, DataLoaders
+from mlclassify.data.loader import DataLoader
+from mlclassify.data.loaders import DataLoaders
 from mlclassify.data.samples import drawn_bears
 from mlclassify.data.scrape import (
     download_images,

@@ -21,7 +21,7 @@ import numpy as np
 from mlclassify.arrays import as_array
 from mlclassify.checks import check_whole
 from mlclassify.data.batch import BatchPlan, BatchTransform, Reading
-from mlclassify.data.loader import DataLoaders
+from mlclassify.data.loaders import DataLoaders
 from mlclassify.rng import (
     BATCH_CROP,
     BRIGHTNESS,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlclassify.checks import check_has, check_whole
-from mlclassify.data.loader import DataLoaders
+from mlclassify.data.loaders import DataLoaders
 from mlclassify.learner import Learner, Metrics
 from mlclassify.optim import Adam, Hyper
 from mlclassify.rng import check_seed, default_seed
