@@ -120,6 +120,7 @@ struct mlc_layer_class {
     const char *kind;
     size_t min_inputs, max_inputs;
     bool weight, statistics;
+    bool any_stride;         /* x[0] may have pixels of any number of floats */
     bool epilogue, prologue; /* forward does run->epilogue, run->prologue */
     /* out_channels, and the dims of weight and bias, from in_channels and the options */
     mlc_status (*declare)(mlc_layer *layer, mlc_error *error);
