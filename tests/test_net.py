@@ -62,7 +62,8 @@ def trains_alike(net, network, x, rng, bound, gradient_bound):
 # --- the specification
 
 CONV = {"out": 8, "kernel": 3, "stride": 1, "padding": 1}
-KINDS = "conv, linear, depthwise, batchnorm, relu, dropout, maxpool, avgpool, concatpool"
+KINDS = ("conv, linear, depthwise, batchnorm, relu, activation, scale, dropout, maxpool, avgpool, "
+         "concatpool")
 
 
 def conv_rule(**change):
@@ -113,6 +114,10 @@ def pool_rule(kernel, stride, padding):
     ([("batchnorm", "n", (0,), {"momentum": float("nan")})],
      "Net: layer 0 (batchnorm n) must have eps > 0 and momentum in [0, 1], got eps 1e-05, momentum "
      "nan"),
+    ([("batchnorm", "n", (0, 0), {"act": "silu"})],
+     "Net: layer 0 (batchnorm n) must have no activation but relu where it adds a residual"),
+    ([("activation", "", (0,), {})], "Net: layer 0 (activation) must have act, got none"),
+    ([("scale", "", (0,), {})], "Net: layer 0 (scale) must have 2 to 2 inputs, got 1"),
     ([("dropout", "", (0,), {"p": 1})], "Net: layer 0 (dropout) must have p in [0, 1), got 1"),
     ([("dropout", "", (0,), {"p": -0.5})],
      "Net: layer 0 (dropout) must have p in [0, 1), got -0.5"),
@@ -138,6 +143,9 @@ def test_a_spec_that_breaks_a_rule(layers, message):
     ([("linear", "l", (0,), {"out": 2})], (1, 3, 2, 1), False,
      "Net: the input of layer 0 (linear l) must be 1 x 1 pixels, got 2 x 1; put a pooling layer "
      "before it"),
+    ([("conv", "c", (0,), CONV), ("avgpool", "", (1,), {}), ("scale", "", (0, 2), {})],
+     (2, 3, 4, 4), False,
+     "Net: the second input of layer 2 (scale) must be 1 x 1 x 3, got 1 x 1 x 8"),
     ([("avgpool", "", (0,), {}), ("batchnorm", "n", (0, 1), {})], (2, 3, 4, 4), False,
      "Net: the inputs of layer 1 (batchnorm n) must have one shape, got 4 x 4 x 3 and 1 x 1 x 3"),
     ([("avgpool", "", (0,), {}), ("batchnorm", "n", (1,), {})], (1, 3, 4, 4), True,

@@ -3,6 +3,7 @@
 #include "../simd/math.h"
 
 #include "../kernels/pointwise.c"
+#include "../kernels/activations.c"
 #include "../kernels/losses.c"
 #include "../kernels/counts.c"
 #include "../kernels/sort.c"
@@ -11,6 +12,7 @@
 #include "../kernels/winograd.c"
 #include "../kernels/batchnorm.c"
 #include "../kernels/pooling.c"
+#include "../kernels/scale.c"
 #include "../kernels/optim.c"
 #include "../kernels/pixels.c"
 

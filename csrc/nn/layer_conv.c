@@ -245,6 +245,14 @@ static bool direct_forward(const mlc_run *run)
     return mlc_product_run(&product, 1);
 }
 
+static void activate_row(void *context, size_t row)
+{
+    const mlc_run *run = context;
+    float *y = run->y + tensor_row_at(run->out, row);
+    mlc_kernel->activate(y, y, run->out->w * run->out->stride, run->epilogue->act);
+}
+
+/* Winograd's kernels know a ReLU; other activations come in a pass of their own. */
 static bool winograd_forward(const mlc_run *run)
 {
     mlc_winograd job = winograd_job(run->layer, run->in[0], run->out, run->workers);
@@ -253,7 +261,9 @@ static bool winograd_forward(const mlc_run *run)
     if (!run->train && mlc_winograd_packs(run->out)) job.taps = run->layer->packed[MLC_TAPS];
     job.epilogue = run->epilogue;
     job.scratch = run->scratch;
-    return mlc_winograd_run(&job);
+    if (!mlc_winograd_run(&job)) return false;
+    if (!run->epilogue || run->epilogue->act <= MLC_RELU) return true;
+    return mlc_parallel_for(tensor_rows(run->out), activate_row, (void *)run);
 }
 
 static bool conv_forward(const mlc_run *run)
@@ -508,14 +518,16 @@ const mlc_layer_class mlc_layer_conv = {
 
 static mlc_status linear_declare(mlc_layer *layer, mlc_error *error)
 {
+    bool as_conv = layer->options.kernel == 1; /* the dims that a 1 x 1 convolution has */
     layer->options.kernel = layer->options.stride = 1;
     layer->options.padding = 0;
     if (layer->options.out < 1)
         return mlc_fail(error, MLC_VALUE, "Net: layer %zu (linear %s) must have out >= 1, got 0",
                         layer->index, layer->name);
     layer->out_channels = layer->options.out;
-    layer->weight->ndim = 2;
+    layer->weight->ndim = as_conv ? 4 : 2;
     layer->weight->dims[0] = layer->out_channels, layer->weight->dims[1] = layer->in_channels;
+    layer->weight->dims[2] = layer->weight->dims[3] = 1;
     if (layer->bias) layer->bias->ndim = 1, layer->bias->dims[0] = layer->out_channels;
     return MLC_OK;
 }
