@@ -448,8 +448,9 @@ class Learner(Predictor):
             pretrained = weights is not None
         if not pretrained:
             return None
-        tensors, source = pretrained_tensors(self.model.arch.name, weights, "fit_novelty")
-        backbone = build_backbone(self.model.arch, self.model.exact)
+        arch = self.model.arch
+        tensors, source = pretrained_tensors(arch.name, weights, "fit_novelty", arch.library)
+        backbone = build_backbone(arch, self.model.exact)
         backbone.load_body(tensors, str(source))
         return backbone
 
@@ -640,16 +641,17 @@ class Learner(Predictor):
         return path
 
     def export_weights(self, fname: StrPath = "weights.safetensors",
-                       names: str = "torchvision") -> Path:
+                       names: str | None = None) -> Path:
         """Save the weights alone, under the names that other libraries have for them.
 
         Parameters
         ----------
         fname : str or Path
             Relative to ``learn.path``; must end in ``.safetensors``.
-        names : {'torchvision', 'timm', 'fastai'}
+        names : {'torchvision', 'timm', 'fastai'}, optional
             The first two name the backbone, and the head is left out; fastai names the whole model
-            of its ``vision_learner``.
+            of its ``vision_learner``. None: torchvision's of a ResNet, timm's of other backbones,
+            which torchvision calls otherwise.
 
         Returns
         -------

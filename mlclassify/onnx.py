@@ -129,6 +129,7 @@ class _Graph:
         self.onnx = onnx
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
+        self.channels: dict[str, int] = {}  # the first dimension of a constant
         self.bytes = 0
 
     def add(self, op: str, *inputs: str, name: str = "", unused: tuple[str, ...] = (),
@@ -145,6 +146,8 @@ class _Graph:
         array = np.ascontiguousarray(value).reshape(np.shape(value))
         self.initializers.append(self.onnx.numpy_helper.from_array(array, name))
         self.bytes += array.nbytes
+        if array.ndim:
+            self.channels[name] = len(array)
         return name
 
 
@@ -244,11 +247,14 @@ def _add_network(graph: _Graph, model: Model, images: str,
 
     `prefix` stands before the names of layers and weights.
     """
+    layers = [*model.arch.layers(), *model.head]
+    linear = {f"{name}.weight" for kind, name, _, _ in layers if kind == "linear"}
     for name, value in {**model.parameters(), **model.net.buffers()}.items():
-        graph.constant(prefix + name, value)
+        matrix = name in linear  # that of a convolution's shape, too
+        graph.constant(prefix + name, value.reshape(len(value), -1) if matrix else value)
     known = {constant.name for constant in graph.initializers}
     values, pooled = [images], [""]
-    for kind, name, inputs, options in [*model.arch.layers(), *model.head]:
+    for kind, name, inputs, options in layers:
         given, name = [values[i] for i in inputs], prefix + name
         if kind in _POOLS:
             pooled = [_add_pool(graph, name, op, given[0]) for op in _POOLS[kind]]
@@ -266,9 +272,10 @@ def _add_pool(graph: _Graph, name: str, op: str, x: str) -> str:
     return graph.add("Flatten", graph.add(op, x, name=f"{name}.{op}"), axis=1)
 
 
-def _conv(graph: _Graph, name: str, x: list[str], options: dict[str, Any], known: set[str]) -> str:
+def _conv(graph: _Graph, name: str, x: list[str], options: dict[str, Any], known: set[str],
+          group: int = 1) -> str:
     k, s, p = (options[key] for key in ("kernel", "stride", "padding"))
-    return graph.add("Conv", *x, *_own(name, known, "weight", "bias"), name=name,
+    return graph.add("Conv", *x, *_own(name, known, "weight", "bias"), name=name, group=group,
                      kernel_shape=[k, k], strides=[s, s], pads=[p] * 4)
 
 
@@ -283,7 +290,34 @@ def _batchnorm(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
     y = graph.add("BatchNormalization", x[0], *own, name=name, epsilon=options["eps"])
     if len(x) == 2:
         y = graph.add("Add", y, x[1])
-    return graph.add("Relu", y) if options["relu"] else y
+    act = "relu" if options.get("relu") else options.get("act")
+    return y if act is None else _activate(graph, act, y)
+
+
+def _activate(graph: _Graph, act: str, x: str, name: str = "") -> str:
+    """Add one of the functions of csrc/kernels/activations.c."""
+    if act == "silu":
+        return graph.add("Mul", x, graph.add("Sigmoid", x), name=name)
+    if act == "hardsigmoid":
+        return graph.add("HardSigmoid", x, name=name, alpha=1 / 6)
+    op = {"relu": "Relu", "sigmoid": "Sigmoid", "hardswish": "HardSwish"}[act]
+    return graph.add(op, x, name=name)
+
+
+def _activation(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
+                known: set[str]) -> str:
+    return _activate(graph, options["act"], x[0], name)
+
+
+def _depthwise(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
+               known: set[str]) -> str:
+    return _conv(graph, name, x, options, known, group=graph.channels[f"{name}.weight"])
+
+
+def _scale(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
+           known: set[str]) -> str:
+    axes = graph.constant(f"{name}.axes", np.array([2, 3]))
+    return graph.add("Mul", x[0], graph.add("Unsqueeze", x[1], axes), name=name)
 
 
 def _maxpool(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
@@ -302,7 +336,8 @@ def _dropout(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
 
 
 _LAYERS: dict[str, Callable[..., str]] = {
-    "conv": _conv, "linear": _linear, "batchnorm": _batchnorm, "maxpool": _maxpool, "relu": _relu,
+    "conv": _conv, "linear": _linear, "depthwise": _depthwise, "batchnorm": _batchnorm,
+    "maxpool": _maxpool, "relu": _relu, "activation": _activation, "scale": _scale,
     "dropout": _dropout,
 }
 

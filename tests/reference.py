@@ -89,6 +89,39 @@ def dropout(x, seed, epoch, position, operation, p):
     return np.where(kept, np.asarray(x, np.float64) / (1 - float(np.float32(p))), 0.0)
 
 
+# --- activations, by number and by name
+
+ACTIVATIONS = ("identity", "relu", "sigmoid", "silu", "hardsigmoid", "hardswish")
+
+
+def _hardsigmoid(x):
+    return np.clip(x + 3, 0, 6) / 6
+
+
+@kernel
+def activate(x, act):
+    x = np.asarray(x, np.float64)
+    return {"identity": lambda: x, "relu": lambda: np.maximum(x, 0), "sigmoid": lambda: sigmoid(x),
+            "silu": lambda: x * sigmoid(x), "hardsigmoid": lambda: _hardsigmoid(x),
+            "hardswish": lambda: x * _hardsigmoid(x)}[ACTIVATIONS[act]]()
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def slope(x, act):
+    """The derivative of an activation; at a corner that of the flat side."""
+    x = np.asarray(x, np.float64)
+    s, r, inside = sigmoid(x), sigmoid(-x), abs(x) < 3
+    at = {"identity": np.ones_like(x), "relu": np.where(x > 0, 1.0, 0.0), "sigmoid": s * r,
+          "silu": s + x * s * r, "hardsigmoid": np.where(inside, 1 / 6, 0.0),
+          "hardswish": np.where(inside, x / 3 + 0.5, np.where(x > 0, 1.0, 0.0))}[ACTIVATIONS[act]]
+    return np.where(np.isnan(x) & (ACTIVATIONS[act] not in ("identity", "relu")), x, at)
+
+
+@kernel
+def activate_backward(x, dy, act):
+    return slope(x, act) * dy
+
+
 # --- losses and metrics
 
 def _times(coefficient, value):
@@ -317,6 +350,29 @@ def gemm_outer(a, b):
     return np.asarray(a, np.float64).T @ np.asarray(b, np.float64)
 
 
+# --- depthwise convolution, on (rows, pixels, channels)
+
+def _depthwise_windows(x, weights_shape, step, pixels):
+    """(rows, cols, pixels, channels): what each tap meets."""
+    rows, cols, _ = weights_shape
+    return np.stack([[x[r, q : q + step * (pixels - 1) + 1 : step] for q in range(cols)]
+                     for r in range(rows)]).astype(np.float64)
+
+
+@kernel
+def depthwise_row(x, weights, step, pixels, bias=0.0):
+    windows = _depthwise_windows(x, weights.shape, step, pixels)
+    return np.einsum("rqpc,rqc->pc", windows, weights.astype(np.float64)) + bias
+
+
+@kernel
+def depthwise_weights(x, dy, cols, step):
+    """Gradients of the taps, (cols, cols, channels), and of the bias."""
+    dy = np.asarray(dy, np.float64)
+    windows = _depthwise_windows(x, (cols, cols, dy.shape[1]), step, len(dy))
+    return np.einsum("rqpc,pc->rqc", windows, dy), dy.sum(0)
+
+
 # --- Winograd's transforms of a tile, (lines, lines or pixels, channels)
 
 # Of a convolution of stride 1, and of the taps 0 and 2 of one of stride 2; the last one is not
@@ -459,24 +515,28 @@ def norm_sums(x, shift):
 
 
 @kernel
-def norm_apply(x, residual, scale, shift, rectify):
+def norm_apply(x, residual, scale, shift, act):
     y = np.asarray(x, np.float64) * scale + shift
-    if residual is not None:
-        y = y + residual
-    return np.maximum(y, 0) if rectify else y
+    return activate(y if residual is None else y + residual, act)
+
+
+def _before_activation(passed, dy):
+    """dz = dy where a ReLU let the output pass, or times the slope of another activation."""
+    dy = np.asarray(dy, np.float64)
+    return np.where(passed, dy, 0.0) if passed.dtype == bool else dy * passed
 
 
 @kernel
 def norm_backward_sums(passed, x, dy, mean, inverse):
-    """(sum dz, sum dz xhat), with dz = dy where the ReLU let the output pass."""
-    dz = np.where(passed, dy, 0.0).astype(np.float64)
+    """(sum dz, sum dz xhat)"""
+    dz = _before_activation(passed, dy)
     return dz.sum(0), (dz * ((np.asarray(x, np.float64) - mean) * inverse)).sum(0)
 
 
 @kernel
 def norm_backward(passed, dy, x, a, b, c):
     """(dx, dz): the gradients of the input and of the residual."""
-    dz = np.where(passed, dy, 0.0).astype(np.float64)
+    dz = _before_activation(passed, dy)
     return np.asarray(a, np.float64) * dz + np.asarray(b, np.float64) * x + c, dz
 
 
@@ -489,9 +549,8 @@ def _first_largest(x):
 
 
 @kernel
-def max_window(window, scale=1.0, shift=0.0, rectify=False):
-    y = np.asarray(window, np.float64) * scale + shift
-    y = np.where(y < 0, 0, y) if rectify else y
+def max_window(window, scale=1.0, shift=0.0, act=0):
+    y = activate(np.asarray(window, np.float64) * scale + shift, act)
     tap = _first_largest(y)
     return np.take_along_axis(y, tap[None], 0)[0], tap
 
@@ -510,6 +569,30 @@ def sum_and_max(x, first):
     at = _first_largest(np.asarray(x, np.float64))
     return (np.asarray(x, np.float64).sum(0),
             np.take_along_axis(np.asarray(x, np.float64), at[None], 0)[0], first + at)
+
+
+@kernel
+def sum_pixels(x):
+    return np.asarray(x, np.float64).sum(0)
+
+
+@kernel
+def spread_pixels(d, pixels):
+    return np.tile(np.asarray(d, np.float64), (pixels, 1))
+
+
+# --- scale, on (pixels, channels)
+
+@kernel
+def scale_pixels(x, factor):
+    return np.asarray(x, np.float64) * factor
+
+
+@kernel
+def scale_backward(x, dy, factor):
+    """Gradients of x and of the factor."""
+    dy = np.asarray(dy, np.float64)
+    return dy * factor, (dy * x).sum(0)
 
 
 # --- optimizer
@@ -676,14 +759,39 @@ def conv(inputs, params, options, **_):
     return y, backward
 
 
+@layer("depthwise")
+def depthwise(inputs, params, options, **_):
+    (x,), weight = inputs, params["weight"][:, 0]
+    size, stride, padding = options["kernel"], options.get("stride", 1), options.get("padding", 0)
+    padded = _pad(x, padding)
+    h, w = ((d - size) // stride + 1 for d in padded.shape[2:])
+    taps = [(r, q) for r in range(size) for q in range(size)]
+
+    def each(values):
+        return values[None, :, None, None]
+
+    y = sum(_window(padded, r, q, h, w, stride) * each(weight[:, r, q]) for r, q in taps)
+
+    def backward(dy):
+        dx, dweight = np.zeros_like(padded), np.zeros_like(params["weight"])
+        for r, q in taps:
+            _window(dx, r, q, h, w, stride)[...] += dy * each(weight[:, r, q])
+            dweight[:, 0, r, q] = (dy * _window(padded, r, q, h, w, stride)).sum((0, 2, 3))
+        grads = {"weight": dweight, "bias": dy.sum((0, 2, 3))}
+        return (_crop(dx, padding),), {name: grads[name] for name in params}
+
+    return y + each(params.get("bias", np.zeros(len(weight)))), backward
+
+
 @layer("linear")
 def linear(inputs, params, options, **_):
     x, weight = inputs[0][:, :, 0, 0], params["weight"]
+    shape, weight = weight.shape, weight.reshape(len(weight), -1)  # (K, C), or (K, C, 1, 1)
     y = x @ weight.T + params.get("bias", 0.0)
 
     def backward(dy):
         dy = dy[:, :, 0, 0]
-        grads = {"weight": dy.T @ x, "bias": dy.sum(0)}
+        grads = {"weight": (dy.T @ x).reshape(shape), "bias": dy.sum(0)}
         return ((dy @ weight)[:, :, None, None],), {name: grads[name] for name in params}
 
     return y[:, :, None, None], backward
@@ -692,6 +800,8 @@ def linear(inputs, params, options, **_):
 @layer("batchnorm")
 def batchnorm(inputs, params, options, train, buffers, **_):
     """Training moves `buffers`, the running statistics, in place."""
+    act = ACTIVATIONS.index("relu" if options.get("relu") else options.get("act", "identity"))
+
     def wide(v):
         return v[None, :, None, None]
 
@@ -707,17 +817,29 @@ def batchnorm(inputs, params, options, train, buffers, **_):
     z = xhat * wide(params["weight"]) + wide(params["bias"]) + (inputs[1] if inputs[1:] else 0.0)
 
     def backward(dy):
-        dz = np.where(z > 0, dy, 0.0) if options.get("relu") else dy
+        dz = slope(z, act) * dy
         dbias, dweight = dz.sum((0, 2, 3)), (dz * xhat).sum((0, 2, 3))
         dx = wide(params["weight"] * inverse) * (dz - wide(dbias) / n - xhat * wide(dweight) / n)
         return (dx, dz)[: len(inputs)], {"weight": dweight, "bias": dbias}
 
-    return np.maximum(z, 0) if options.get("relu") else z, backward
+    return activate(z, act), backward
 
 
 @layer("relu")
 def relu_layer(inputs, params, options, **_):
     return relu(inputs[0]), lambda dy: ((np.where(inputs[0] > 0, dy, 0.0),), {})
+
+
+@layer("activation")
+def activation_layer(inputs, params, options, **_):
+    act = ACTIVATIONS.index(options["act"])
+    return activate(inputs[0], act), lambda dy: ((slope(inputs[0], act) * dy,), {})
+
+
+@layer("scale")
+def scale(inputs, params, options, **_):
+    x, factor = inputs
+    return x * factor, lambda dy: ((dy * factor, (dy * x).sum((2, 3), keepdims=True)), {})
 
 
 @layer("dropout")

@@ -6,7 +6,7 @@ forward, in float64.
 
 import numpy as np
 import pytest
-from reference import LAYERS, Network, nhwc, random_state, small_resnet
+from reference import ACTIVATIONS, LAYERS, Network, nhwc, random_state, small_resnet
 
 from mlclassify import _core
 
@@ -34,13 +34,24 @@ CASES = {  # id: kind, shapes of the inputs, shapes of the parameters, options
     "conv stride 3 kernel 2": ("conv", [(1, 2, 7, 8)], {"weight": (3, 2, 2, 2)},
                                {"kernel": 2, "stride": 3}),
     "conv 1x1": ("conv", [(2, 3, 3, 3)], {"weight": (4, 3, 1, 1)}, {"kernel": 1}),
+    "depthwise": ("depthwise", [(2, 3, 5, 4)], {"weight": (3, 1, 3, 3), "bias": (3,)},
+                  {"kernel": 3, "padding": 1}),
+    "depthwise stride 2": ("depthwise", [(2, 2, 7, 6)], {"weight": (2, 1, 5, 5)},
+                           {"kernel": 5, "stride": 2, "padding": 2}),
     "linear": ("linear", [(3, 4, 1, 1)], {"weight": (2, 4), "bias": (2,)}, {}),
     "linear no bias": ("linear", [(3, 4, 1, 1)], {"weight": (2, 4)}, {}),
     "batchnorm": ("batchnorm", [(3, 2, 3, 2)], {"weight": (2,), "bias": (2,)}, {}),
     "batchnorm relu": ("batchnorm", [(3, 2, 3, 2)], {"weight": (2,), "bias": (2,)}, {"relu": True}),
     "batchnorm residual relu": ("batchnorm", [(3, 2, 2, 2), (3, 2, 2, 2)],
                                 {"weight": (2,), "bias": (2,)}, {"relu": True}),
+    "batchnorm silu": ("batchnorm", [(3, 2, 3, 2)], {"weight": (2,), "bias": (2,)},
+                       {"act": "silu"}),
+    "linear of a convolution's shape": ("linear", [(3, 4, 1, 1)],
+                                        {"weight": (2, 4, 1, 1), "bias": (2,)}, {"kernel": 1}),
     "relu": ("relu", [(2, 3, 3, 2)], {}, {}),
+    "scale": ("scale", [(2, 3, 3, 2), (2, 3, 1, 1)], {}, {}),
+    **{f"activation {act}": ("activation", [(2, 3, 3, 2)], {}, {"act": act})
+       for act in ACTIVATIONS[1:]},
     "dropout": ("dropout", [(2, 3, 3, 2)], {}, {"p": 0.4}),
     "maxpool": ("maxpool", [(2, 2, 5, 6)], {}, {"kernel": 3, "stride": 2, "padding": 1}),
     "avgpool": ("avgpool", [(2, 3, 3, 2)], {}, {}),
@@ -130,6 +141,85 @@ def test_conv_channels(channels, out, batch, rng):
     spec = after_conv(("conv", "c", (1,), {"out": out, "kernel": 3, "stride": 2, "padding": 1}),
                       out=channels)
     compare(spec, (batch, channels, 7, 5), rng)
+
+
+@pytest.mark.parametrize("kernel, stride, padding, h, w", fitting([
+    (3, 1, 1), (3, 2, 1), (5, 1, 2), (5, 2, 2), (7, 1, 3), (7, 2, 3), (3, 1, 0), (3, 1, 2),
+    (5, 2, 0), (7, 2, 6), (3, 2, 2)]))
+@pytest.mark.parametrize("bias", [False, True])
+def test_depthwise(kernel, stride, padding, h, w, bias, rng):
+    options = {"kernel": kernel, "stride": stride, "padding": padding, "bias": bias}
+    compare(after_conv(("depthwise", "d", (1,), options)), (2, 3, h, w), rng)
+
+
+@pytest.mark.parametrize("channels", [3, 16, 100])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_depthwise_between_batch_norms(channels, batch, rng):
+    """Its epilogue measures and applies one, and it reads what backward writes again of another."""
+    spec = after_conv(("batchnorm", "a", (1,), {"relu": True}),
+                      ("depthwise", "d", (2,), {"kernel": 5, "stride": 2, "padding": 2}),
+                      ("batchnorm", "b", (3,), {"relu": True}),
+                      ("depthwise", "e", (4,), {"kernel": 3, "padding": 1}),
+                      ("batchnorm", "c", (5, 4), {}), out=channels)
+    net = compare(spec, (batch, 3, 15, 17), rng, 1e-4)
+    x = rng.normal(size=(batch, 3, 15, 17)).astype(np.float32)
+    state = {k: v.copy() for k, v in (net.parameters() | net.buffers()).items()}
+    assert relative(net.forward(nhwc(x)), Network(spec, state).forward(x)) < 2e-5
+
+
+def test_depthwise_of_images(rng):
+    """Read as they come, three channels a pixel, by the other layer."""
+    spec = [("depthwise", "d", (0,), {"kernel": 3, "padding": 1}),
+            ("conv", "c", (0,), {"out": 3, "kernel": 1}), ("batchnorm", "n", (1, 2), {})]
+    compare(spec, (2, 3, 9, 8), rng)
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS[1:])
+@pytest.mark.parametrize("side", [1, 5])
+def test_activation(act, side, rng):
+    compare(after_conv(("activation", "", (1,), {"act": act})), (3, 2, side, side + 1), rng)
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS[1:])
+def test_batchnorm_and_activation(act, rng):
+    """Also above a convolution whose epilogue it is in a prediction, and under a maximum."""
+    spec = after_conv(("batchnorm", "a", (1,), {"act": act}),
+                      ("conv", "c", (2,), {"out": 40, "kernel": 3, "padding": 1}),
+                      ("batchnorm", "b", (3,), {"act": act}),
+                      ("maxpool", "", (4,), {"kernel": 3, "stride": 2, "padding": 1}), out=40)
+    net = compare(spec, (3, 3, 14, 15), rng, 1e-4)
+    x = rng.normal(size=(3, 3, 14, 15)).astype(np.float32)
+    state = {k: v.copy() for k, v in (net.parameters() | net.buffers()).items()}
+    assert relative(net.forward(nhwc(x)), Network(spec, state).forward(x)) < 2e-5
+
+
+def excite(out, squeezed, residual=False):
+    """A map, tensor 3, and squeeze-and-excitation of it."""
+    return after_conv(("batchnorm", "n", (1,), {"act": "silu"}),
+                      ("depthwise", "d", (2,), {"kernel": 3, "padding": 1}),
+                      ("avgpool", "", (3,), {}),
+                      ("linear", "reduce", (4,), {"out": squeezed, "bias": True, "kernel": 1}),
+                      ("activation", "", (5,), {"act": "silu"}),
+                      ("linear", "expand", (6,), {"out": out, "bias": True, "kernel": 1}),
+                      ("activation", "", (7,), {"act": "sigmoid"}),
+                      ("scale", "", (3, 8), {}),
+                      ("conv", "after", (9,), {"out": 5, "kernel": 1}), out=out)
+
+
+@pytest.mark.parametrize("out, squeezed", [(1, 1), (16, 4), (33, 17)])
+@pytest.mark.parametrize("h, w", [(3, 2), (5, 1), (7, 13)])
+@pytest.mark.parametrize("batch", [2, 5])
+def test_squeeze_and_excitation(out, squeezed, h, w, batch, rng):
+    compare(excite(out, squeezed), (batch, 3, h, w), rng, 1e-4)
+
+
+@pytest.mark.parametrize("spec", [
+    [("scale", "", (1, 2), {})], [("scale", "", (3, 2), {})]], ids=["once", "of what is scaled"])
+def test_scale_of_a_map_that_others_read(spec, rng):
+    """Gradients are added to what another reader has written, of the map and of the numbers."""
+    spec = after_conv(("avgpool", "", (1,), {}), ("scale", "", (1, 2), {}), *spec,
+                      ("batchnorm", "n", (4, 1), {}), ("scale", "", (5, 2), {}))
+    compare(spec, (3, 2, 6, 5), rng, 1e-4)
 
 
 # --- Winograd: what of a 3x3 convolution it takes, and what it leaves

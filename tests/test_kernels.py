@@ -42,6 +42,10 @@ Tile = struct("Tile", rows_in=P, out=P, rows=Z, columns=Z, offset=P, taps=Z, run
               segment=Z, accumulate=C.c_bool, ahead=Z, later=P)
 Outer = struct("Outer", a=P, b=P, segments=Z, pixels=Z, a_step=Z, b_step=Z, rows=Z, columns=Z,
                out=P, out_step=Z, accumulate=C.c_bool, later=P)
+Depthwise = struct("Depthwise", x=P, in_row=Z, rows=Z, cols=Z, step=Z, weights=P, bias=P, pixels=Z,
+                   channels=Z, out=P, out_step=Z, accumulate=C.c_bool)
+DepthwiseWeights = struct("DepthwiseWeights", x=P, dy=P, x_row=Z, cols=Z, step=Z, pixels=Z,
+                          channels=Z, dweights=P, dbias=P)
 WinoIn = struct("WinoIn", pixel=P, to=P, rows=Z, cols=Z, channels=Z, width=Z, v=P, block=Z,
                 ahead=Z)
 WinoOut = struct("WinoOut", m=P, at=P, block=Z, rows=Z, cols=Z, channels=Z, y=P, row=Z, pixel=Z,
@@ -58,7 +62,9 @@ WarpJob = struct("WarpJob", image=P, height=Z, width=Z, map=P, out_width=Z, bord
 Lion = struct("Lion", keep=F, mom=F, late_mom=F, rate=F)
 Norm = struct("Norm", x=P, dy=P, y=P, scale=P, shift=P, pixels=Z, channels=Z, mean=P, inverse=P,
               a=P, b=P, c=P, dx=P, residual=P, add=C.c_int, add_residual=C.c_int,
-              stream=C.c_int)
+              stream=C.c_int, act=C.c_int)
+ScaleBackward = struct("ScaleBackward", x=P, dy=P, factor=P, pixels=Z, channels=Z, dx=P, dfactor=P,
+                       add=C.c_bool)
 
 PROTOTYPES = {
     "sigmoid": (P, P, Z),
@@ -66,6 +72,8 @@ PROTOTYPES = {
     "relu_backward": (P, P, P, Z, C.c_int),
     "add_into": (P, P, Z),
     "dropout": (P, P, Z, Key, F, C.c_int),
+    "activate": (P, P, Z, C.c_int),
+    "activate_backward": (P, P, P, Z, C.c_int, C.c_int),
     "count_labels": (P, P, Z, Z, P),
     "count_rows": (P, P, Z, Z, P, Z),
     "weigh_labels": (P, P, P, Z, Z, P),
@@ -83,6 +91,8 @@ PROTOTYPES = {
     "row_places": (P, P, Z, P, P, P),
     "gemm_tile": (C.POINTER(Tile),),
     "gemm_outer": (C.POINTER(Outer),),
+    "depthwise_row": (C.POINTER(Depthwise),),
+    "depthwise_weights": (C.POINTER(DepthwiseWeights),),
     "wino_input": (C.POINTER(WinoIn),),
     "wino_gradient": (C.POINTER(WinoIn),),
     "wino_output": (C.POINTER(WinoOut),),
@@ -102,6 +112,10 @@ PROTOTYPES = {
     "max_window": (P, Z, Z, P, P, C.c_int, P, P),
     "max_window_backward": (P, P, Z, Z, Z, Z, Z, P),
     "sum_and_max": (P, Z, Z, C.c_uint32, P, P, P),
+    "sum_pixels": (P, Z, Z, P),
+    "spread_pixels": (P, Z, Z, C.c_int, P),
+    "scale_pixels": (P, P, Z, Z, C.c_int, P),
+    "scale_backward": (C.POINTER(ScaleBackward),),
     "adam": (C.POINTER(Adam), P, P, P, P, Z),
     "sgd": (C.POINTER(Sgd), P, P, P, Z),
     "lion": (C.POINTER(Lion), P, P, P, Z),
@@ -311,14 +325,46 @@ def run_dropout(isa, guarded, x):
     return y
 
 
-ELEMENTWISE = {  # name: (run, definition, relative bound)
-    "sigmoid": (run_sigmoid, reference.sigmoid, 4 * ULP),
-    "relu": (run_relu, reference.relu, 0),
+ACTS = {name: act for act, name in enumerate(reference.ACTIVATIONS)}
+
+
+def run_activate(act):
+    def run(isa, guarded, x):
+        y = guarded(np.zeros_like(x))
+        call(isa, "activate", guarded(x), y, x.size, act)
+        return y
+
+    return run
+
+
+def run_slope(act):
+    def run(isa, guarded, x):
+        dx, dy = guarded(np.zeros_like(x)), guarded(draw("random", x.shape, "dy"))
+        call(isa, "activate_backward", guarded(x), dy, dx, x.size, act, 0)
+        return dx
+
+    return run
+
+
+def activation_cases():
+    """Forward and backward of each, with what an output may be off: near a slope's zero in all."""
+    for name, act in ACTS.items():
+        yield name, (run_activate(act), lambda x, act=act: reference.activate(x, act), 6 * ULP,
+                     3e-44)
+        yield f"slope of {name}", (
+            run_slope(act), lambda x, act=act: reference.activate_backward(
+                x, draw("random", x.shape, "dy"), act), 6 * ULP, 60 * ULP)
+
+
+ELEMENTWISE = {  # name: (run, definition, relative bound, absolute bound)
+    "sigmoid": (run_sigmoid, reference.sigmoid, 4 * ULP, 0),
+    "relu": (run_relu, reference.relu, 0, 0),
     "add_into": (run_add_into,
-                 lambda x: reference.add_into(x, draw("random", x.shape, "other")), ULP),
+                 lambda x: reference.add_into(x, draw("random", x.shape, "other")), ULP, 0),
     "relu_backward": (run_relu_backward,
-                      lambda x: reference.relu_backward(draw("random", x.shape, "y"), x), 0),
-    "dropout": (run_dropout, lambda x: reference.dropout(x, *KEY, 0.25), ULP),
+                      lambda x: reference.relu_backward(draw("random", x.shape, "y"), x), 0, 0),
+    "dropout": (run_dropout, lambda x: reference.dropout(x, *KEY, 0.25), ULP, 0),
+    **{f"activation {name}": case for name, case in activation_cases()},
 }
 elementwise = pytest.mark.parametrize("name", ELEMENTWISE)
 
@@ -327,10 +373,10 @@ elementwise = pytest.mark.parametrize("name", ELEMENTWISE)
 @each_edge
 @each_isa
 def test_elementwise_is_its_definition(isa, name, edge, guarded):
-    run, definition, bound = ELEMENTWISE[name]
+    run, definition, relative, absolute = ELEMENTWISE[name]
     for n in lengths(isa):
         x = draw(edge, n)
-        close(run(isa, guarded, x), definition(x), bound)
+        close(run(isa, guarded, x), definition(x), relative, absolute)
 
 
 @pytest.mark.parametrize("name", [*ELEMENTWISE, "light"])
@@ -361,6 +407,32 @@ def test_sigmoid_keeps_its_digits_in_both_tails_and_is_odd_around_a_half(isa, gu
     close(y, reference.sigmoid(x), 4 * ULP, 2e-45)
     assert (np.diff(y.astype(np.float64)) >= -2 * ULP * y[1:]).all()
     assert y[x < -105].max() == 0 and y[x > 20].min() == 1
+
+
+@each_isa
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
+def test_activations_work_in_place_and_add(isa, act, guarded):
+    for n in lengths(isa):
+        x, there = draw("random", n), draw("random", n, "there")
+        y, dx = guarded(x), guarded(draw("random", n, "dy"))
+        call(isa, "activate", y, y, n, act)
+        assert bits(y) == bits(run_activate(act)(isa, guarded, x))
+        call(isa, "activate_backward", guarded(x), dx, dx, n, act, 0)
+        assert bits(dx) == bits(run_slope(act)(isa, guarded, x))
+        out = guarded(there)
+        call(isa, "activate_backward", guarded(x), guarded(draw("random", n, "dy")), out, n, act, 1)
+        np.testing.assert_array_equal(out, there + dx)
+
+
+def test_activations_at_their_corners(guarded):
+    x = np.array([-3, 3, 0, -0.0, -104, 104, -1e30, 1e30], np.float32)
+    for isa in ISAS:
+        for name, act in ACTS.items():
+            y, slopes = guarded(x), guarded(np.ones_like(x))
+            call(isa, "activate", y, y, x.size, act)
+            close(y, reference.activate(x, act), 4 * ULP, 1e-43)
+            call(isa, "activate_backward", guarded(x), slopes, slopes, x.size, act, 0)
+            close(slopes, reference.slope(x, act), 6 * ULP, 1e-43)
 
 
 @each_isa
@@ -790,6 +862,63 @@ def test_gemm_outer_sums_outer_products(isa, accumulate, guarded):
             assert bits(out[:, columns:]) == bits(there[:, columns:])
 
 
+# --- depthwise convolution
+
+each_filter = pytest.mark.parametrize("cols, step", [
+    (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (7, 1), (3, 2), (5, 2), (7, 2)])
+each_row = pytest.mark.parametrize("pixels, channels", [
+    (1, 16), (2, 48), (4, 16), (7, 112), (13, 16), (14, 32)])
+
+
+@each_filter
+@each_row
+@pytest.mark.parametrize("edge", ["random", "nan", "infinite", "denormal"])
+@pytest.mark.parametrize("biased, accumulate, apart", [(True, 0, 1), (False, 1, 2)])
+def test_depthwise_row(cols, step, pixels, channels, edge, biased, accumulate, apart, guarded):
+    """`apart`: pixels of the output that are for others lie between."""
+    rows = cols - cols // 3
+    x = draw(edge, (rows, step * (pixels - 1) + cols, channels))
+    weights, bias = draw("random", (rows, cols, channels), "w"), draw("random", channels, "b")
+    there = draw("random", (pixels, apart, channels), "there")
+    base = (bias if biased else 0.0) + (there[:, 0] if accumulate else 0.0)
+    want = reference.depthwise_row(x, weights, step, pixels, base)
+    with np.errstate(invalid="ignore"):
+        size = reference.depthwise_row(abs(x), abs(weights), step, pixels, abs(base))
+    results = []
+    for isa in ISAS:
+        out, source = guarded(there), guarded(x)
+        call(isa, "depthwise_row", Depthwise(
+            address(source), x[0].size, rows, cols, step, address(guarded(weights)),
+            address(guarded(bias)) if biased else None, pixels, channels, address(out),
+            apart * channels, accumulate))
+        close(out[:, 0], want, 0, (rows * cols + 2) * ULP * size)
+        assert bits(out[:, 1:]) == bits(there[:, 1:])
+        results.append(bits(out))
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("cols, step", [(3, 1), (5, 1), (7, 1), (3, 2), (5, 2), (7, 2)])
+@each_row
+@pytest.mark.parametrize("edge", ["random", "nan"])
+@pytest.mark.parametrize("biased", [False, True])
+def test_depthwise_weights(cols, step, pixels, channels, edge, biased, guarded):
+    x = draw("random", (cols, step * (pixels - 1) + cols, channels))
+    dy, there = draw(edge, (pixels, channels), "dy"), draw("random", (cols, cols, channels), "t")
+    want, want_bias = reference.depthwise_weights(x, dy, cols, step)
+    size, size_bias = reference.depthwise_weights(abs(x), abs(dy), cols, step)
+    results = []
+    for isa in ISAS:
+        sums, bias = guarded(there), guarded(there[0, 0])
+        call(isa, "depthwise_weights", DepthwiseWeights(
+            address(guarded(x)), address(guarded(dy)), x[0].size, cols, step, pixels, channels,
+            address(sums), address(bias) if biased else None))
+        close(sums, want + there, 0, (pixels + 1) * ULP * (size + abs(there)))
+        wanted = want_bias if biased else 0.0
+        close(bias, wanted + there[0, 0], 0, (pixels + 1) * ULP * (size_bias + abs(there[0, 0])))
+        results.append(bits(sums) + bits(bias))
+    assert len(set(results)) == 1
+
+
 # --- Winograd
 
 LINES = 9  # addresses and offsets of a row of a tile
@@ -1006,9 +1135,12 @@ def test_norm_sums(shape, edge, guarded):
 
 @each_shape
 @each_edge
-@pytest.mark.parametrize("rectify, residual, place", [
-    (0, False, "apart"), (1, False, "x"), (0, True, "residual"), (1, True, "apart")])
-def test_norm_apply(shape, edge, rectify, residual, place, guarded):
+@pytest.mark.parametrize("act, residual, place", [
+    ("identity", False, "apart"), ("relu", False, "x"), ("identity", True, "residual"),
+    ("relu", True, "apart"), ("silu", False, "apart"), ("hardswish", False, "x"),
+    ("hardswish", False, "apart"), ("sigmoid", True, "apart"), ("hardsigmoid", False, "x")])
+def test_norm_apply(shape, edge, act, residual, place, guarded):
+    act = ACTS[act]
     x, scale = draw(edge, shape), draw("random", shape[1], "s")
     shift = draw("random", shape[1], "t")
     r = draw(edge, shape, "r") if residual else None
@@ -1017,17 +1149,17 @@ def test_norm_apply(shape, edge, rectify, residual, place, guarded):
         held = {"x": guarded(x), "residual": guarded(r if residual else []),
                 "apart": guarded(np.zeros_like(x))}
         call(isa, "norm_apply", held["x"], held["residual"] if residual else None, *shape,
-             guarded(scale), guarded(shift), rectify, 0, held[place])
+             guarded(scale), guarded(shift), act, 0, held[place])
         results.append(bits(held[place]))
         if place == "apart":
             streamed = aligned(shape)
             call(isa, "norm_apply", held["x"], held["residual"] if residual else None, *shape,
-                 guarded(scale), guarded(shift), rectify, 1, streamed)
+                 guarded(scale), guarded(shift), act, 1, streamed)
             results.append(bits(streamed))
         if edge != "large":
             size = abs(x * scale.astype(float)) + abs(shift) + (abs(r) if residual else 0)
-            want = reference.norm_apply(x, r, scale, shift, rectify)
-            close(held[place], want, 0, 2 * ULP * size)
+            want = reference.norm_apply(x, r, scale, shift, act)
+            close(held[place], want, 0, 4 * ULP * (size + (act > 1)))
     assert len(set(results)) == 1
 
 
@@ -1037,12 +1169,22 @@ def norm_job(guarded, relu, arrays, **outputs):
     given = {name: address(guarded(arrays[name]))
              for name in ("x", "dy", "mean", "inverse", "a", "b", "c")}
     passed = np.ones(x.shape, bool)
+    act = "relu" if relu == "of x" else relu
     if relu == "of y":
         passed, given["y"] = arrays["y"] > 0, address(guarded(arrays["y"]))
-    elif relu == "of x":
-        passed = x * scale.astype(float) + shift > 0
-        given |= {"scale": address(guarded(scale)), "shift": address(guarded(shift))}
+    elif act in ACTS:
+        z = x * scale.astype(float) + shift
+        passed = z > 0 if act == "relu" else reference.slope(z, ACTS[act])
+        given |= {"scale": address(guarded(scale)), "shift": address(guarded(shift)),
+                  "act": ACTS[act]}
     return Norm(pixels=x.shape[0], channels=x.shape[1], **given, **outputs), passed
+
+
+def off_by(passed, v):
+    """How much dz may be off, in units of dy: a slope moves with its rounded place."""
+    if passed.dtype == bool:
+        return passed
+    return 2 + abs(v["x"] * v["scale"].astype(float)) + abs(v["shift"])
 
 
 def norm_arrays(shape, edge):
@@ -1051,7 +1193,8 @@ def norm_arrays(shape, edge):
                    for name in ("mean", "inverse", "scale", "shift", "a", "b", "c")}
 
 
-each_relu = pytest.mark.parametrize("relu", ["none", "of y", "of x"])
+each_relu = pytest.mark.parametrize(
+    "relu", ["none", "of y", "of x", "silu", "hardswish", "sigmoid", "hardsigmoid"])
 
 
 @each_shape
@@ -1069,11 +1212,13 @@ def test_norm_backward_sums(shape, edge, relu, guarded):
             continue
         names = ("x", "dy", "mean", "inverse")
         want_sum, want_dot = reference.norm_backward_sums(passed, *(v[name] for name in names))
-        size = np.where(passed, abs(v["dy"]), 0)
+        size = reference.norm_backward(off_by(passed, v), abs(v["dy"]), 0, 0, 0, 0)[1]
         factor = abs((v["x"].astype(float) - v["mean"]) * v["inverse"])
         steps = (shape[0] + 3) * ULP
-        close(sums, want_sum, 0, steps * size.sum(0))
-        close(dots, want_dot, 0, steps * (size * factor).sum(0) + shape[0] * TINY)
+        rounded = 1.5 * shape[0] * TINY  # of dz, whose slope is below 1.5
+        close(sums, want_sum, 0, steps * size.sum(0) + rounded)
+        close(dots, want_dot, 0, steps * (size * factor).sum(0) + rounded * (1 + factor.max(
+            0, initial=0)))
     assert len(set(results)) == 1
 
 
@@ -1101,7 +1246,7 @@ def test_norm_backward(shape, edge, relu, outputs, add, guarded):
             continue
         coefficients = [v[name].astype(float) for name in "abc"]
         wants = reference.norm_backward(passed, v["dy"], v["x"], *coefficients)
-        sizes = reference.norm_backward(passed, abs(v["dy"]), abs(v["x"]),
+        sizes = reference.norm_backward(off_by(passed, v), abs(v["dy"]), abs(v["x"]),
                                         *(abs(a) for a in coefficients))
         for name, want, size in zip(("dx", "residual"), wants, sizes):
             if name in held:
@@ -1151,7 +1296,7 @@ def test_max_window_backward_of_windows_in_a_row(taps, step, guarded):
         close(dx, want, 0, 8 * ULP * (abs(dy).max() + abs(there).max()))
 
 
-@pytest.mark.parametrize("rectify", [0, 1])
+@pytest.mark.parametrize("rectify", [0, 1, ACTS["silu"], ACTS["hardswish"]])
 @pytest.mark.parametrize("taps", [1, 9])
 def test_max_window_of_a_batch_norm(taps, rectify, guarded):
     window = draw("random", (taps, 48))
@@ -1162,7 +1307,7 @@ def test_max_window_of_a_batch_norm(taps, rectify, guarded):
         tap = guarded(np.zeros(48), np.uint8)
         call(isa, "max_window", pointers(places), taps, 48, guarded(scale), guarded(shift),
              rectify, y, tap)
-        close(y, want, 0, 2 * ULP * ((abs(window) * abs(scale)).max(0) + abs(shift)))
+        close(y, want, 0, 4 * ULP * ((abs(window) * abs(scale)).max(0) + abs(shift) + 1))
         np.testing.assert_array_equal(tap, want_tap)
 
 
@@ -1183,6 +1328,69 @@ def test_sum_and_max(shape, edge, guarded):
         np.testing.assert_array_equal(at, want_at)
         if edge != "large":
             close(sums, want_sum, 0, len(x) * ULP * abs(x).sum(0))
+    assert len(set(results)) == 1
+
+
+@each_shape
+@each_edge
+def test_sum_and_spread_pixels(shape, edge, guarded):
+    x, start = draw(edge, shape), draw("random", shape[1], "start")
+    there, results = draw("random", shape, "there"), []
+    for isa in ISAS:
+        sums, written, added = guarded(start), guarded(there), guarded(there)
+        call(isa, "sum_pixels", guarded(x), *shape, sums)
+        call(isa, "spread_pixels", guarded(start), *shape, 0, written)
+        call(isa, "spread_pixels", guarded(start), *shape, 1, added)
+        results.append(bits(sums))
+        np.testing.assert_array_equal(written, reference.spread_pixels(start, shape[0]))
+        np.testing.assert_array_equal(added, there + start)
+        if edge != "large":
+            size = reference.sum_pixels(abs(x)) + abs(start)
+            close(sums, reference.sum_pixels(x) + start, 0, (len(x) + 1) * ULP * size)
+    assert len(set(results)) == 1
+
+
+# --- scale
+
+@each_shape
+@each_edge
+def test_scale_pixels(shape, edge, guarded):
+    x, factor = draw(edge, shape), draw("random", shape[1], "factor")
+    for isa in ISAS:
+        y, streamed = guarded(np.zeros_like(x)), aligned(shape)
+        call(isa, "scale_pixels", guarded(x), guarded(factor), *shape, 0, y)
+        call(isa, "scale_pixels", guarded(x), guarded(factor), *shape, 1, streamed)
+        close(y, reference.scale_pixels(x, factor), ULP)
+        assert bits(streamed) == bits(y)
+
+
+@each_shape
+@each_edge
+@pytest.mark.parametrize("wanted, add", [
+    (("dx", "dfactor"), False), (("dx", "dfactor"), True), (("dx",), False), (("dfactor",), False)])
+def test_scale_backward(shape, edge, wanted, add, guarded):
+    x, dy, factor = draw("random", shape), draw(edge, shape, "dy"), draw("random", shape[1], "f")
+    there = {"dx": draw("random", shape, "there"), "dfactor": draw("random", shape[1], "sums")}
+    dx, dfactor = reference.scale_backward(x, dy, factor)
+    _, size = reference.scale_backward(abs(x), abs(dy), factor)
+    results = []
+    for isa in ISAS:
+        out = {name: guarded(value) for name, value in there.items()}
+        places = {name: address(out[name]) for name in wanted}
+        call(isa, "scale_backward", ScaleBackward(
+            address(guarded(x)), address(guarded(dy)), address(guarded(factor)), *shape, add=add,
+            **places))
+        results.append(b"".join(bits(value) for value in out.values()))
+        for name in set(out) - set(wanted):
+            assert bits(out[name]) == bits(there[name])
+        if edge == "large":
+            continue
+        if "dx" in wanted:
+            base = there["dx"] if add else 0
+            close(out["dx"], dx + base, 0, 2 * ULP * (abs(dx) + abs(there["dx"])))
+        if "dfactor" in wanted:
+            bound = (shape[0] + 1) * ULP * (size + abs(there["dfactor"]))
+            close(out["dfactor"], dfactor + there["dfactor"], 0, bound)
     assert len(set(results)) == 1
 
 

@@ -111,7 +111,8 @@ def stir(model, seed):
 
 @pytest.mark.parametrize("arch", [
     "resnet18", *(pytest.param(name, marks=pytest.mark.slow)
-                  for name in ("resnet34", "resnet50", "resnet101")),
+                  for name in ("resnet34", "resnet50", "resnet101", "mobilenetv3_large_100",
+                               "efficientnet_b0")),
 ])
 def test_a_hundred_random_batches(arch, tmp_path):
     model = create_model(ARCHS[arch], 5, seed=3)
@@ -139,7 +140,8 @@ def normalized(pixels):
 
 @pytest.mark.parametrize("arch", [
     "resnet18", *(pytest.param(name, marks=pytest.mark.slow)
-                  for name in ("resnet34", "resnet50", "resnet101")),
+                  for name in ("resnet34", "resnet50", "resnet101", "mobilenetv3_large_100",
+                               "efficientnet_b0")),
 ])
 def test_photos_of_every_backbone(arch, shared, tmp_path):
     model, backbone = create_model(ARCHS[arch], 5, seed=3), build_backbone(ARCHS[arch])
@@ -160,8 +162,9 @@ def test_photos_of_every_backbone(arch, shared, tmp_path):
     assert (found["novelty"][:8] < 0.9).all()
 
 
-def test_the_network_of_imagenet(tmp_path):
-    model = create_classifier(ARCHS["resnet18"], 7, seed=2)
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenetv3_large_100", "efficientnet_b0"])
+def test_the_network_of_imagenet(arch, tmp_path):
+    model = create_classifier(ARCHS[arch], 7, seed=2)
     stir(model, seed=3)
     learn = learner_of(model, [Resize(32)], path=tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)

@@ -3,13 +3,16 @@
 #include "../simd/math.h"
 
 #include "../kernels/pointwise.c"
+#include "../kernels/activations.c"
 #include "../kernels/losses.c"
 #include "../kernels/counts.c"
 #include "../kernels/sort.c"
 #include "../kernels/gemm.c"
+#include "../kernels/depthwise.c"
 #include "../kernels/winograd.c"
 #include "../kernels/batchnorm.c"
 #include "../kernels/pooling.c"
+#include "../kernels/scale.c"
 #include "../kernels/optim.c"
 #include "../kernels/pixels.c"
 

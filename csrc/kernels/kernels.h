@@ -14,6 +14,17 @@
  * the widest vector, so that channel loops have no tails. */
 enum { MLC_LANES = 16 };
 
+/* What may follow a sum; see kernels/activations.c. */
+typedef enum {
+    MLC_IDENTITY,
+    MLC_RELU,
+    MLC_SIGMOID,
+    MLC_SILU,
+    MLC_HARDSIGMOID,
+    MLC_HARDSWISH,
+    MLC_ACTIVATIONS
+} mlc_activation;
+
 /* A loss of (rows, labels) matrices; see kernels/losses.c. */
 typedef struct {
     const float *logits, *targets;
@@ -86,6 +97,26 @@ typedef struct {
     const float *later; /* as of mlc_tile */
 } mlc_outer;
 
+/* A row of a depthwise convolution, and what a row of its gradient says of the weights; see
+ * kernels/depthwise.c. Pixels of `in`, x and dy are `channels` floats apart; `step` is 1 or 2. */
+typedef struct {
+    const float *in;
+    size_t in_row, rows, cols, step; /* in_row: floats from a row to the next */
+    const float *weights;            /* [rows][cols][channels] */
+    const float *bias;               /* NULL: none */
+    size_t pixels, channels;
+    float *out;
+    size_t out_step; /* floats from a pixel to the next */
+    bool accumulate; /* add to out instead of writing it */
+} mlc_depthwise;
+
+typedef struct {
+    const float *x, *dy;
+    size_t x_row, cols, step;
+    size_t pixels, channels;
+    float *dweights, *dbias; /* [cols][cols][channels]; [channels], NULL: not wanted */
+} mlc_depthwise_weights;
+
 /* Winograd's transforms; see kernels/winograd.c. Channels of transformed tiles come in blocks. */
 enum { MLC_WINO_POINTS = 36, MLC_WINO_LINES = 9, MLC_WINO_BLOCK = 64 };
 
@@ -120,9 +151,8 @@ typedef struct {
     bool relu;
 } mlc_wino_out;
 
-/* Batch norm backward over a row of pixels; see kernels/batchnorm.c. dz is dy where the ReLU let
- * through: where y > 0 if y is given, else where scale x + shift > 0 if scale is, else everywhere.
- */
+/* Batch norm backward over a row of pixels; see kernels/batchnorm.c. dz is the gradient before the
+ * activation: dy where y > 0 if y is given, else dy times the slope of act at scale x + shift. */
 typedef struct {
     const float *x, *dy, *y, *scale, *shift;
     size_t pixels, channels;
@@ -131,7 +161,16 @@ typedef struct {
     float *dx, *residual;        /* NULL: not wanted */
     int add, add_residual;       /* add to dx, to residual, instead of writing it */
     int stream; /* dx and residual need not stay in the cache; aligned to MLC_LANES floats */
+    int act;    /* mlc_activation; not with y */
 } mlc_norm_backward;
+
+/* Backward of scale_pixels over a row; see kernels/scale.c. */
+typedef struct {
+    const float *x, *dy, *factor;
+    size_t pixels, channels;
+    float *dx, *dfactor; /* NULL: not wanted */
+    bool add;            /* add to dx instead of writing it */
+} mlc_scale_backward;
 
 /* One Adam update; see kernels/optim.c. */
 typedef struct {

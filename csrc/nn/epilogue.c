@@ -83,7 +83,7 @@ static void finish_row(const mlc_finish *f, size_t chunk, size_t r, size_t x, si
     if (!e->scale) return;
     const float *residual =
         e->residual ? e->residual + tensor_row_at(e->like, r) + x * stride : NULL;
-    mlc_kernel->norm_apply(y, residual, pixels, stride, e->scale, e->shift, e->relu, false, y);
+    mlc_kernel->norm_apply(y, residual, pixels, stride, e->scale, e->shift, e->act, false, y);
 }
 
 void mlc_finish_chunk(const mlc_finish *f, size_t chunk, size_t first, size_t count)

@@ -39,7 +39,8 @@ typedef struct {
 typedef struct {
     size_t out, kernel, stride, padding;
     double p, eps, momentum;
-    bool relu, bias;
+    bool bias;
+    mlc_activation act;
 } mlc_options;
 
 typedef struct mlc_layer_class mlc_layer_class;
@@ -64,7 +65,8 @@ typedef struct {
     size_t halo_in, halo_dy;        /* border of its input, and of the gradient it receives */
     size_t saved;                   /* bytes from forward to backward */
     size_t scratch, scratch_back;   /* bytes within one call */
-    bool keeps_input, keeps_output; /* read again by backward */
+    bool keeps_input, keeps_output; /* read again by backward, */
+    bool keeps_second;              /* and the second input */
     bool packs;                     /* reads packed weights, */
     bool predicts_taps;             /* in a prediction those of MLC_TAPS and no others */
     size_t workers;                 /* threads that the scratch is for; 0: it does not matter */
@@ -73,13 +75,13 @@ typedef struct {
 } mlc_needs;
 
 /* What a convolution does with its output while that is in the cache: the moments of every channel
- * (of y as computed), then y = max(0, scale y + shift + residual), as far as asked for. */
+ * (of y as computed), then y = act(scale y + shift + residual), as far as asked for. */
 typedef struct {
     double *mean, *variance;    /* out_channels numbers each, over all pixels; NULL: not wanted */
     const float *scale, *shift; /* a stride of floats each; NULL: y stays as it is */
     const float *residual;      /* a tensor of shape `like`; NULL: none; only with a scale */
     const mlc_tensor *like;
-    bool relu; /* only with a scale */
+    mlc_activation act; /* only with a scale */
 } mlc_epilogue;
 
 /* The processes that train one net together, each with its part of every batch; how they are
@@ -120,6 +122,7 @@ struct mlc_layer_class {
     const char *kind;
     size_t min_inputs, max_inputs;
     bool weight, statistics;
+    bool any_stride;         /* x[0] may have pixels of any number of floats */
     bool epilogue, prologue; /* forward does run->epilogue, run->prologue */
     /* out_channels, and the dims of weight and bias, from in_channels and the options */
     mlc_status (*declare)(mlc_layer *layer, mlc_error *error);
@@ -160,6 +163,15 @@ static inline mlc_status mlc_same_channels(mlc_layer *layer, mlc_error *error)
 {
     (void)error;
     layer->out_channels = layer->in_channels;
+    return MLC_OK;
+}
+
+/* The shape of a layer that keeps the whole shape. */
+static inline mlc_status mlc_same_shape(const mlc_layer *layer, const mlc_tensor *const *in,
+                                        bool train, mlc_tensor *out, mlc_error *error)
+{
+    (void)layer, (void)train, (void)error;
+    *out = (mlc_tensor){.n = in[0]->n, .h = in[0]->h, .w = in[0]->w, .c = in[0]->c};
     return MLC_OK;
 }
 

@@ -12,11 +12,11 @@
  * weights        summed over pixels. Images are cut into a fixed number of chunks with partial sums
  *                of their own, added in order: enough tasks for many threads, the same bits for
  *                any. */
+#include "phases.h"
 #include "product.h"
 #include "winograd.h"
 
 enum {
-    MAX_KERNEL = 15,
     OUTER_PIXELS = 512,       /* of a pass of gemm_outer: its operands stay in the L2 cache */
     PARTIAL_FLOATS = 4 << 20, /* partial sums of dw in all */
     MAX_CHUNKS = 16,
@@ -68,44 +68,6 @@ static size_t conv_chunks(const mlc_layer *layer, const mlc_tensor *in, const ml
     if (chunks > MAX_CHUNKS) chunks = MAX_CHUNKS;
     if (chunks > in->n) chunks = in->n;
     return chunks < 1 ? 1 : chunks;
-}
-
-/* Along one axis, phase `a` holds the pixels a, a + s, ...: how many of `size`. */
-static size_t phase_pixels(size_t size, size_t a, size_t s)
-{
-    return a < size ? (size - a + s - 1) / s : 0;
-}
-
-/* The filter lines that meet phase `a`, and how far along dy each reaches: r with a + p - r a
- * multiple of s, at distance (a + p - r) / s. Returns how many. */
-static size_t phase_taps(const mlc_options *o, size_t a, size_t *line, ptrdiff_t *distance)
-{
-    size_t count = 0;
-    for (size_t r = 0; r < o->kernel; r++) {
-        ptrdiff_t away = (ptrdiff_t)(a + o->padding) - (ptrdiff_t)r;
-        if (away % (ptrdiff_t)o->stride) continue;
-        line[count] = r;
-        distance[count++] = away / (ptrdiff_t)o->stride;
-    }
-    return count;
-}
-
-/* How far the gradient of one axis is read beyond its ends. */
-static size_t reach(const mlc_options *o, size_t in, size_t out)
-{
-    ptrdiff_t halo = 0;
-    for (size_t a = 0; a < o->stride; a++) {
-        size_t line[MAX_KERNEL], count, pixels = phase_pixels(in, a, o->stride);
-        ptrdiff_t distance[MAX_KERNEL];
-        count = phase_taps(o, a, line, distance);
-        for (size_t t = 0; t < count && pixels; t++) {
-            ptrdiff_t before = -distance[t];
-            ptrdiff_t after = (ptrdiff_t)(pixels - 1) + distance[t] - (ptrdiff_t)(out - 1);
-            if (before > halo) halo = before;
-            if (after > halo) halo = after;
-        }
-    }
-    return (size_t)halo;
 }
 
 static bool uses_winograd(const mlc_layer *layer, const mlc_tensor *in, const mlc_tensor *out,
@@ -227,17 +189,6 @@ static void pack_phase_panel(const mlc_layer *layer, size_t a, size_t b, size_t 
                     *to++ = weight_at(layer, k, panel * width + v, lines[i], columns_of[j]);
 }
 
-/* Taps of the phases before (a, b), in the order of a, then b. */
-static size_t taps_before(const mlc_options *o, size_t a, size_t b)
-{
-    size_t line[MAX_KERNEL], taps = 0;
-    ptrdiff_t distance[MAX_KERNEL];
-    for (size_t i = 0; i < o->stride; i++)
-        for (size_t j = 0; j < o->stride && (i < a || (i == a && j < b)); j++)
-            taps += phase_taps(o, i, line, distance) * phase_taps(o, j, line, distance);
-    return taps;
-}
-
 static void pack_back_panel(void *context, size_t panel)
 {
     const mlc_layer *layer = context;
@@ -294,6 +245,14 @@ static bool direct_forward(const mlc_run *run)
     return mlc_product_run(&product, 1);
 }
 
+static void activate_row(void *context, size_t row)
+{
+    const mlc_run *run = context;
+    float *y = run->y + tensor_row_at(run->out, row);
+    mlc_kernel->activate(y, y, run->out->w * run->out->stride, run->epilogue->act);
+}
+
+/* Winograd's kernels know a ReLU; other activations come in a pass of their own. */
 static bool winograd_forward(const mlc_run *run)
 {
     mlc_winograd job = winograd_job(run->layer, run->in[0], run->out, run->workers);
@@ -302,7 +261,9 @@ static bool winograd_forward(const mlc_run *run)
     if (!run->train && mlc_winograd_packs(run->out)) job.taps = run->layer->packed[MLC_TAPS];
     job.epilogue = run->epilogue;
     job.scratch = run->scratch;
-    return mlc_winograd_run(&job);
+    if (!mlc_winograd_run(&job)) return false;
+    if (!run->epilogue || run->epilogue->act <= MLC_RELU) return true;
+    return mlc_parallel_for(tensor_rows(run->out), activate_row, (void *)run);
 }
 
 static bool conv_forward(const mlc_run *run)
@@ -542,6 +503,7 @@ const mlc_layer_class mlc_layer_conv = {
     .min_inputs = 1,
     .max_inputs = 1,
     .weight = true,
+    .any_stride = true,
     .epilogue = true,
     .declare = conv_declare,
     .shape = conv_shape,
@@ -556,14 +518,16 @@ const mlc_layer_class mlc_layer_conv = {
 
 static mlc_status linear_declare(mlc_layer *layer, mlc_error *error)
 {
+    bool as_conv = layer->options.kernel == 1; /* the dims that a 1 x 1 convolution has */
     layer->options.kernel = layer->options.stride = 1;
     layer->options.padding = 0;
     if (layer->options.out < 1)
         return mlc_fail(error, MLC_VALUE, "Net: layer %zu (linear %s) must have out >= 1, got 0",
                         layer->index, layer->name);
     layer->out_channels = layer->options.out;
-    layer->weight->ndim = 2;
+    layer->weight->ndim = as_conv ? 4 : 2;
     layer->weight->dims[0] = layer->out_channels, layer->weight->dims[1] = layer->in_channels;
+    layer->weight->dims[2] = layer->weight->dims[3] = 1;
     if (layer->bias) layer->bias->ndim = 1, layer->bias->dims[0] = layer->out_channels;
     return MLC_OK;
 }
@@ -607,6 +571,7 @@ const mlc_layer_class mlc_layer_linear = {
     .min_inputs = 1,
     .max_inputs = 1,
     .weight = true,
+    .any_stride = true,
     .declare = linear_declare,
     .shape = linear_shape,
     .plan = conv_plan,

@@ -161,20 +161,22 @@ static void widen(int from, int to, bool *any, int *first, int *last)
 /* Whether anything after the forward pass reads the value of tensor t, and from when to when: the
  * backward of its readers, its writer's, and what writes a reader's output again: that may come
  * late, as frozen layers have no backward. */
-static bool late_span(const mlc_net *net, const mlc_plan *plan, size_t t, int *first, int *last)
+static bool late_span(const mlc_net *net, const mlc_plan *plan, size_t t, int *from, int *to)
 {
     bool any = false;
     for (size_t i = t; plan->train && i < net->layer_count; i++) {
         const mlc_layer *layer = &net->layers[i];
         const mlc_again *again = &plan->again[i + 1];
-        if (layer->inputs[0] == t && plan->needs[i].keeps_input)
-            widen(backward_time(net, i), backward_end(net, plan, i), &any, first, last);
+        bool first = layer->inputs[0] == t && plan->needs[i].keeps_input;
+        bool second = layer->inputs[1] == t && plan->needs[i].keeps_second;
+        if (first || second)
+            widen(backward_time(net, i), backward_end(net, plan, i), &any, from, to);
         for (size_t k = 0; k < layer->input_count; k++)
             if (layer->inputs[k] == t && again->planned)
-                widen(again->first, again->last, &any, first, last);
+                widen(again->first, again->last, &any, from, to);
     }
     if (plan->train && t && plan->needs[t - 1].keeps_output)
-        widen(backward_time(net, t - 1), backward_end(net, plan, t - 1), &any, first, last);
+        widen(backward_time(net, t - 1), backward_end(net, plan, t - 1), &any, from, to);
     return any;
 }
 
@@ -613,8 +615,9 @@ static bool find_values(const mlc_net *net, mlc_plan *plan, mlc_run *run, size_t
 {
     const mlc_needs *needs = &plan->needs[i];
     if (needs->keeps_input) run->x[0] = late_value(net, plan, run->layer->inputs[0]);
+    if (needs->keeps_second) run->x[1] = late_value(net, plan, run->layer->inputs[1]);
     if (needs->keeps_output) run->y = late_value(net, plan, i + 1);
-    return run->x[0] && run->y;
+    return run->x[0] && (run->x[1] || !needs->keeps_second) && run->y;
 }
 
 /* Tell the peers that layer i's gradients are complete. */

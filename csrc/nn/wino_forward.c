@@ -130,7 +130,7 @@ void mlc_wino_outputs(const mlc_wino_forward *f, const mlc_wino_block *b, size_t
         memset(out.sum, 0, (end - k) * sizeof(float));
         memset(out.square, 0, (end - k) * sizeof(float));
     } else if (out.then == MLC_WINO_NORM) {
-        out.scale = e->scale + k, out.shift = e->shift + k, out.relu = e->relu;
+        out.scale = e->scale + k, out.shift = e->shift + k, out.relu = e->act == MLC_RELU;
         if (e->residual)
             out.residual_row = tensor_row(e->like), out.residual_pixel = e->like->stride;
     }
