@@ -1,14 +1,16 @@
 # Two commands for a fresh machine with Python 3.11 or newer and a C compiler:
 #   make demo    the whole story on drawn bears; BEARS=folder WEIGHTS=file tells it with photos
-#   make test    the test suite
+#   make test    the fast tests; make test-slow    the others
 # Each makes what it needs: a virtual environment in .venv with the package built into it.
 #   make lint         ruff, mypy, vulture, codespell, clang-format and clang-tidy over everything
 #   make sanitize     the suite under gcc's sanitizers, the core under valgrind: an hour or more
 #   make long-run MINUTES=30    one cycle of work after another, and what grows meanwhile
 #   make test-neon    the C code's tests as on aarch64, with Debian's gcc-aarch64-linux-gnu and qemu-user
 #   make kills        kills KILLS=200 trainings at random moments, resumes them, and compares every file
+#   make benchmark    the engine beside torch; BEARS=folder WEIGHTS=file trains beside fastai, too
 #   make wheel        a source distribution and a wheel, in dist
 #   make fuzz         hostile files and hostile calls, SECONDS=60 for each target, led by coverage
+#   make clean        removes what the others made
 
 PYTHON ?= python3
 VENV ?= .venv

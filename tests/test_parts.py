@@ -1,6 +1,7 @@
-"""DESIGN.md gives a reason for every package that the project asks for."""
+"""DESIGN.md gives a reason for every package that the project asks for, make help every command."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -32,3 +33,13 @@ def test_every_package_has_a_reason():
 
 def test_no_reason_is_left_of_a_package_that_is_gone():
     assert set(REASONS) - packages() == OPTIONAL
+
+
+def test_help_lists_every_command():
+    """A target that is part of another, as lint-c is of lint, need not be named."""
+    targets = re.search(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    shown = subprocess.run(["make", "help"], cwd=ROOT, check=True, text=True, capture_output=True)
+    listed = set(re.findall(r"make ([\w-]+)", shown.stdout))
+    assert listed <= set(targets)
+    missing = {name for name in targets if name not in listed and name.split("-")[0] not in listed}
+    assert missing == {"help"}
