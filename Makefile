@@ -1,13 +1,16 @@
 # Two commands for a fresh machine with Python 3.11 or newer and a C compiler:
 #   make demo    the whole story on drawn bears; BEARS=folder WEIGHTS=file tells it with photos
-#   make test    the test suite
+#   make test    the fast tests; make test-slow    the others
 # Each makes what it needs: a virtual environment in .venv with the package built into it.
+#   make lint         ruff, mypy, vulture, codespell, clang-format and clang-tidy over everything
 #   make sanitize     the suite under gcc's sanitizers, the core under valgrind: an hour or more
 #   make long-run MINUTES=30    one cycle of work after another, and what grows meanwhile
 #   make test-neon    the C code's tests as on aarch64, with Debian's gcc-aarch64-linux-gnu and qemu-user
 #   make kills        kills KILLS=200 trainings at random moments, resumes them, and compares every file
+#   make benchmark    the engine beside torch; BEARS=folder WEIGHTS=file trains beside fastai, too
 #   make wheel        a source distribution and a wheel, in dist
 #   make fuzz         hostile files and hostile calls, SECONDS=60 for each target, led by coverage
+#   make clean        removes what the others made
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,7 +18,7 @@ RUN = $(VENV)/bin/python
 BUILT = $(VENV)/.built
 SOURCES = pyproject.toml setup.py $(shell find csrc -type f)
 
-.PHONY: help demo test test-slow test-neon sanitize kills fuzz long-run benchmark wheel clean
+.PHONY: help demo lint lint-python lint-c test test-slow test-neon sanitize kills fuzz long-run benchmark wheel clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -23,7 +26,7 @@ help:
 $(BUILT): $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
-	$(RUN) -m pip install --quiet --editable '.[test]'
+	$(RUN) -m pip install --quiet --editable '.[lint,test]'
 	@touch $@
 
 demo: $(BUILT)
@@ -38,6 +41,22 @@ test-slow: $(BUILT)
 test-neon: $(BUILT)
 	PYTHON=$(RUN) tests/emulate_neon.sh fetch
 	$(RUN) -m pytest -q tests/test_neon.py
+
+lint: lint-python lint-c
+
+lint-python: $(BUILT)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/codespell
+	$(VENV)/bin/vulture
+	$(VENV)/bin/mypy
+
+# clang-tidy looks at what setup.py compiles, file by file, as many at a time as there are CPUs.
+INCLUDES = import numpy, sysconfig; print(numpy.get_include(), sysconfig.get_path("include"))
+lint-c: $(BUILT)
+	$(VENV)/bin/clang-format --dry-run -Werror $$(find csrc -name '*.[ch]')
+	find csrc -name '*.c' -not -path 'csrc/kernels/*' | xargs -P "$$(nproc)" -I '{}' \
+	    $(VENV)/bin/clang-tidy --quiet '{}' -- -std=gnu11 -Wall -Wextra \
+	    $$($(RUN) -c '$(INCLUDES)' | sed 's/[^ ]*/-isystem &/g')
 
 # Debian's gcc brings the sanitizers; valgrind is a package of its own.
 sanitize: $(BUILT)

@@ -24,7 +24,8 @@ setup(
                 "-pthread",
                 "-Wall",
                 "-Wextra",
-                *os.environ.get("MLCLASSIFY_CFLAGS", "").split(),  # tests/sanitize.sh: the last word
+                # tests/sanitize.sh has the last word
+                *os.environ.get("MLCLASSIFY_CFLAGS", "").split(),
             ],
             extra_link_args=["-pthread", "-lm"],
         )

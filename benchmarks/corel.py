@@ -131,8 +131,8 @@ def report(runs):
         "`ImageDataLoaders.from_csv`, `Resize(128)`, `aug_transforms()`, batch 64, resnet18, "
         f"`fine_tune({EPOCHS}, {LR:g})`.", "",
         "Made by `python benchmarks/corel.py COREL WEIGHTS --out benchmarks/results`.", "",
-        "| seed | valid loss after each epoch | AP macro | AP micro | AP weighted | F1 at .5 (macro "
-        "/ micro) | F1 at the best of 18 thresholds | s frozen | s an epoch |",
+        "| seed | valid loss after each epoch | AP macro | AP micro | AP weighted | F1 at .5 "
+        "(macro / micro) | F1 at the best of 18 thresholds | s frozen | s an epoch |",
         "|---|---|---|---|---|---|---|---|---|",
         *(line(seed, run) for seed, run in runs.items()), line("mean", average),
         line("fastai 2.8.12, one run", PEER), "",

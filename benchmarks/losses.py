@@ -158,8 +158,8 @@ def main():
     versions, turns = measure(args.python, args.rounds)
     about = (f"{' beside '.join(versions)}; {cpu_name()}. float32; medians of {args.rounds} rounds "
              "in turn, spread of the rounds. One thread each unless said otherwise.")
-    lines = ["# Losses and thresholds beside torch", "", "`python benchmarks/losses.py PYTHON`:", about, "",
-             *table(turns)]  # fmt: skip
+    lines = ["# Losses and thresholds beside torch", "", "`python benchmarks/losses.py PYTHON`:",
+             about, "", *table(turns)]  # fmt: skip
     text = "\n".join(lines) + "\n"
     print(text)
     if args.out:

@@ -2,9 +2,10 @@
 
     PYTHONPATH=. python benchmarks/metrics.py [--rounds N]
 
-wants scikit-learn in the same environment. Both take the same arrays (float32 scores, uint8 targets, one
-in twenty present) in turn, in one process, and must agree to 1e-9. A row's times are medians over
-the rounds, its ratio that of the medians, its spread the smallest and the largest of one round.
+wants scikit-learn in the same environment. Both take the same arrays (float32 scores, uint8
+targets, one in twenty present) in turn, in one process, and must agree to 1e-9. A row's times are
+medians over the rounds, its ratio that of the medians, its spread the smallest and the largest of
+one round.
 """
 
 import argparse

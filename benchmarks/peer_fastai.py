@@ -2,8 +2,8 @@
 
     python peer_fastai.py BEARS WEIGHTS SEED
 
-Prints one line of JSON: the peer's versions, (valid_loss, accuracy, AP, seconds) of every epoch, and
-the seconds of `fine_tune`.
+Prints one line of JSON: the peer's versions, (valid_loss, accuracy, AP, seconds) of every epoch,
+and the seconds of `fine_tune`.
 """
 
 import json

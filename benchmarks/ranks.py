@@ -3,13 +3,14 @@
     mlclassify launch -n 2 benchmarks/ranks.py
     OMPI_MCA_btl=self,tcp mlclassify launch -n 2 benchmarks/ranks.py
 
-Medians of several rounds, of the slowest rank; `fit` is the line latency + bytes / bandwidth through
-the smallest and the largest sum. The second form sends everything through TCP on the loopback
-instead of shared memory. docs/clusters.md plans with these figures.
+Medians of several rounds, of the slowest rank; `fit` is the line latency + bytes / bandwidth
+through the smallest and the largest sum. The second form sends everything through TCP on the
+loopback instead of shared memory. docs/clusters.md plans with these figures.
 """
 
 import statistics
 import time
+from functools import partial
 
 import numpy as np
 
@@ -36,12 +37,16 @@ def median(function, rounds):
     return float(ranks.gather_rows(mine, ranks.size).max()) if ranks.size > 1 else float(mine[0])
 
 
+def add_up(values):
+    current().begin_sum(values).Wait()
+
+
 def sums():
     """Print the time of a sum of each size."""
     seconds = {}
     for size in SIZES:
         values = np.ones(size // 4, np.float32)
-        seconds[size] = median(lambda: current().begin_sum(values).Wait(), 5 if size > 1e6 else 30)
+        seconds[size] = median(partial(add_up, values), 5 if size > 1e6 else 30)
         print(f"sum of {size:>9} bytes: {seconds[size] * 1e6:10.0f} us")
     small, large = SIZES[0], SIZES[-1]
     rate = (large - small) / (seconds[large] - seconds[small])

@@ -5,12 +5,12 @@
     python benchmarks/sanitize.py --page results.md    the page of the last run of each piece
 
 The pieces are ``build``, ``threads``, ``memcheck``, ``faults`` and, under the sanitizers of
-addresses and undefined behaviour, each file of tests and ``mlclassify``, the examples in docstrings.
+addresses and undefined behaviour, each file of tests and ``mlclassify``, the examples in
+docstrings.
 Results are kept in build/sanitize/results. Ends with an error if a piece of this run failed.
 """
 
 import argparse
-import datetime
 import json
 import os
 import platform
@@ -72,7 +72,7 @@ def run(name, command):
                               env=os.environ | {"REPORTS": folder}, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT)
         reports = [path.read_text() for path in Path(folder).iterdir()]
-    result = {"name": name, "day": str(datetime.date.today()), "code": done.returncode,
+    result = {"name": name, "day": time.strftime("%Y-%m-%d"), "code": done.returncode,
               "seconds": round(time.monotonic() - start), "reports": len(reports),
               "output": done.stdout}
     KEPT.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,8 @@ def run(name, command):
 
 def version(*command):
     """The first line that a program says of itself."""
-    return subprocess.run(command, check=True, text=True, capture_output=True).stdout.splitlines()[0]
+    said = subprocess.run(command, check=True, text=True, capture_output=True).stdout
+    return said.splitlines()[0]
 
 
 def counted(output, word):
@@ -115,11 +116,11 @@ def page(names):
         "| what | watched by | run | reports | minutes |", "|---|---|---|---|---|",
         f"| the test suite | AddressSanitizer, UndefinedBehaviorSanitizer | "
         f"{sum(counted(result['output'], 'passed') for result in tests)} tests of {len(tests)} "
-        f"files passed, {sum(counted(result['output'], 'skipped') for result in tests)} skipped | 0 "
-        f"| {minutes(tests)} |"]
+        f"files passed, {sum(counted(result['output'], 'skipped') for result in tests)} skipped "
+        f"| 0 | {minutes(tests)} |"]
     for name, tool in (("threads", "ThreadSanitizer"), ("memcheck", "valgrind, leaks too")):
         if name in every:
-            ran = re.findall(rf"^{name}, (\w+)\nall holds$", every[name]["output"], re.M)
+            ran = re.findall(rf"^{name}, (\w+)\nall holds$", every[name]["output"], re.MULTILINE)
             lines.append(f"| `tests/native/core.c`: {', '.join(ran)} | {tool} | checks hold | 0 "
                          f"| {minutes([every[name]])} |")
     missing = [name for name in names if name not in every]
@@ -134,8 +135,8 @@ def page(names):
         lines += ["", "## Allocations that fail", "",
                   "Each allocation of the core in turn, and then all from each one on "
                   "(`tests/fault_runs.py`). Every time it was MemoryError or the same result; the "
-                  "model was that of a whole step, the next call worked, and no block, descriptor or "
-                  "thread was left.", "", "| operation | allocations that failed |", "|---|---|",
+                  "model was that of a whole step, the next call worked, and no block, descriptor "
+                  "or thread was left.", "", "| operation | allocations that failed |", "|---|---|",
                   *(f"| `{name}` | {count} |" for name, count in counts)]
     return "\n".join(lines) + "\n"
 

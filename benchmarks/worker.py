@@ -26,7 +26,7 @@ def serve(prepare):
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
     try:
         about, turn = prepare(json.loads(sys.argv[1]))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the row says it
+    except Exception as error:  # whatever it is, the row says it
         answers.write(json.dumps({"error": f"{type(error).__name__}: {first_line(error)}"}) + "\n")
         return
     answers.write(json.dumps({**about, "jemalloc": "jemalloc" in own("maps")}) + "\n")

@@ -28,7 +28,7 @@ _HOME_OF = {
     "set_seed": "mlclassify.rng",
 }
 
-__all__ = ["__version__", *_HOME_OF]
+__all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604  the keys are strings
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Types of the C extension; ``csrc/python/module.c`` is the surface they describe."""
+"""Types of the C extension; ``csrc/python/bindings.def`` is the surface they describe."""
 
 from collections.abc import Callable, Sequence
 from os import PathLike

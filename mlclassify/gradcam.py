@@ -101,7 +101,7 @@ def head_logits(model: Model, feature_map: Float64) -> tuple[Float64, Backward]:
 
 
 def _average(x: Float64, own: _Own, options: _Options) -> _Through:
-    n, channels, h, w = x.shape
+    _n, _channels, h, w = x.shape
 
     def backward(dy: Float64) -> Float64:
         return np.broadcast_to((dy / (h * w))[:, :, None, None], x.shape)

@@ -3,10 +3,10 @@
 A classifier names what it knows in whatever it is shown: nothing in its logits says that a photo is
 of another kind. What does is the distance of the photo's body features from those of the training
 photos, in cosine, to the nearest of them (after Sun et al. 2022, "Out-of-distribution detection
-with deep nearest neighbors"; a mean of k is steadier than the k-th). Training makes the body blind to
-what tells its labels from nothing, so the body as it was before is asked as well, if there is one.
-``benchmarks/novelty.py`` has this beside other scores. The cut is one of conformal prediction: a rank among the scores of known
-photos, so no distribution is assumed.
+with deep nearest neighbors"; a mean of k is steadier than the k-th). Training makes the body blind
+to what tells its labels from nothing, so the body as it was before is asked as well, if there is
+one. ``benchmarks/novelty.py`` has this beside other scores. The cut is one of conformal prediction:
+a rank among the scores of known photos, so no distribution is assumed.
 """
 
 import math

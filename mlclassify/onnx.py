@@ -189,7 +189,7 @@ def _check_plan(plan: BatchPlan) -> None:
     """Refuse what only transforms of a user do at validation."""
     colors = any(c is not None for c in (plan.lighting, plan.tint, plan.turn)) or plan.finish
     h = plan.homography
-    if colors or h is not None and np.count_nonzero(h[0, [0, 1, 2, 2], [1, 0, 0, 1]]):
+    if colors or (h is not None and np.count_nonzero(h[0, [0, 1, 2, 2], [1, 0, 0, 1]])):
         raise ValueError(
             "export_onnx: `batch_tfms` must only resize and normalize at validation, got "
             "transforms that change more"

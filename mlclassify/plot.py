@@ -296,7 +296,7 @@ def plot_tables(tables: ArrayLike, labels: Sequence[object], normalize: bool = F
     size = _title_size(axes, labels)
     for i, (ax, table, label) in enumerate(zip(axes.flat, np.asarray(tables), labels)):
         _draw_table(ax, table, normalize)
-        row, column = divmod(i, axes.shape[1])
+        _row, column = divmod(i, axes.shape[1])
         ax.set_title(_plain(label), fontsize=size)
         ax.set_xticks([0, 1], ["not named", "named"] if i + axes.shape[1] >= len(labels) else [])
         ax.set_yticks([0, 1], ["absent", "there"] if column == 0 else [], rotation=90, va="center")

@@ -45,7 +45,7 @@ def result_dtype(operands: Sequence[Any]) -> DType:
     with_dims = _widest([x.dtype for x in arrays if x.ndim])
     without = _widest([x.dtype for x in arrays if not x.ndim])
     dtype = _yield_to(_yield_to(with_dims, without), _widest(numbers))
-    assert dtype is not None, "there are operands"
+    assert dtype is not None  # noqa: S101  there are operands
     return dtype
 
 

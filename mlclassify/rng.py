@@ -22,7 +22,7 @@ SHUFFLE, CROP, FLIP, ROTATE, ZOOM, WARP, BRIGHTNESS, CONTRAST, HEAD_INIT, DRAWIN
 )
 MIXUP, CUTMIX = 101, 102
 SAMPLE, BATCH_CROP, SATURATION, HUE, ERASE = range(12, 17)
-# csrc/nn/layer_dropout.c draws with operation 0x10000 + layer: the operations here stay below.
+# Dropout, in csrc/nn/layer_pointwise.c, draws with operation 0x10000 + layer: these stay below.
 
 _default_seed: int | None = None
 

@@ -2,12 +2,12 @@
 
 Scores are those of photos that the model was not trained on: of a validation set, or out-of-fold. A
 cut lies between two neighbouring scores of a label that differ, or beyond the ends; whatever is
-above its threshold, strictly, is predicted. Where cuts are equally good, the one that predicts least
-is taken.
+above its threshold, strictly, is predicted. Where cuts are equally good, the one that predicts
+least is taken.
 
 The methods and their names are those of Yang (2001), "A study of thresholding strategies for text
-categorization", Fan and Lin (2007), "A study on threshold selection for multi-label classification",
-and Lin and Lin (2023), "On the thresholding strategy for infrequent labels".
+categorization", Fan and Lin (2007), "A study on threshold selection for multi-label
+classification", and Lin and Lin (2023), "On the thresholding strategy for infrequent labels".
 """
 
 import warnings
@@ -399,7 +399,8 @@ class _Cuts:
 
     def support(self) -> Int64:
         """Return how many have each label, int64 (L,)."""
-        _core.label_counts(self.targets, self.targets, out := np.empty((3, self.n_labels), np.int64))
+        out = np.empty((3, self.n_labels), np.int64)
+        _core.label_counts(self.targets, self.targets, out)
         return np.asarray(out[0])
 
     @cached_property
@@ -450,7 +451,7 @@ def _between(below: Float64, above: Float64, cuts: Int64, n: int) -> Float64:
 
 
 def _as_float32(thresholds: ArrayLike, n_labels: int) -> Float32:
-    """Return the float32 next below each threshold, or itself: what decides float32 scores alike."""
+    """Return the float32 next below each threshold, or itself: both decide float32 scores alike."""
     thresholds = np.broadcast_to(np.asarray(thresholds, np.float64), n_labels)
     with np.errstate(over="ignore"):
         near = thresholds.astype(np.float32)
@@ -515,7 +516,9 @@ def _best_fbr(parts: list[_Cuts], found: Sequence[Float64], values: Sequence[Flo
     The largest of equals; the smallest of the grid where none predicts anything right.
     """
     if len(parts) < 2:
-        raise ValueError("find_thresholds: `folds` must be at least two to choose `fbr` by, got one")
+        raise ValueError(
+            "find_thresholds: `folds` must be at least two to choose `fbr` by, got one"
+        )
     totals = np.zeros((len(FBR_GRID), parts[0].n_labels))
     for k, held_out in enumerate(parts):
         others = [i for i in range(len(parts)) if i != k]
@@ -566,7 +569,7 @@ def _micro(part: _Cuts, start: Float64) -> Float64:
     """The cuts of the best micro-F1 of all: Dinkelbach (1967), on nonlinear fractional programming.
 
     F = 2 TP / (predicted + positives) is above q exactly where 2 TP - q (predicted + positives) is
-    above 0, which is a sum over labels: each is maximized alone, and q goes up to what that attains.
+    above 0, which is a sum over labels: each is maximized alone, and q goes up to what that gives.
     """
     positives, q = part.positives.sum(), -1.0
     better = 0.0

@@ -310,7 +310,7 @@ class ShowGraphCallback(Callback):
 
     def after_epoch(self) -> None:
         learn, ax = self.learn, self.ax
-        assert ax is not None  # before_fit has made it
+        assert ax is not None  # noqa: S101  before_fit has made it
         self._ends.append(len(learn.recorder.losses))
         ax.clear()
         learn.recorder.plot_loss(skip_start=0, ax=ax)

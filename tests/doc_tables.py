@@ -19,7 +19,7 @@ def named_tests(text):
 
 def names_in(path):
     """Return the names of the tests that a file defines."""
-    return re.findall(r"^def (test_\w+)\(", path.read_text(), re.M)
+    return re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE)
 
 
 def check_tests_exist(text):
@@ -31,7 +31,7 @@ def check_tests_exist(text):
 def table_rows(text):
     """Return the cells of every row of all tables, without their heads."""
     rows = []
-    for table in re.findall(r"(?:^\|.*\|\n)+", text, re.M):
+    for table in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
         head, line, *body = table.splitlines()
         assert set(line) <= set("|-: "), line
         for row in body:

@@ -71,7 +71,8 @@ def train(folder, seen=lambda: None):
     if (folder / "training.safetensors").exists():
         learn.load("training")
     if learn.epochs_begun == EPOCHS:  # killed between the last checkpoint and the others
-        return write_others(learn, EPOCHS - 1)
+        write_others(learn, EPOCHS - 1)
+        return
     with learn.no_logging(), learn.no_bar():
         learn.fit_one_cycle(EPOCHS, 1e-2, start_epoch=learn.epochs_begun, cbs=SaveAll(seen))
 
@@ -164,9 +165,10 @@ def run(kills, seed, root):
 
 PAGE = """# Trainings that were killed
 
-`python tests/kills.py --kills {kills} --seed {seed}`: a training of {epochs} epochs saves a checkpoint, a model, a table of labels and a
-manifest after each, is killed with SIGKILL at a random moment, and resumed from what it left, again and again. After each kill every
-file was compared with those of the same training when nobody killed it, and read back, which checks its hash.
+`python tests/kills.py --kills {kills} --seed {seed}`: a training of {epochs} epochs saves a
+checkpoint, a model, a table of labels and a manifest after each, is killed with SIGKILL at a random
+moment, and resumed from what it left, again and again. After each kill every file was compared with
+those of the same training when nobody killed it, and read back, which checks its hash.
 
 mlclassify {version}, NumPy {numpy}, Python {python}, {system}; {minutes:.1f} minutes.
 
@@ -174,8 +176,9 @@ mlclassify {version}, NumPy {numpy}, Python {python}, {system}; {minutes:.1f} mi
 |---|---|
 {rows}
 
-Every file was, to the bit, that of a whole epoch, none was lost or went back, every training that finished had the files of the
-uninterrupted one to the bit, and no temporary file was left beside them.
+Every file was, to the bit, that of a whole epoch, none was lost or went back, every training that
+finished had the files of the uninterrupted one to the bit, and no temporary file was left beside
+them.
 """
 
 

@@ -63,7 +63,7 @@ def loaders(bs):
     block = DataBlock(get_x=first, get_y=second, splitter=EndSplitter(),
                       item_tfms=RandomResizedCrop(16, min_scale=0.5),
                       batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
-    return block.dataloaders(photos(42) + [(photos(1)[0][0], list(LABELS))], bs=bs)
+    return block.dataloaders([*photos(42), (photos(1)[0][0], list(LABELS))], bs=bs)
 
 
 def main():

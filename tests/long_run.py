@@ -9,6 +9,7 @@ used once; its error comes from means of ten stretches, which depend little on e
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import os
@@ -75,10 +76,8 @@ def cycle(folder, seed):
         learn.fit_one_cycle(2, 1e-2)
         losses = list(learn.recorder.losses)
         learn.lr_find(show_plot=False, num_it=10)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             learn.fit(1, 1e-2, cbs=Interrupt)
-        except KeyboardInterrupt:
-            pass
     learn.tune_thresholds()
     learn.calibrate()
     learn.fit_novelty(lost=0.5)

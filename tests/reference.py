@@ -72,11 +72,6 @@ def relu_backward(y, dy):
     return np.where(y > 0, dy, 0.0)
 
 
-@kernel
-def add_into(x, y):
-    return np.asarray(y, np.float64) + x
-
-
 def dropout_kept(n, seed, epoch, position, operation, p):
     """Which of n elements stay: those whose 24 random bits, as a number of [0, 1), reach p."""
     words = np.array(random_words(seed, epoch, position, operation, (n + 3) // 4)[:n], np.uint64)

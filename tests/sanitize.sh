@@ -42,7 +42,8 @@ build() {
     DIST_EXTRA_CONFIG="$out/parallel.cfg" LDFLAGS="-fsanitize=address,undefined" \
         MLCLASSIFY_CFLAGS="-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all
             -fno-omit-frame-pointer" \
-        "$python" -m pip install --quiet --no-build-isolation --no-deps --target "$out/site" "$out/tree"
+        "$python" -m pip install --quiet --no-build-isolation --no-deps --target "$out/site" \
+            "$out/tree"
     mv "$out"/site/mlclassify/_core*.so "$out/tree/mlclassify/"
 }
 

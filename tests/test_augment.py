@@ -685,7 +685,7 @@ def test_aug_transforms_arguments_of_the_resampling():
     plan = planned([warp], 2)
     assert (plan.size, plan.mode, plan.border) == ([8, 9], "nearest", PadMode.Zeros)
     assert not plan.align_corners
-    warp, crop, light = aug_transforms(size=8, min_scale=0.75)
+    warp, crop, _light = aug_transforms(size=8, min_scale=0.75)
     assert "size" not in warp.config() and crop.config() == {
         "size": [8, 8], "min_scale": 0.75, "ratio": [1, 1], "mode": "bilinear", "valid_scale": 1,
         "max_scale": 1}

@@ -140,7 +140,8 @@ def test_files_of_another_kind(tmp_path):
     learn.save("a")
     tensors, metadata = read_tensors(path, "test")
     write_tensors(path, tensors, metadata | {"mlclassify.checkpoint_version": "9"})
-    with pytest.raises(ModelFileError, match="must have checkpoint version 1, got '9', which a later"):
+    wrong = "must have checkpoint version 1, got '9', which a later"
+    with pytest.raises(ModelFileError, match=wrong):
         learn.load("a")
     tensors["conv1.weight"][:] = 0
     write_tensors(path, tensors, metadata)

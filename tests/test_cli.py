@@ -405,7 +405,11 @@ def test_errors_are_one_line():
 def test_warnings_are_one_line(here, capsys, monkeypatch):
     from mlclassify.cli import machine
 
-    monkeypatch.setattr(machine, "info", lambda options: (warnings.warn("few\nphotos"), 0))
+    def info(options):
+        warnings.warn("few\nphotos", stacklevel=1)
+        return None, 0
+
+    monkeypatch.setattr(machine, "info", info)
     assert run(capsys, "info").err == "mlclassify: warning: few photos\n"
 
 

@@ -80,8 +80,8 @@ def test_pairs_are_those_of_every_pair(rng, monkeypatch):
     table = rng.integers(0, 2**63, (60, 2), np.uint64) & np.uint64(0xFFFF00000000FFFF)
     table[7], table[50] = table[3], table[3] ^ np.uint64(5)
     slow = {(i, j) for i in range(60) for j in range(i + 1, 60)
-            if bin(int(table[i, 0] ^ table[j, 0])).count("1")
-            + bin(int(table[i, 1] ^ table[j, 1])).count("1") <= 9}
+            if int(table[i, 0] ^ table[j, 0]).bit_count()
+            + int(table[i, 1] ^ table[j, 1]).bit_count() <= 9}
     assert {(3, 7), (3, 50), (7, 50)} <= slow
     for pairs in (1, 200, 4_000_000):  # compared at a time
         monkeypatch.setattr(duplicates, "_PAIRS", pairs)
@@ -126,7 +126,7 @@ def test_find_duplicates(bears):
 
 def test_duplicates_are_drawn(bears):
     axes = find_duplicates(get_image_files(bears)).show(max_n=2)
-    assert [ax.get_title() for ax in axes.flat][0].startswith("0: ") and axes.size == 2
+    assert next(ax.get_title() for ax in axes.flat).startswith("0: ") and axes.size == 2
     axes.flat[0].figure.clear()
 
 
@@ -191,7 +191,7 @@ def test_labels_go_through_a_table_unchanged(tmp_path):
     LabelTable({f"{i}.jpg": [label] for i, label in enumerate(labels)}, " ").write(
         tmp_path / "labels.csv")
     read = read_table(tmp_path / "labels.csv")
-    assert [row for row in read.rows.values()] == [[label] for label in labels]
+    assert list(read.rows.values()) == [[label] for label in labels]
 
 
 @pytest.mark.parametrize("label", ["polar bear", "", " a", "a\nb", None])
@@ -205,7 +205,8 @@ def test_a_label_that_cannot_be_read_again_is_not_written(tmp_path, label):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["a\rb.jpg", "a\nb.jpg", "a\r\nb.jpg", '"', ",", "\0", "'", "\u2028"])
+@pytest.mark.parametrize("name", [
+    "a\rb.jpg", "a\nb.jpg", "a\r\nb.jpg", '"', ",", "\0", "'", "\u2028"])
 def test_a_table_keeps_names_of_any_kind(tmp_path, name):
     """A carriage return alone ends a line for readers; writers of Python 3.11 do not quote it."""
     table = LabelTable({name: ["sea"], "2.jpg": []}, others={name: {"note": name}, "2.jpg": {}})

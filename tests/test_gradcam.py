@@ -76,9 +76,9 @@ def test_the_map_is_where_the_evidence_is(rng):
     """One channel sees brightness and the logit reads it: the map is where the patch is."""
     model = create_classifier(tiny, 1, seed=2)
     own = {name: np.zeros_like(value) for name, value in model.state_dict().items()}
-    for name in own:
+    for name, value in own.items():
         if name.endswith(("running_var", "bn1.weight", "bn.weight")):
-            own[name][:] = 1
+            value[:] = 1
     own["conv1.weight"][0, :, 1, 1] = own["layer1.conv.weight"][0, 0, 1, 1] = 1
     own["fc.weight"][0, 0] = 1
     model.load_state_dict(own)

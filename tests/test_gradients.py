@@ -115,6 +115,18 @@ def after_conv(*layers, out=19):
     return [("conv", "probe", (0,), {"out": out, "kernel": 1}), *layers]
 
 
+# Kinds without parameters whose inputs are of one shape need no test of their own here.
+PLAIN = [case for case, (_, shapes, params, _) in CASES.items()
+         if not params and len(set(shapes)) == 1]
+
+
+@pytest.mark.parametrize("h, w", [(5, 6), (9, 17)])
+@pytest.mark.parametrize("case", PLAIN)
+def test_plain_layers(case, h, w, rng):
+    kind, shapes, _, options = CASES[case]
+    compare(after_conv((kind, "layer", (1,) * len(shapes), options)), (2, 3, h, w), rng)
+
+
 SIDES = [(1, 1), (2, 3), (5, 2), (7, 13), (17, 5), (31, 31)]
 
 
@@ -260,7 +272,7 @@ def test_winograd_blocks(h, w, ins, outs, batch, stride, rng):
 
 def windows(x):
     """The nine neighbours of every pixel of (N, H, W, C), zeros outside: (9, N, H, W, C)."""
-    n, h, w, c = x.shape
+    _n, h, w, _c = x.shape
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     return np.stack([padded[:, r : r + h, s : s + w] for r in range(3) for s in range(3)])
 

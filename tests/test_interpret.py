@@ -1,4 +1,4 @@
-"""The interpretation of a learner: its numbers by slow definitions, its pictures by what they hold."""
+"""The interpretation of a learner: numbers by slow definitions, pictures by what they hold."""
 
 import numpy as np
 import pytest

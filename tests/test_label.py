@@ -296,7 +296,7 @@ def test_many_at_once(server, folder):
         thread.start()
     for thread in threads:
         thread.join()
-    assert read_table(folder / "labels.csv").rows == dict.fromkeys(NAMES, ["bear"])
+    assert read_table(folder / "labels.csv").rows == {name: ["bear"] for name in NAMES}
 
 
 def test_label_images_ends_when_the_page_says_done(folder, capsys, monkeypatch):

@@ -638,7 +638,7 @@ def test_vision_learner_pretrained_is_frozen(tmp_path):
     assert now["head.fc2.weight"].shape == (3, 512)
     assert learn.model.pretrained and learn.model.ps == 0.25
     assert set(learn.model.trainable) == {
-        n for n in now if n.startswith("head.") or ".bn." in n or n.startswith("bn1")
+        n for n in now if n.startswith(("head.", "bn1")) or ".bn." in n
     } - set(learn.model.net.buffers())
 
 

@@ -95,7 +95,7 @@ def test_assignment():
 
 
 def test_equality_is_ordered_and_with_any_collection():
-    assert L() == [] and not L() != [] and L(1) != []
+    assert L() == [] and not L() != [] and L(1) != []  # noqa: SIM202  __ne__ is asked
     assert L(1, 2) == (1, 2) and L(1, 2) == range(1, 3) and L(1, 2) != [2, 1] and L(1, 2) != [1]
     assert [1, 2] == L(1, 2) and L("a") != "a" and L(1) != 1 and L(1) != None  # noqa: E711
     assert L([np.arange(2)]) == [np.arange(2)] and L([np.arange(2)]) != [np.arange(3)]

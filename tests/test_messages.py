@@ -330,7 +330,8 @@ TABLE = [
      "export: `fname` must lie in a folder that exists, got 'nowhere/a.safetensors'"),
     (lambda: learner(loss_func=nn.BCEWithLogitsLoss()).export(), ValueError,
      "export: `loss_func` must be one of BCEWithLogitsLossFlat, AsymmetricLossFlat, for a file "
-     "holds no functions, got BCEWithLogitsLoss(); assign learn.loss_func = BCEWithLogitsLossFlat(thresh=...) first"),
+     "holds no functions, got BCEWithLogitsLoss(); assign learn.loss_func = "
+     "BCEWithLogitsLossFlat(thresh=...) first"),
     (lambda: load_learner("broken.jpg"), ModelFileError, f"load_learner: 'broken.jpg' {WHOLE}"),
     (lambda: load_learner("empty"), ModelFileError,
      "load_learner: 'empty' must be a regular file, got a folder"),

@@ -203,7 +203,8 @@ def test_ap_score_names_an_absent_label_once():
 
 def test_ap_score_options():
     b = batch([[1.0, 2.0, 0.5]], [[1, 1, 0]])
-    for options, want in (({"zero_division": np.nan}, 1.0), ({"average": None, "zero_division": np.nan}, None)):
+    for options, want in (({"zero_division": np.nan}, 1.0),
+                          ({"average": None, "zero_division": np.nan}, None)):
         metric = APScoreMulti(**options)
         metric.accumulate(b)
         value = metric.value

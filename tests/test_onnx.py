@@ -94,7 +94,7 @@ def stir(model, seed):
     for name, value in state.items():
         if name.endswith("running_mean"):
             state[name] = r.normal(0, 0.1, value.shape)
-        elif name.endswith("running_var") or "bn" in name and name.endswith("weight"):
+        elif name.endswith("running_var") or ("bn" in name and name.endswith("weight")):
             state[name] = r.uniform(0.5, 1.5, value.shape)
         elif name.endswith("bias"):
             state[name] = value + r.normal(0, 0.1, value.shape)

@@ -1,5 +1,6 @@
 """Grids of photos, what stands above them, and pictures of labels."""
 
+import itertools
 import subprocess
 import sys
 
@@ -171,7 +172,7 @@ def test_long_titles_take_more_lines_and_do_not_overlap():
     renderer = axes[0, 0].figure.canvas.get_renderer()
     axes[0, 0].figure.canvas.draw()
     boxes = [[ax.title.get_window_extent(renderer) for ax in row] for row in axes]
-    assert all(a.x1 <= b.x0 for row in boxes for a, b in zip(row, row[1:]))
+    assert all(a.x1 <= b.x0 for row in boxes for a, b in itertools.pairwise(row))
     assert all(below.y1 <= ax.get_window_extent().y0 for below, ax in zip(boxes[1], axes[0]))
     assert axes[0, 0].get_title().replace("\n", "") == ";".join(labels)
     assert axes[0, 0].title.get_fontsize() >= 8

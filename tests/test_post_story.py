@@ -128,7 +128,7 @@ def the_data(post, size):
 
 
 def the_maine_coon(post, shared):
-    cat = sorted(Path(shared("ood/maine_coon")).iterdir())[0]
+    cat = min(Path(shared("ood/maine_coon")).iterdir())
     post.cell("test_mainecoon_image_location =", **{"'../test_images/mc.jpg'": quoted(cat)})
     post.cell("im = Image.open")
     thumb = post.cell("im.to_thumb(128,128)")

@@ -271,7 +271,8 @@ def test_parts_that_do_not_belong_together(here):
 ])
 def test_messages(here, options, message):
     options = {"out": "x.csv", **options}
-    with pytest.raises(ValueError, match=f"^(score_files|label): .*{message}|^score_files: {message}"):
+    wanted = f"^(score_files|label): .*{message}|^score_files: {message}"
+    with pytest.raises(ValueError, match=wanted):
         score(here, **options)
     assert os.listdir() == []
 

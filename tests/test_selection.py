@@ -237,9 +237,10 @@ def test_infinite_scores_and_zeros(values):
 def test_rounded_thresholds_decide_alike():
     rng = np.random.default_rng(6)
     for _ in range(200):
-        probs = rng.choice(rng.random(5).astype(np.float32).tolist() + [0.0, 1.0], (8, 3))
+        probs = rng.choice([*rng.random(5).astype(np.float32).tolist(), 0.0, 1.0], (8, 3))
         probs = probs.astype(np.float32)
-        thresholds = rng.choice([*rng.random(3), 0.0, 1.0, -0.1, 1.1, *probs.ravel()[:3], np.inf], 3)
+        near = [*rng.random(3), 0.0, 1.0, -0.1, 1.1, *probs.ravel()[:3], np.inf]
+        thresholds = rng.choice(near, 3)
         rounded = as_thresh(probs, thresholds)
         assert ((probs > rounded) == (probs.astype(np.float64) > thresholds)).all()
         assert (((rounded >= 0) & (rounded <= 1)) | np.isinf(rounded)).all()

@@ -369,7 +369,7 @@ def test_photos_of_a_table_are_named_by_their_files(folder, monkeypatch):
     assert (len(known), len(judged)) == (7, 3) and known | judged == names
     Image.new("RGB", (10, 5)).save(folder / "photos" / "owl_0.png")
     dls = ImageDataLoaders.from_df(table(is_valid=np.arange(10) < 5), folder, folder="photos",
-                                   suff=".png", label_delim=" ", valid_col="is_valid", bs=5)  # fmt: skip
+                                   suff=".png", label_delim=" ", valid_col="is_valid", bs=5)
     with pytest.raises(ValueError, match=r"all photos one size, got .*photos[/\\]owl_0\.png"):
         dls.one_batch()
     dls.train.item_tfms = [Failing()]

@@ -166,7 +166,7 @@ def test_gradients_are_accumulated(photos, steps):
         def after_step(self):
             taken.append(self.iter)
 
-    learn, look = fit([GradientAccumulation(photos), Count()])
+    learn, _look = fit([GradientAccumulation(photos), Count()])
     assert len(taken) == steps and len(learn.recorder.losses) == 4
 
 

@@ -112,7 +112,7 @@ def c_files():
 @pytest.mark.parametrize("path", c_files(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_includes_point_left(path):
     storey = path.relative_to(ROOT / "csrc").parts[0]
-    for name in re.findall(r'^\s*#include "([^"]+)"', path.read_text(), re.M):
+    for name in re.findall(r'^\s*#include "([^"]+)"', path.read_text(), re.MULTILINE):
         target = (path.parent / name).resolve()
         assert target.exists(), f"{path.name} includes {name}, which does not exist"
         used = target.relative_to(ROOT / "csrc").parts[0]
@@ -178,7 +178,7 @@ def test_imports_point_left(path):
 def test_pillow_has_one_door():
     for path in python_files():
         if path.name != "image.py":
-            assert not re.search(r"^\s*(import|from) PIL\b", path.read_text(), re.M), path
+            assert not re.search(r"^\s*(import|from) PIL\b", path.read_text(), re.MULTILINE), path
 
 
 def test_no_pickle():

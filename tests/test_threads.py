@@ -101,7 +101,7 @@ def test_losses_and_metrics_have_the_same_bits_for_any_number_of_threads(rng):
         _core.threshold_search(scores, truth, np.zeros(7, np.float32), 0, edges, cuts)
         found = [labels, photos, weighed, histogram, ranking, weighed_ap, orders, gains, counts,
                  exact, edges, cuts]
-        return total, count, *(a.tobytes() for a in found), grad.tobytes(), loss.tobytes(), ap.tobytes(), p.tobytes()
+        return total, count, *(a.tobytes() for a in (*found, grad, loss, ap, p))
 
     assert len(set(with_each_count(run))) == 1
 
@@ -152,7 +152,7 @@ def test_predictions_and_training_take_turns(rng):
         try:
             while not stop.is_set():
                 predictions.append(net.forward(x))
-        except Exception as error:  # noqa: BLE001 - pytest would not see it
+        except Exception as error:  # pytest would not see it
             failures.append(error)
 
     readers = [threading.Thread(target=predict) for _ in range(2)]

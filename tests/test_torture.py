@@ -101,7 +101,8 @@ WRITTEN = {"EPS": "RGB", "PDF": "RGB", "TIFF": "RGB", "PPM": "RGB", "TGA": "RGB"
            "PCX": "RGB", "SGI": "RGB", "DDS": "RGB", "MSP": "1", "XBM": "1"}
 MADE = {  # what Pillow reads, but does not write
     "PSD": struct.pack(">4sH6xHIIHHIII", b"8BPS", 1, 3, 4, 4, 8, 3, 0, 0, 0) + bytes(50),
-    "FITS": b"SIMPLE  =                    T".ljust(80) + b"BITPIX  =                    8".ljust(80)
+    "FITS": b"SIMPLE  =                    T".ljust(80)
+    + b"BITPIX  =                    8".ljust(80)
     + b"NAXIS   =                    0".ljust(80) + b"END".ljust(2640),
     "WMF": b"\xd7\xcd\xc6\x9a\x00\x00" + bytes(60), "FLI": bytes(4) + b"\x12\xaf" + bytes(200),
     "XPM": b"/* XPM */\nstatic char *a[] = {\n\"1 1 1 1\",\n\"a c #000000\",\n\"a\"};\n",

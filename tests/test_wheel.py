@@ -45,7 +45,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(made):
         names = file.namelist()
     assert {name.split("/")[0] for name in names} == {
         "mlclassify", *{n.split("/")[0] for n in names if ".dist-info/" in n}}
-    assert {"mlclassify/py.typed", "mlclassify/_core.pyi", "mlclassify/label/label.html"} <= set(names)
+    data = {"mlclassify/py.typed", "mlclassify/_core.pyi", "mlclassify/label/label.html"}
+    assert data <= set(names)
     modules = {str(p.relative_to(ROOT)) for p in ROOT.glob("mlclassify/**/*.py")}
     assert modules == {name for name in names if name.endswith(".py")}
 
@@ -54,8 +55,8 @@ def test_the_source_distribution_holds_what_it_is_built_and_tested_of(made):
     with tarfile.open(made[1]) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
     for folder in ("csrc", "tests", "docs"):
-        tracked = run("git", "ls-files", folder, cwd=ROOT).split() if (ROOT / ".git").exists() else []
-        assert set(tracked) <= names
+        if (ROOT / ".git").exists():
+            assert set(run("git", "ls-files", folder, cwd=ROOT).split()) <= names
 
 
 def test_what_is_installed_trains_and_predicts(made, tmp_path):

@@ -58,7 +58,7 @@ def tiny_loaders(n=40, bs=8, seed=0, normalize=True, **options):
     """Loaders of n photos, the last fifth for validation."""
     block = DataBlock(get_x=first, get_y=second, splitter=EndSplitter(), item_tfms=Resize(16),
                       batch_tfms=[Normalize.from_stats(*imagenet_stats)] if normalize else None)
-    items = photos(n - 1, seed) + [(photos(1)[0][0], list(LABELS))]
+    items = [*photos(n - 1, seed), (photos(1)[0][0], list(LABELS))]
     items[0] = (items[0][0], list(LABELS))
     return block.dataloaders(items, bs=bs, **options)
 

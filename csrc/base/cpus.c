@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #if defined(__linux__)
@@ -16,15 +17,18 @@
 /* The whole numbers that `folder`/`name` starts with, at most two; how many there are. */
 static int read_numbers(const char *folder, const char *name, double number[2])
 {
-    char path[PATH_MAX];
-    long long first = 0, second = 0;
+    char path[PATH_MAX], line[64] = "", *at = line, *end = line;
+    int found = 0;
     if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path) return 0;
     FILE *file = fopen(path, "re");
     if (!file) return 0;
-    int found = fscanf(file, "%lld %lld", &first, &second);
+    if (!fgets(line, sizeof line, file)) line[0] = '\0';
     fclose(file);
-    number[0] = (double)first, number[1] = (double)second;
-    return found > 0 ? found : 0;
+    for (; found < 2; found++, at = end) {
+        number[found] = (double)strtoll(at, &end, 10);
+        if (end == at) break;
+    }
+    return found;
 }
 
 /* "max 100000" in version 2 and -1 in version 1 mean that there is no quota. */
@@ -37,6 +41,7 @@ static double quota_of(const char *folder)
         n[1] = period[0];
         found = true;
     }
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): n[1] > 0 */
     return found && n[0] > 0 && n[1] > 0 ? n[0] / n[1] : INFINITY;
 }
 

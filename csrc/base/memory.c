@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -10,14 +11,16 @@
 /* The number after `label` (empty: the first) in a file of numbers; false if there is none. */
 static int read_number(const char *path, const char *label, size_t *number)
 {
-    char line[256];
-    unsigned long long value;
+    char line[256], *end;
+    unsigned long long value = 0;
     int found = 0;
     FILE *file = fopen(path, "re");
     if (!file) return 0;
-    while (!found && fgets(line, sizeof line, file))
-        found = strncmp(line, label, strlen(label)) == 0 &&
-                sscanf(line + strlen(label), "%llu", &value) == 1;
+    while (!found && fgets(line, sizeof line, file)) {
+        if (strncmp(line, label, strlen(label)) != 0) continue;
+        value = strtoull(line + strlen(label), &end, 10);
+        found = end != line + strlen(label);
+    }
     fclose(file);
     if (found) *number = value < SIZE_MAX ? (size_t)value : SIZE_MAX;
     return found;

@@ -22,7 +22,11 @@ typedef struct {
 #define MLC_PRINTF(text, first)
 #endif
 
-/* Write the sentence (cut to fit) and return `status`: callers say `return mlc_fail(...)`. */
-mlc_status mlc_fail(mlc_error *error, mlc_status status, const char *format, ...) MLC_PRINTF(3, 4);
+/* Write the sentence, cut to fit. */
+void mlc_error_write(mlc_error *error, const char *format, ...) MLC_PRINTF(2, 3);
+
+/* The same, and `status` as its value: callers say `return mlc_fail(...)`. A macro, so that who
+ * looks at one file alone sees that what fails is not MLC_OK. */
+#define mlc_fail(error, status, ...) (mlc_error_write(error, __VA_ARGS__), (status))
 
 #endif

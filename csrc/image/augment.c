@@ -56,7 +56,7 @@ static void map_between_pixels(const mlc_augment *job, const double *h, double *
     double rim = job->edges ? 1 : 0;
     line_of(job->out_width, job->edges, &step_x, &start_x);
     line_of(job->out_height, job->edges, &step_y, &start_y);
-    for (int r = 0; r < 3; r++, h += 3) {
+    for (size_t r = 0; r < 3; r++, h += 3) {
         map[3 * r] = h[0] * step_x;
         map[3 * r + 1] = h[1] * step_y;
         map[3 * r + 2] = h[0] * start_x + h[1] * start_y + h[2];
@@ -113,7 +113,8 @@ static void run_band(void *context, size_t index)
 void mlc_augment_run(const mlc_augment *job)
 {
     plan p = {.job = job, .bands = (job->out_height + BAND_ROWS - 1) / BAND_ROWS};
-    for (int i = 0; i < 256 * CHANNELS; i++) p.bytes[i] = (float)(i / CHANNELS) / 255;
+    for (int value = 0; value < 256; value++)
+        for (int c = 0; c < CHANNELS; c++) p.bytes[value * CHANNELS + c] = (float)value / 255;
     for (int i = 0; i < CHANNELS * MLC_LANES; i++) {
         p.mean[i] = job->mean[i % CHANNELS];
         p.std[i] = job->std[i % CHANNELS];

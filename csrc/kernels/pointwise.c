@@ -34,14 +34,6 @@ static void relu_backward(const float *y, const float *dy, float *dx, size_t n, 
     }
 }
 
-/* y += x */
-static void add_into(const float *x, float *y, size_t n)
-{
-    size_t i = 0;
-    for (; i + VN <= n; i += VN) v_store(y + i, v_add(v_load(y + i), v_load(x + i)));
-    for (; i < n; i++) y[i] += x[i];
-}
-
 /* y (+)= x / (1 - p) where the element's own random number is >= p, else 0. Backward is the same
  * call on gradients: the mask is drawn again from its key instead of being kept. */
 static void dropout(const float *x, float *y, size_t n, mlc_key key, float p, int accumulate)

@@ -50,7 +50,8 @@ static void ranking_label(void *context, size_t label)
         if (p > 0) {
             ap += p * ((tp + p) / (tp + p + fp + n));
             ap_high += p * ((tp + p) / (tp + p + fp));
-            for (double i = 1; i <= p; i++) ap_low += (tp + i) / (tp + i + fp + n);
+            for (int64_t i = 1; i <= bin[b][1]; i++)
+                ap_low += (tp + (double)i) / (tp + (double)i + fp + n);
         }
         tied += p * n;
         above += tp * n; /* pairs that no order inside a bin changes */

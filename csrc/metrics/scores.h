@@ -14,8 +14,8 @@ typedef void mlc_loss_kernel(const mlc_loss *job, size_t row, size_t rows, doubl
 /* *value = the loss of all rows, the sum over the cells whose target is known or with `mean` their
  * mean; the gradient is that of *value. The mean of no cells is NaN, but 0 where all are missing.
  * MLC_VALUE where a target lies outside [0, 1]. */
-mlc_status mlc_loss_value(const char *function, mlc_loss_kernel *kernel, mlc_loss *job, size_t rows,
-                          bool mean, double *value, mlc_error *error);
+mlc_status mlc_loss_value(const char *function, mlc_loss_kernel *kernel, mlc_loss *loss,
+                          size_t rows, bool mean, double *value, mlc_error *error);
 
 /* Cells where (score > thresh[label]) == (target != 0). */
 int64_t mlc_accuracy_count(const float *scores, const uint8_t *targets, const float *thresh,

@@ -137,6 +137,7 @@ static bool measure(const mlc_run *run, double *mean, double *variance)
 /* Of the mean and variance of this process's pixels make those of all processes' pixels, and count
  * these; the three lie one after another. Sums are around the running mean, which all have alike:
  * in double nothing that matters is lost then. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the sum writes it, behind mean and variance */
 static bool share_moments(const mlc_run *run, double *mean, double *variance, double *pixels)
 {
     const float *origin = run->layer->mean->value;

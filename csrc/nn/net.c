@@ -477,7 +477,7 @@ mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t sh
     size_t now[4];
     if (!mlc_lock_write_polled(&net->lock)) return cancelled(error);
     mlc_status status = gradient_shape(net, now, error);
-    if (!status && memcmp(now, shape, sizeof now))
+    if (!status && memcmp(now, shape, sizeof now) != 0)
         status = mlc_fail(error, MLC_STATE,
                           "Net.backward: must follow its own forward, got another "
                           "thread's in between");

@@ -35,7 +35,7 @@ typedef struct mlc_net {
  * batch of `channels` channels) and writes tensor i + 1. Weights start at 0, except for batch
  * norm's, which start at 1; running variances at 1. */
 mlc_status mlc_net_new(const mlc_layer_spec *specs, size_t count, size_t channels, bool exact,
-                       mlc_net **net, mlc_error *error);
+                       mlc_net **out, mlc_error *error);
 void mlc_net_free(mlc_net *net);
 
 /* (h, w, c) of tensor t, which is the output of layer t - 1, for such a batch. */

@@ -392,8 +392,8 @@ mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool t
     if (bytes > free_bytes || untouched_bytes(net, train) > free_bytes - bytes)
         status = too_large(net, plan, free_bytes, error);
     else if ((status = mlc_arena_new(&plan->arena, bytes, error)))
-        mlc_fail(error, status, "Net.forward: no memory for a batch of %zu images of %zu x %zu", n,
-                 h, w);
+        mlc_error_write(error, "Net.forward: no memory for a batch of %zu images of %zu x %zu", n,
+                        h, w);
     if (status)
         mlc_plan_free(plan);
     else

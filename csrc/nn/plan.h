@@ -52,7 +52,7 @@ typedef struct mlc_plan {
 } mlc_plan;
 
 mlc_status mlc_plan_new(const struct mlc_net *net, size_t n, size_t h, size_t w, bool train,
-                        size_t also, mlc_plan **plan, mlc_error *error);
+                        size_t also, mlc_plan **out, mlc_error *error);
 /* Whether it is one for such a batch, and for as many threads as there are now. */
 bool mlc_plan_fits(const mlc_plan *plan, size_t n, size_t h, size_t w, bool train, size_t also);
 void mlc_plan_free(mlc_plan *plan);

@@ -118,8 +118,7 @@ static void put_gradients(const mlc_winograd_weights *job, size_t c0, size_t k0,
     size_t ins = job->in->c - c0 < MLC_LANES ? job->in->c - c0 : MLC_LANES;
     for (size_t k = 0; k < MLC_LANES && k0 + k < job->dout->c; k++) {
         float *to = job->dweight + ((k0 + k) * job->in->c + c0) * 9;
-        for (size_t i = 0; i < 9 * ins; i++)
-            to[i] = job->accumulate ? to[i] + dg[k][i] : dg[k][i];
+        for (size_t i = 0; i < 9 * ins; i++) to[i] = job->accumulate ? to[i] + dg[k][i] : dg[k][i];
     }
 }
 
@@ -151,6 +150,7 @@ static mlc_wino_later next_tiles(const gradient_job *g, size_t index, size_t las
     mlc_wino_share(g->job->dout, g->job->dy, index + 1, g->blocks, &l.then, &l.then_end);
     size_t floats = (size_t)(l.end - l.at) + (size_t)(l.then_end - l.then);
     size_t groups = outer_groups(g), products = groups > fetching(g) ? groups - fetching(g) : 1;
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): there is at least one item of each */
     l.step = floats / (POINTS * g->items * products) + 16;
     return l;
 }

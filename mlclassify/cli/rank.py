@@ -27,7 +27,7 @@ def main() -> None:
         ranks = join()
         share_cores(ranks)
         if ranks.rank:
-            sys.stdout = sys.stderr = open(os.devnull, "w")
+            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115  to the end
         elif isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(line_buffering=True)  # mpirun reads it through a pipe
         run(sys.argv[1:])

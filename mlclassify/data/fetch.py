@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
@@ -277,10 +277,8 @@ class Line:
 
     def _shut(self) -> None:
         if self.is_cut and self._socket is not None:
-            try:
+            with suppress(OSError):  # the other side was faster
                 self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:  # the other side was faster
-                pass
 
     def close(self) -> None:
         """Free what notes the connection."""

@@ -393,7 +393,7 @@ class DataLoader:
                 if not rows:
                     yield self._batch(np.empty((0, 3, 0, 0), np.float32), rows, chunk, batch)
                     continue
-                pixels = buffers.fill(photos, lambda k: self.dataset.name(rows[k]))
+                pixels = buffers.fill(photos, rows, self.dataset)
                 h, w = pixels.shape[1:3]
                 plan = self._plan(h, w, chunk, seed, epoch)
                 out = buffers.ready(len(pixels), plan.out_size)
@@ -442,15 +442,15 @@ class _Buffers:
         self._pixels: UInt8 | None = None
         self._ready: deque[Float32] = deque()
 
-    def fill(self, photos: list[UInt8], name: Callable[[int], str]) -> UInt8:
-        """Return photos as uint8 (N, H, W, 3); ``name(k)`` is what to call the k-th of them."""
+    def fill(self, photos: list[UInt8], rows: list[int], dataset: DatasetLike) -> UInt8:
+        """Return photos, which are `rows` of a dataset, as uint8 (N, H, W, 3)."""
         shape = photos[0].shape
         for k, photo in enumerate(photos):
             if photo.shape != shape:
                 raise ValueError(
                     "DataLoader: `item_tfms` must make all photos one size, "
-                    f"got {_size(shape)} for {name(0)} and {_size(photo.shape)} for "
-                    f"{name(k)}; add Resize(224) or RandomResizedCrop(224)"
+                    f"got {_size(shape)} for {dataset.name(rows[0])} and {_size(photo.shape)} for "
+                    f"{dataset.name(rows[k])}; add Resize(224) or RandomResizedCrop(224)"
                 )
         if self._pixels is None or self._pixels.shape[1:] != shape:
             self._pixels = np.empty((self._bs, *shape), np.uint8)

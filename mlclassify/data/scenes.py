@@ -97,7 +97,7 @@ def _grass(pen: Pen, horizon: float) -> _Scene:
     _hills(pen, horizon + 0.05, field, 0.06)
     _blades(pen, horizon + 0.1, 1.05, shade(field, -0.22), 60, 0.05)
     _blades(pen, horizon + 0.1, 1.05, shade(field, 0.2), 40, 0.045)
-    _dots(pen, horizon + 0.12, 1, BRIGHT + (WHITE,), rng.randint(0, 14), 0.012)
+    _dots(pen, horizon + 0.12, 1, (*BRIGHT, WHITE), rng.randint(0, 14), 0.012)
     return (_tree, _bush, _rock, _ball, _rabbit, _sheep, _fox, _stump), (_bush, _tuft, _rock, _tuft)
 
 
@@ -233,7 +233,7 @@ def _stump(pen: Pen) -> None:
     bark = vary(pen.rng, pick(pen.rng, ((112, 80, 54), (62, 50, 44))), 0.06)
     edge = shade(bark, -0.35)
     foot = [(-0.3, -0.7), (-0.32, -0.2), (-0.46, 0), (-0.1, 0.02), (0.12, 0.02), (0.44, 0)]
-    pen.shape(np.array(foot + [(0.32, -0.2), (0.3, -0.7)]), bark, edge)
+    pen.shape(np.array([*foot, (0.32, -0.2), (0.3, -0.7)]), bark, edge)
     for x in (-0.16, 0.02, 0.18):
         pen.stroke([(x, -0.55), (x + 0.02, -0.3), (x * 1.3, -0.06)], 0.03, edge)
     pen.oval(0, -0.7, 0.3, 0.12, shade(bark, 0.45), edge)
@@ -241,14 +241,14 @@ def _stump(pen: Pen) -> None:
 
 
 def _ball(pen: Pen) -> None:
-    color = pick(pen.rng, BRIGHT + ((120, 84, 56), (40, 38, 42)))
+    color = pick(pen.rng, (*BRIGHT, (120, 84, 56), (40, 38, 42)))
     pen.oval(0, -0.4, 0.4, 0.4, color, shade(color, -0.35))
     pen.stroke([(-0.36, -0.42), (0, -0.3), (0.36, -0.42)], 0.07, WHITE)
     pen.oval(-0.14, -0.58, 0.08, 0.06, shade(color, 0.6))
 
 
 def _box(pen: Pen) -> None:
-    color = vary(pen.rng, pick(pen.rng, ((190, 146, 96), (150, 108, 70)) + BRIGHT), 0.05)
+    color = vary(pen.rng, pick(pen.rng, ((190, 146, 96), (150, 108, 70), *BRIGHT)), 0.05)
     pen.box(-0.42, -0.7, 0.42, 0, color, shade(color, -0.4))
     pen.box(-0.08, -0.7, 0.08, 0, shade(color, 0.3))
     pen.box(-0.46, -0.82, 0.46, -0.66, shade(color, 0.12), shade(color, -0.4))

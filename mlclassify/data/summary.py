@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -152,7 +153,7 @@ def _photo(
     item, draw = describe(dataset.items[i]), KeyedRandom(0, 0, i, CROP)
     image = trace.step("open_image", item, lambda: dataset.image(i), show)
     for t in item_tfms:
-        image = trace.step(repr(t), item, lambda: t.apply(image, draw, True), show)
+        image = trace.step(repr(t), item, partial(t.apply, image, draw, True), show)
     return image
 
 
@@ -171,12 +172,13 @@ def _stack(photos: _Photos) -> tuple[int, int, int, int]:
 def _plans(
     trace: Trace, batch_tfms: Sequence[BatchTransform], photos: _Photos
 ) -> None:
-    plan = dict(n=len(photos), h=photos[0][1].height, w=photos[0][1].width, train=True)
+    n, height, width, _ = _stack(photos)
+    plan = {"n": n, "h": height, "w": width, "train": True}
     for k, transform in enumerate(batch_tfms):
         trace.step(
             repr(transform),
             f"a batch of {len(photos)}",
-            lambda: make_plan(batch_tfms[: k + 1], **plan),
+            partial(make_plan, batch_tfms[: k + 1], **plan),
             lambda plan: "planned",
         )
 

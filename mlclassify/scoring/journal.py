@@ -138,7 +138,7 @@ def _journal_of(out: Path) -> Path:
 def _locked(path: Path) -> BinaryIO:
     """Open a journal, new or old, that no other process has."""
     while True:
-        file = open(path, "r+b" if path.exists() else "w+b")
+        file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -25,7 +25,8 @@ class ThresholdCurve:
     ----------
     thresholds : float32 (T,)
     tp, fp, fn, tn : int64 (T, L)
-        Of each label, how many photos: predicted and present, predicted only, present only, neither.
+        Of each label, how many photos: predicted and present, predicted only, present only,
+        neither.
     exact : int64 (T,)
         Photos with every label right.
 

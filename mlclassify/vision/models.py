@@ -587,7 +587,7 @@ class Model:
         return self._kinds[name.rpartition(".")[0]] == "batchnorm"
 
     def _in_body(self, name: str) -> bool:
-        return any(name.split(".")[0] in group for group in self.arch.groups)
+        return any(name.split(".", maxsplit=1)[0] in group for group in self.arch.groups)
 
     # --- weights
 

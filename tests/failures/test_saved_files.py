@@ -229,7 +229,8 @@ SMALL = """
 
     def refused(number):
         for write in (lambda: learn.save("a"), lambda: learn.save("new"),
-                      lambda: learn.export("a.safetensors"), lambda: learn.export("new.safetensors")):
+                      lambda: learn.export("a.safetensors"),
+                      lambda: learn.export("new.safetensors")):
             try:
                 write()
                 sys.exit("it was written")

@@ -24,10 +24,11 @@ import mlclassify  # noqa: E402
 
 PAGE = """# Fuzzing
 
-`python tests/fuzz/campaign.py --seconds {seconds:g} --seed {seed}`: bytes that no one meant, through everything that reads files, and calls of
-the C extension with arguments that are almost right. `tests/fuzz/readers.py` and `tests/fuzz/calls.py` say what must hold: what is refused is
-refused as documented, what is taken is right, and nothing is written beside an array. A finding is any other exception, a crash, an
-execution of more than a minute, or more than 4 GB of memory.
+`python tests/fuzz/campaign.py --seconds {seconds:g} --seed {seed}`: bytes that no one meant,
+through everything that reads files, and calls of the C extension with arguments that are almost
+right. `tests/fuzz/readers.py` and `tests/fuzz/calls.py` say what must hold: what is refused is
+refused as documented, what is taken is right, and nothing is written beside an array. A finding is
+any other exception, a crash, an execution of more than a minute, or more than 4 GB of memory.
 
 mlclassify {version}, NumPy {numpy}, Pillow {pillow}, Python {python}, {system}.
 

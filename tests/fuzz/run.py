@@ -138,7 +138,8 @@ def main():
     options = parser.parse_args()
     faulthandler.enable()
     limit_memory()
-    last = tempfile.NamedTemporaryFile(prefix=f"fuzz-{options.target}-", delete=False)
+    last = tempfile.NamedTemporaryFile(  # noqa: SIM115  what a crash leaves behind
+        prefix=f"fuzz-{options.target}-", delete=False)
     print(f"what is tried stands in {last.name}", file=sys.stderr, flush=True)
     if options.coverage:
         import atheris

@@ -3,8 +3,8 @@
  * none is given.
  *
  *   faults_watch(low, high)  whose calls count: of code in [low, high)
- *   faults_arm(k, many)      the k-th call from here on, counted from 1, and the `many` - 1 after it
- *                            fail; 0: none
+ *   faults_arm(k, many)      the k-th call from here on, counted from 1, and the `many` - 1 after
+ *                            it fail; 0: none
  *   faults_count()           calls since the last faults_arm
  *   faults_live()            blocks that the watched code got and nobody has freed
  *   faults_threads(bool)     whether the watched code may start threads */
