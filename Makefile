@@ -8,6 +8,7 @@
 #   make test-neon    the C code's tests as on aarch64, with Debian's gcc-aarch64-linux-gnu and qemu-user
 #   make kills        kills KILLS=200 trainings at random moments, resumes them, and compares every file
 #   make benchmark    the engine beside torch; BEARS=folder WEIGHTS=file trains beside fastai, too
+#   make docs         the documentation as a site, in docs/_build/html; docs-links asks the web, too
 #   make wheel        a source distribution and a wheel, in dist
 #   make fuzz         hostile files and hostile calls, SECONDS=60 for each target, led by coverage
 #   make clean        removes what the others made
@@ -18,7 +19,7 @@ RUN = $(VENV)/bin/python
 BUILT = $(VENV)/.built
 SOURCES = pyproject.toml setup.py $(shell find csrc -type f)
 
-.PHONY: help demo lint lint-python lint-c test test-slow test-neon sanitize kills fuzz long-run benchmark wheel clean
+.PHONY: help demo lint lint-python lint-c test test-slow test-neon sanitize kills fuzz long-run benchmark docs docs-links wheel clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -90,6 +91,20 @@ benchmark: $(BUILT) $(if $(filter .peers/%,$(PEERS)),.peers/.built)
 	.peers/bin/python -m pip install --quiet --no-deps --requirement benchmarks/peers-bare.txt
 	@touch $@
 
+# Warnings are errors: a link, an anchor, a page or a docstring that does not hold.
+SPHINX = $(RUN) -m sphinx -q -W --keep-going -c docs
+docs: $(VENV)/.docs
+	$(SPHINX) . docs/_build/html
+
+docs-links: $(VENV)/.docs
+	$(SPHINX) -b linkcheck . docs/_build/links
+
+# The extra's packages alone: to install '.[docs]' would compile everything again.
+EXTRA = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])
+$(VENV)/.docs: $(BUILT)
+	$(RUN) -c '$(EXTRA)' | xargs $(RUN) -m pip install --quiet
+	@touch $@
+
 # A source distribution, and of it a wheel that runs on every Linux of its processor that is not old.
 DIST ?= dist
 wheel: $(BUILT)
@@ -99,4 +114,4 @@ wheel: $(BUILT)
 	rm -r '$(DIST)/raw'
 
 clean:
-	rm -rf $(VENV) .peers .neon build dist demo *.egg-info mlclassify/*.so
+	rm -rf $(VENV) .peers .neon build dist demo docs/_build *.egg-info mlclassify/*.so

@@ -16,8 +16,9 @@ after_backward     the gradients of the parameters: ``model.net.gradients()``
 before_step        clip them here
 after_step         parameters have moved
 after_batch        (validation has before_batch, after_pred, after_loss and after_batch too)
-after_train, before_validate, after_validate, after_epoch, after_fit
 =================  ====================================================================
+
+After these come after_train, before_validate, after_validate, after_epoch and after_fit.
 
 ``CancelBatchException`` and its kin, raised at an event, skip to the end of a batch, a fit and so
 on: ``after_cancel_batch`` is called, then ``after_batch``. Gradients of a batch that was cancelled

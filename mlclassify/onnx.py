@@ -4,15 +4,15 @@ The graph holds all that `Learner.predict` does once a photo has its size: the r
 transforms, normalization, network, probabilities, thresholds and novelty. What comes before it,
 decoding and item transforms, is the caller's; ``__metadata__`` of the file, JSON texts, says how:
 
-=======================  ==========================================================================
-``mlclassify.version``   of the library that wrote the file
-``mlclassify.arch``      name of the backbone
-``mlclassify.vocab``     the labels, in the order of the columns
-``mlclassify.thresh``    one threshold, or one a label; 'inf' is never, '-inf' always
-``mlclassify.size``      [height, width] of the pictures that go in; null if any will do
-``mlclassify.item_tfms`` [name, arguments] of what brings a photo to that size, in order
-``mlclassify.novelty``   {cut, k, names of the training photos}, or null
-=======================  ==========================================================================
+========================  =========================================================================
+``mlclassify.version``    of the library that wrote the file
+``mlclassify.arch``       name of the backbone
+``mlclassify.vocab``      the labels, in the order of the columns
+``mlclassify.thresh``     one threshold, or one a label; 'inf' is never, '-inf' always
+``mlclassify.size``       [height, width] of the pictures that go in; null if any will do
+``mlclassify.item_tfms``  [name, arguments] of what brings a photo to that size, in order
+``mlclassify.novelty``    {cut, k, names of the training photos}, or null
+========================  =========================================================================
 """
 
 import json

@@ -173,9 +173,12 @@ class Optimizer:
 class Adam(Optimizer):
     """Adam with decoupled weight decay, as fastai's ``Adam``.
 
-    For each parameter p with gradient g, in this order: p *= 1 - lr wd (not on batch norm and
-    biases), m = mom m + (1 - mom) g, v = sqr_mom v + (1 - sqr_mom) g^2, then
-    p -= lr / (1 - mom^t) m / (sqrt(v / (1 - sqr_mom^t)) + eps) with t the number of steps so far.
+    For each parameter p with gradient g, where t is the number of steps so far, in this order::
+
+        p *= 1 - lr wd                    (not on batch norm and biases)
+        m = mom m + (1 - mom) g
+        v = sqr_mom v + (1 - sqr_mom) g^2
+        p -= lr / (1 - mom^t) m / (sqrt(v / (1 - sqr_mom^t)) + eps)
 
     Parameters
     ----------
@@ -220,7 +223,11 @@ class RAdam(Optimizer):
 class SGD(Optimizer):
     """Stochastic gradient descent with decoupled weight decay, as fastai's ``SGD``.
 
-    p *= 1 - lr wd (not on batch norm and biases), m = mom m + g, p -= lr m.
+    For each parameter p with gradient g, in this order::
+
+        p *= 1 - lr wd                    (not on batch norm and biases)
+        m = mom m + g
+        p -= lr m
 
     Parameters
     ----------
@@ -246,8 +253,13 @@ class SGD(Optimizer):
 class Lion(Optimizer):
     """Steps of one length, in the direction of the sign of a moving mean (Chen et al., 2023).
 
-    p *= 1 - lr wd (not on batch norm and biases), p -= lr sign(mom m + (1 - mom) g),
-    m = sqr_mom m + (1 - sqr_mom) g. It wants a tenth of Adam's learning rate.
+    For each parameter p with gradient g, in this order::
+
+        p *= 1 - lr wd                    (not on batch norm and biases)
+        p -= lr sign(mom m + (1 - mom) g)
+        m = sqr_mom m + (1 - sqr_mom) g
+
+    It wants a tenth of Adam's learning rate.
 
     Parameters
     ----------

@@ -107,6 +107,7 @@ class _Patient(TrackerCallback):
             self.out_of_patience()
 
     def out_of_patience(self) -> None:
+        """Do what is to be done after `patience` epochs that got no better."""
         raise NotImplementedError
 
 

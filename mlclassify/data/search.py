@@ -1,7 +1,7 @@
 """Where on the web there are photos of something: search engines behind one question.
 
-A provider is a function (query, max_images, **options) to an iterable of `ImageHit`. What a search
-engine answers is not trusted either: it is text until it has been looked at.
+A provider is a function ``(query, max_images, **options)`` to an iterable of `ImageHit`. What a
+search engine answers is not trusted either: it is text until it has been looked at.
 """
 
 import inspect
@@ -46,7 +46,7 @@ class ImageHit:
 
 
 Provider: TypeAlias = Callable[..., Iterable[str | ImageHit]]
-"""A function (query, max_images, **options)."""
+"""A function ``(query, max_images, **options)``."""
 
 
 class SearchError(RuntimeError):
@@ -66,7 +66,7 @@ def search_images(
     query : str
         Such as 'grizzly bear'.
     max_images : int
-    provider : {'ddgs', 'openverse'} or function (query, max_images, **options)
+    provider : {'ddgs', 'openverse'} or function ``(query, max_images, **options)``
         'ddgs' asks search engines through the package of that name; the photos are whose they are.
         'openverse' asks a catalogue of photos with open licences, and says who made them. A
         function returns addresses or `ImageHit` objects.

@@ -1,0 +1,62 @@
+"""How Sphinx builds the site: ``make docs``.
+
+The source directory is the whole project, so that a link from one file to another means the same on
+the site as where the project is hosted. Notebooks are shown as they were saved, never run.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from mlclassify import __version__  # noqa: E402
+
+project = "mlclassify"
+author = "the authors of mlclassify"
+release = version = __version__
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "myst_nb"]
+
+# --- what is read
+
+FOLDERS = ("docs", "notebooks", "benchmarks")
+root_doc = "docs/index"
+include_patterns = ["*.md", "docs/**", "notebooks/*.ipynb", "benchmarks/results/*.md"]
+exclude_patterns = ["docs/_build", *(f.name for f in ROOT.iterdir()
+                                     if f.is_dir() and f.name not in FOLDERS)]  # fmt: skip
+
+# --- Markdown and notebooks
+
+nb_execution_mode = "off"
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 4
+nb_output_stderr = "show"
+
+# --- docstrings: NumPy's sections; a name between backticks is a link where there is something
+
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say types, and shapes besides
+autosummary_generate = False
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_param = False  # types are words here, not names to be looked up
+napoleon_use_ivar = True
+add_module_names = False
+python_use_unqualified_type_names = True
+
+# --- the site
+
+html_theme = "furo"
+html_title = f"mlclassify {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_extra_path = ["_site"]  # index.html, which leads to root_doc
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {"navigation_with_keys": True}
+
+# --- external links, where there is a network: make docs-links
+
+linkcheck_anchors = False
+linkcheck_timeout = 20
