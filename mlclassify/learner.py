@@ -798,9 +798,10 @@ class Learner(Trainer):
                 step()
         return np.concatenate(found) if found else np.empty((0, 0), np.float32)
 
-    def _names(self, row: Iterable[Any]) -> L[str]:
+    def _names(self, row: ArrayLike) -> L[str]:
         """Return the labels that are there in a row of 0 and 1."""
-        return L([label for label, there in zip(self.dls.vocab, row) if there == 1])
+        there = np.asarray(row) == 1  # at once: scalars of a Tensor are slow
+        return L([label for label, named in zip(self.dls.vocab, there) if named])
 
     def show_results(self, ds_idx: int = 1, dl: DataLoader | None = None, max_n: int = 9,
                      shuffle: bool = True, nrows: int | None = None, ncols: int | None = None,
