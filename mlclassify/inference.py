@@ -6,7 +6,6 @@ what they mean and decides, and a novelty has the last word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -327,9 +326,10 @@ class Predictor(Trainer):
             return (augmented, plain), targets
         return augmented + (plain - augmented) * beta, targets
 
-    def _names(self, row: Iterable[Any]) -> L[str]:
+    def _names(self, row: ArrayLike) -> L[str]:
         """Return the labels that are there in a row of 0 and 1."""
-        return L([label for label, there in zip(self.dls.vocab, row) if there == 1])
+        there = np.asarray(row) == 1  # at once: scalars of a Tensor are slow
+        return L([label for label, named in zip(self.dls.vocab, there) if named])
 
     def decisions(self, target: ArrayLike | None, mask: ArrayLike,
                   probs: ArrayLike) -> list[Decision]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from mlclassify.__main__ import main
 from mlclassify.data.samples import drawn_bears
 from mlclassify.learner import load_learner
 from mlclassify.metrics import average_precision_score, f1_score
+from mlclassify.scoring.journal import Journal
 from mlclassify.scoring.merge import merge_parts
-from mlclassify.scoring.parts import read_part, read_rows
+from mlclassify.scoring.parts import Part, read_part, read_rows
 from mlclassify.scoring.score import score_files
 
 N = 60
@@ -197,6 +199,21 @@ def test_half_a_line_is_cut_off(here):
             Path("x.csv.partial").write_bytes(whole.read_bytes())
         score(here, "x.csv", resume=True)
         assert Path("x.csv").read_bytes() == whole.read_bytes()
+
+
+def test_resuming_takes_no_memory_for_what_is_there(here, tmp_path):
+    n = 100_000
+    part = Part(model="", files="", n=n, shard=1, shards=1, start=0, stop=n, batch=8, labels=["a"],
+                thresh=[0.5], label_delim=" ", labelled=False, novelty=False)
+    with Journal(tmp_path / "x.csv", part, resume=False) as journal:
+        journal.append([["p.jpg", "", "0.25", ""]] * (n - 5))
+    tracemalloc.start()
+    try:
+        with Journal(tmp_path / "x.csv", part, resume=True) as journal:
+            assert journal.rows == n - 8
+        assert tracemalloc.get_traced_memory()[1] < 500_000  # of a file of 1.5 MB
+    finally:
+        tracemalloc.stop()
 
 
 def test_without_resume_a_journal_is_begun_anew(here):

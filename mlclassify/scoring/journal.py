@@ -111,18 +111,18 @@ class Journal:
 
     def _resumed(self) -> int:
         """Cut the journal after its last whole batch; return how many rows stay."""
-        wanted, ends = self._part.stop - self._part.start, [0]
+        wanted, rows, end = self._part.stop - self._part.start, -1, 0
+        kept, keep = 0, 0  # the line of the columns is no row
         for line in self._file:
             if line.endswith(b"\n"):
-                ends.append(ends[-1] + len(line))
-        rows = max(len(ends) - 2, 0)
-        if rows < wanted:
-            rows -= rows % self._part.batch
-        self._file.truncate(ends[rows + 1] if len(ends) > 1 else 0)
+                rows, end = rows + 1, end + len(line)
+                if rows % self._part.batch == 0 or rows == wanted:
+                    kept, keep = rows, end
+        self._file.truncate(keep)
         self._file.seek(0, os.SEEK_END)
-        if len(ends) == 1:
+        if not keep:
             self._file.write(table_text([self._part.columns]).encode())
-        return rows
+        return kept
 
 
 def remove_journal(out: Path) -> None:
