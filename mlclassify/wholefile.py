@@ -137,7 +137,8 @@ def replacing(path: StrPath) -> Iterator[IO[bytes]]:
 
     A temporary file in the same folder is written, flushed to the disk and renamed, and the rename
     flushed. When that fails, the temporary file is removed and the error goes on; it names `path`,
-    which those of a full disk do not by themselves.
+    which those of a full disk do not by themselves. The old file is left as it was, but where only
+    the last flush failed: then the new one stands there, whole, and might not outlast a power cut.
 
     Parameters
     ----------
@@ -160,7 +161,9 @@ def replacing(path: StrPath) -> Iterator[IO[bytes]]:
         file.flush()
         os.fsync(file.fileno())
         os.replace(temporary, path)  # the lock is held until it is done
-    _flush_folder(path.parent)
+        with suppress(OSError):  # all is on the disk and in its place, whatever this says
+            file.close()
+        _flush_folder(path.parent)
 
 
 def _check_replaceable(path: Path) -> None:
@@ -235,9 +238,12 @@ def _umask() -> int:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename last through a power cut."""
+    """Make a rename last through a power cut, where the file system can flush a folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(handle)

@@ -8,6 +8,7 @@
 #                                            kernels of these instruction sets watched too
 #   tests/sanitize.sh memcheck ISA...        the same under valgrind, which knows no AVX-512
 #   tests/sanitize.sh faults [ARGUMENT]...   tests/fault_runs.py, on mlclassify._core as it is
+#   tests/sanitize.sh writes [ARGUMENT]...   tests/write_runs.py, with the package as it is
 # PYTHON, default .venv/bin/python, is the one with what the tests need. A report ends the run, and
 # stands in build/sanitize/report.*, or in the folder REPORTS.
 set -euo pipefail
@@ -89,13 +90,16 @@ memcheck() {
     done
 }
 
-faults() {
+# preloaded LIBRARY SCRIPT [ARGUMENT]...: a script of tests with tests/native/LIBRARY.c before libc
+preloaded() {
     mkdir -p "$out"
-    gcc -O2 -std=gnu11 -Wall -Wextra -fno-builtin -fPIC -shared tests/native/faults.c \
-        -o "$out/faults.so"
+    gcc -O2 -std=gnu11 -Wall -Wextra -fno-builtin -fPIC -shared "tests/native/$1.c" -o "$out/$1.so"
     cd tests
-    LD_PRELOAD="$out/faults.so" PYTHONPATH="$root" MLCLASSIFY_PROGRESS=0 \
-        "$python" -W ignore::UserWarning fault_runs.py "$@"
+    LD_PRELOAD="$out/$1.so" PYTHONPATH="$root" MLCLASSIFY_PROGRESS=0 \
+        "$python" -W ignore::UserWarning "${@:2}"
 }
+
+faults() { preloaded faults fault_runs.py "$@"; }
+writes() { preloaded writes write_runs.py "$@"; }
 
 "$@"
