@@ -7,7 +7,7 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("docs", "notebooks", "benchmarks", "examples")
-_FENCE = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.M | re.S)
+_FENCE = re.compile(r"^( *)```(\S*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
 def written_by_hand(path):
@@ -44,7 +44,7 @@ def links(text):
 
 def anchors(path):
     """What can stand behind # in the address of a page: a git host's words for its headings."""
-    headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", text_of(path)), re.M)
+    headings = re.findall(r"^#+ (.*)$", _FENCE.sub("", text_of(path)), re.MULTILINE)
     kept = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
     return {heading.strip().replace(" ", "-") for heading in kept}
 
@@ -52,7 +52,7 @@ def anchors(path):
 def blocks(path, language):
     """The blocks of code of a language, without what they are indented by."""
     found = [m for m in _FENCE.finditer(text_of(path)) if m.group(2) == language]
-    return [re.sub(rf"^{m.group(1)}", "", m.group(3), flags=re.M) for m in found]
+    return [re.sub(rf"^{m.group(1)}", "", m.group(3), flags=re.MULTILINE) for m in found]
 
 
 def toctree_entries(path):

@@ -67,7 +67,8 @@ ScaleBackward = struct("ScaleBackward", x=P, dy=P, factor=P, pixels=Z, channels=
                        add=C.c_bool)
 
 PARAMETERS = dict(re.findall(r"^KERNEL\((\w+), \((.*)\)\)$", KERNEL_LIST.read_text(), re.MULTILINE))
-TYPES = {"size_t": Z, "float": F, "int": C.c_int, "uint32_t": C.c_uint32, "bool": C.c_bool, "mlc_key": Key}
+TYPES = {"size_t": Z, "float": F, "int": C.c_int, "uint32_t": C.c_uint32, "bool": C.c_bool,
+         "mlc_key": Key}
 
 
 def prototype(parameters):
@@ -373,7 +374,7 @@ def test_activations_work_in_place_and_add(isa, act, guarded):
 def test_activations_at_their_corners(guarded):
     x = np.array([-3, 3, 0, -0.0, -104, 104, -1e30, 1e30], np.float32)
     for isa in ISAS:
-        for name, act in ACTS.items():
+        for act in ACTS.values():
             y, slopes = guarded(x), guarded(np.ones_like(x))
             call(isa, "activate", y, y, x.size, act)
             close(y, reference.activate(x, act), 4 * ULP, 1e-43)
