@@ -368,12 +368,8 @@ class ThresholdedClassifier(
                                   getattr(self.estimator_, "classes_", None))
         else:
             folds = self._folds(X, y, targets)
-            splits = [(np.flatnonzero(folds != k), np.flatnonzero(folds == k))
-                      for k in np.unique(folds)]
             self.estimator_ = clone(self.estimator).fit(X, y)
-            left_out = cross_val_predict(self.estimator, X, y, cv=splits, n_jobs=self.n_jobs,
-                                         method=self.response_)
-            scores = self._scores(left_out, [np.unique(column) for column in targets.T])
+            scores = self._out_of_fold(X, y, targets, folds)
         self.found_ = find_thresholds(
             scores, targets, method=self.method, folds=None if self.pooled else folds,
             pooled=self.pooled, fbr=self.fbr, seed=_seed(self.random_state),
@@ -433,6 +429,14 @@ class ThresholdedClassifier(
         rounded = as_float32("scores", type(self).__name__, given)
         scores: Float64 = rounded.astype(np.float64).reshape(len(rounded), -1)
         return scores
+
+    def _out_of_fold(self, X: Any, y: Any, targets: UInt8, folds: Int64) -> Float64:
+        """Return the scores of each sample by an estimator that it was left out of."""
+        splits = [(np.flatnonzero(folds != k), np.flatnonzero(folds == k))
+                  for k in np.unique(folds)]
+        left_out = cross_val_predict(self.estimator, X, y, cv=splits, n_jobs=self.n_jobs,
+                                     method=self.response_)
+        return self._scores(left_out, [np.unique(column) for column in targets.T])
 
     def _folds(self, X: Any, y: Any, targets: UInt8) -> Int64:
         """Return the fold in which each sample is left out."""

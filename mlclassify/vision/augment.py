@@ -1159,7 +1159,7 @@ def aug_transforms(
     grid = _grid("aug_transforms", {"size": size, "mode": mode, "pad_mode": pad_mode,
                                     "align_corners": align_corners})  # fmt: skip
     affine: list[_Affine] = []
-    crop: list[BatchTransform] = []
+    chosen: list[BatchTransform] = []
     if do_flip:
         affine.append((Dihedral if flip_vert else Flip)(p=0.5, batch=batch))
     if max_warp * mult:
@@ -1168,19 +1168,14 @@ def aug_transforms(
         affine.append(Rotate(max_rotate * mult, p=p_affine, batch=batch))
     if (min_zoom, max_zoom) != (1, 1):
         affine.append(Zoom(min_zoom, max_zoom, p=p_affine, batch=batch))
-    if min_scale != 1:
-        crop = [_presizing_crop(grid.pop("size", None), min_scale)]
-    light: list[BatchTransform] = (
-        []
-        if not max_lighting * mult
-        else [
-            Lighting(
-                [t(max_lighting * mult, p=p_lighting, batch=batch) for t in (Brightness, Contrast)]
-            )
-        ]
-    )
-    chosen: list[BatchTransform] = [AffineWarp(affine, **grid)] if affine or grid else []
-    return chosen + crop + light + _extra(xtra_tfms)
+    crop = [_presizing_crop(grid.pop("size", None), min_scale)] if min_scale != 1 else []
+    if affine or grid:
+        chosen.append(AffineWarp(affine, **grid))
+    chosen += crop
+    if max_lighting * mult:
+        chosen.append(Lighting([t(max_lighting * mult, p=p_lighting, batch=batch)
+                                for t in (Brightness, Contrast)]))
+    return chosen + _extra(xtra_tfms)
 
 
 def _presizing_crop(size: ImageSize | None, min_scale: float) -> RandomResizedCropGPU:
