@@ -7,7 +7,8 @@
 #   make test-neon    the C code's tests as on aarch64, with Debian's gcc-aarch64-linux-gnu and qemu-user
 #   make kills        kills KILLS=200 trainings at random moments, resumes them, and compares every file
 #   make wheel        a source distribution and a wheel, in dist
-#   make fuzz         hostile files and hostile calls, SECONDS=60 for each target, led by coverage
+#   make fuzz         hostile files and hostile calls, SECONDS=60 for each target, led by coverage:
+#                     that of C, too, with Debian's clang
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -51,7 +52,8 @@ kills: $(BUILT)
 SECONDS ?= 60
 fuzz: $(BUILT)
 	-$(RUN) -m pip install --quiet 'atheris>=3'
-	$(RUN) tests/fuzz/campaign.py --seconds $(SECONDS) --out benchmarks/results/fuzz.md
+	$(RUN) tests/fuzz/campaign.py --seconds $(SECONDS) --out benchmarks/results/fuzz.md \
+		$(if $(shell command -v clang),--native)
 
 MINUTES ?= 30
 long-run: $(BUILT)
