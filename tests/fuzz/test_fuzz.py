@@ -59,7 +59,7 @@ def test_nothing_is_found_in_c(built, target):
     """The kept inputs, which reach most of what a campaign reached, and a few seconds more."""
     kept = native.run(target)
     assert kept.returncode == 0, kept.stderr[-4000:]
-    assert native.reached(kept.stderr)[0] > {"scores": 800, "image": 300, "net": 600}[target]
+    assert native.reached(kept.stderr)[0] > {"scores": 1000, "image": 300, "net": 1000}[target]
     done = native.run(target, 5, seed=2)
     assert done.returncode == 0, done.stderr[-4000:]
     assert native.executions(done.stderr)[0] > native.executions(kept.stderr)[0] > 20
