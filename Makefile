@@ -10,7 +10,8 @@
 #   make benchmark    the engine beside torch; BEARS=folder WEIGHTS=file trains beside fastai, too
 #   make docs         the documentation as a site, in docs/_build/html; docs-links asks the web, too
 #   make wheel        a source distribution and a wheel, in dist
-#   make fuzz         hostile files and hostile calls, SECONDS=60 for each target, led by coverage
+#   make fuzz         hostile files and hostile calls, SECONDS=60 for each target, led by coverage:
+#                     that of C, too, with Debian's clang
 #   make clean        removes what the others made
 
 PYTHON ?= python3
@@ -71,7 +72,8 @@ kills: $(BUILT)
 SECONDS ?= 60
 fuzz: $(BUILT)
 	-$(RUN) -m pip install --quiet 'atheris>=3'
-	$(RUN) tests/fuzz/campaign.py --seconds $(SECONDS) --out benchmarks/results/fuzz.md
+	$(RUN) tests/fuzz/campaign.py --seconds $(SECONDS) --out benchmarks/results/fuzz.md \
+		$(if $(shell command -v clang),--native)
 
 MINUTES ?= 30
 long-run: $(BUILT)

@@ -335,6 +335,19 @@ def test_a_target_is_a_probability(missing):
             _core.bce_with_logits, *args)
 
 
+@pytest.mark.parametrize("name", ["gamma_neg", "gamma_pos"])
+@pytest.mark.parametrize("gamma", [-1.0, np.nan])
+def test_an_exponent_is_not_negative(name, gamma):
+    """What lies in [0, 1] would leave it, and its exponential have no bits to be made of."""
+    args = [*good_arguments("bce_with_logits"), 0.0, 0.0, 0.05]
+    at = 9 if name == "gamma_neg" else 10
+    args[at] = np.inf
+    _core.asymmetric_with_logits(*args)
+    args[at] = gamma
+    refused(ValueError, f"asymmetric_with_logits: `{name}` must be at least 0, got {gamma}",
+            _core.asymmetric_with_logits, *args)
+
+
 def test_images_have_three_channels_and_sides_that_floats_can_count():
     args = good_arguments("augment")
     args[0] = np.zeros((2, 5, 6, 4), U1)

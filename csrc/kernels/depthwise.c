@@ -13,10 +13,10 @@ enum { DEPTHWISE_COLS = 7, DEPTHWISE_BLOCK = TILE_ROWS, DEPTHWISE_DY = 4 };
 /* Whether input `p` of a block meets tap `q` in output `i`. */
 #define MEETS(p, q, i) ((p) == (i) * step + (q))
 
-static inline
-    __attribute__((always_inline)) void depthwise_block(const mlc_depthwise *j, size_t x, size_t c,
-                                                        const size_t pixels, const size_t cols,
-                                                        const size_t step)
+static inline __attribute__((always_inline)) void depthwise_block(const mlc_depthwise *j, size_t x,
+                                                                  size_t c, const size_t pixels,
+                                                                  const size_t cols,
+                                                                  const size_t step)
 {
     vf sum[DEPTHWISE_BLOCK], start = j->bias ? v_load(j->bias + c) : v_set(0.0f);
     const float *in = j->in + x * step * j->channels + c, *w = j->weights + c;

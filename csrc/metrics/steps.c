@@ -47,10 +47,10 @@ static size_t cells_for(size_t positives, size_t rows)
     return cells;
 }
 
-/* The workspace at `base`, or only its size. */
-static size_t workspace_at(const steps_job *j, char *base, workspace *w)
+/* The workspace at `base`; its size, also where there is none yet and `base` is NULL. */
+static size_t workspace_at(const steps_job *j, const char *base, workspace *w)
 {
-    char *p = base;
+    uintptr_t p = (uintptr_t)base; /* nothing may be added to a pointer that is NULL */
     w->columns = (float *)p, p += j->block * j->column * sizeof *w->columns;
     w->positives = (uint64_t *)p, p += j->block * j->list * sizeof *w->positives;
     w->spare = (uint64_t *)p, p += j->list * sizeof *w->spare;
@@ -58,7 +58,7 @@ static size_t workspace_at(const steps_job *j, char *base, workspace *w)
     w->ranks = (uint32_t *)p, p += 3 * j->list * sizeof *w->ranks;
     w->cells = (uint32_t *)p, p += cells_for(j->list, j->rows) * sizeof *w->cells;
     w->counts = (uint32_t *)p, p += 6 * (j->list + 1) * sizeof *w->counts;
-    return ((size_t)(p - base) + MLC_ALIGN - 1) / MLC_ALIGN * MLC_ALIGN;
+    return (p - (uintptr_t)base + MLC_ALIGN - 1) / MLC_ALIGN * MLC_ALIGN;
 }
 
 /* The distinct scores of the sorted positives, the highest first; reached and above are open. */

@@ -77,17 +77,28 @@ BINDING(bce_with_logits)
     return loss_value(fn, args, mlc_kernel->bce, &job);
 }
 
+/* An exponent: the kernel raises numbers of [0, 1] to it, which must stay there. */
+static int gamma_get(const char *fn, const char *name, PyObject *object, float *gamma)
+{
+    double value;
+    if (double_get(fn, name, object, &value) < 0) return -1;
+    *gamma = (float)value;
+    if (value >= 0) return 0;
+    PyErr_Format(PyExc_ValueError, "%s: `%s` must be at least 0, got %R", fn, name, object);
+    return -1;
+}
+
 BINDING(asymmetric_with_logits)
 {
     static const char *fn = "asymmetric_with_logits";
-    double gamma_neg, gamma_pos, clip;
+    mlc_loss job = {0};
+    double clip;
     (void)module;
-    if (args_count(fn, nargs, 12) < 0 || double_get(fn, "gamma_neg", args[9], &gamma_neg) < 0 ||
-        double_get(fn, "gamma_pos", args[10], &gamma_pos) < 0 ||
+    if (args_count(fn, nargs, 12) < 0 || gamma_get(fn, "gamma_neg", args[9], &job.gamma_neg) < 0 ||
+        gamma_get(fn, "gamma_pos", args[10], &job.gamma_pos) < 0 ||
         double_get(fn, "clip", args[11], &clip) < 0)
         return NULL;
-    mlc_loss job = {
-        .gamma_neg = (float)gamma_neg, .gamma_pos = (float)gamma_pos, .clip = (float)clip};
+    job.clip = (float)clip;
     return loss_value(fn, args, mlc_kernel->asymmetric, &job);
 }
 

@@ -57,10 +57,7 @@ int close(int file)
     return written && fails(CLOSE) ? -1 : status;
 }
 
-int rename(const char *from, const char *to)
-{
-    return fails(RENAME) ? -1 : REAL(rename)(from, to);
-}
+int rename(const char *from, const char *to) { return fails(RENAME) ? -1 : REAL(rename)(from, to); }
 
 void writes_most(size_t bytes) { most = bytes; }
 
