@@ -15,13 +15,14 @@ OPTIONAL = {"tensorboardX", "wandb"}  # what a callback hands to, for who has it
 
 
 def packages():
-    """What pyproject.toml names, and what .ci/run installs by apt."""
+    """What pyproject.toml names, and what .ci/run installs besides."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     asked = [*project["build-system"]["requires"], *project["project"]["dependencies"],
              *(p for extra in project["project"]["optional-dependencies"].values() for p in extra)]
     script = re.sub(r"\\\n", "", (ROOT / ".ci" / "run").read_text())
     debian = [p for line in re.findall(r"apt-get -qq install -y ([\w. -]+)", script)
               for p in line.split()]
+    asked += re.findall(r"pip install --quiet '([\w.-]+)", script)
     return {re.match(r"[\w.-]+", name)[0] for name in asked} | set(debian)
 
 
