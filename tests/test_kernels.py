@@ -39,7 +39,7 @@ Loss = struct("Loss", logits=P, targets=P, weight=P, pos_weight=P, labels=Z, wei
               pos_weight_stride=Z, smoothing=F, missing=C.c_bool, gamma_neg=F, gamma_pos=F, clip=F,
               scale=F, loss=P, grad=P)
 Tile = struct("Tile", rows_in=P, out=P, rows=Z, columns=Z, offset=P, taps=Z, run=Z, weights=P,
-              segment=Z, accumulate=C.c_bool, ahead=Z, later=P)
+              start=P, segment=Z, accumulate=C.c_bool, ahead=Z, later=P)
 Outer = struct("Outer", a=P, b=P, segments=Z, pixels=Z, a_step=Z, b_step=Z, rows=Z, columns=Z,
                out=P, out_step=Z, accumulate=C.c_bool, later=P)
 WinoIn = struct("WinoIn", pixel=P, to=P, rows=Z, cols=Z, channels=Z, width=Z, v=P, block=Z,
@@ -59,6 +59,10 @@ Lion = struct("Lion", keep=F, mom=F, late_mom=F, rate=F)
 Norm = struct("Norm", x=P, dy=P, y=P, scale=P, shift=P, pixels=Z, channels=Z, mean=P, inverse=P,
               a=P, b=P, c=P, dx=P, residual=P, add=C.c_int, add_residual=C.c_int,
               stream=C.c_int)
+LayerNorm = struct("LayerNorm", x=P, weight=P, bias=P, pixels=Z, stride=Z, channels=Z, eps=F,
+                   mean=P, inverse=P, y=P, dy=P, dx=P, dweight=P, dbias=P, add=C.c_int)
+ScaleBackward = struct("ScaleBackward", x=P, dy=P, scale=P, pixels=Z, channels=Z, dx=P, residual=P,
+                       add=C.c_int, add_residual=C.c_int)
 
 PROTOTYPES = {
     "sigmoid": (P, P, Z),
@@ -99,6 +103,12 @@ PROTOTYPES = {
     "norm_apply": (P, P, Z, Z, P, P, C.c_int, C.c_int, P),
     "norm_backward_sums": (C.POINTER(Norm), P, P),
     "norm_backward": (C.POINTER(Norm),),
+    "layer_norm": (C.POINTER(LayerNorm),),
+    "layer_norm_backward": (C.POINTER(LayerNorm),),
+    "gelu": (P, P, Z),
+    "gelu_backward": (P, P, P, Z, C.c_int),
+    "layer_scale_backward": (C.POINTER(ScaleBackward), P),
+    "bias_sums": (P, Z, Z, P),
     "max_window": (P, Z, Z, P, P, C.c_int, P, P),
     "max_window_backward": (P, P, Z, Z, Z, Z, Z, P),
     "sum_and_max": (P, Z, Z, C.c_uint32, P, P, P),
@@ -311,6 +321,18 @@ def run_dropout(isa, guarded, x):
     return y
 
 
+def run_gelu(isa, guarded, x):
+    y = guarded(np.zeros_like(x))
+    call(isa, "gelu", guarded(x), y, x.size)
+    return y
+
+
+def run_gelu_backward(isa, guarded, x):
+    dx = guarded(np.zeros_like(x))
+    call(isa, "gelu_backward", guarded(x), guarded(draw("random", x.shape, "dy")), dx, x.size, 0)
+    return dx
+
+
 ELEMENTWISE = {  # name: (run, definition, relative bound)
     "sigmoid": (run_sigmoid, reference.sigmoid, 4 * ULP),
     "relu": (run_relu, reference.relu, 0),
@@ -320,6 +342,8 @@ ELEMENTWISE = {  # name: (run, definition, relative bound)
                       lambda x: reference.relu_backward(draw("random", x.shape, "y"), x), 0),
     "dropout": (run_dropout, lambda x: reference.dropout(x, *KEY, 0.25), ULP),
 }
+# Those whose results have other bounds than relative ones.
+UNBOUNDED = {"light": run_light, "gelu": run_gelu, "gelu_backward": run_gelu_backward}
 elementwise = pytest.mark.parametrize("name", ELEMENTWISE)
 
 
@@ -333,10 +357,10 @@ def test_elementwise_is_its_definition(isa, name, edge, guarded):
         close(run(isa, guarded, x), definition(x), bound)
 
 
-@pytest.mark.parametrize("name", [*ELEMENTWISE, "light"])
+@pytest.mark.parametrize("name", [*ELEMENTWISE, *UNBOUNDED])
 @each_edge
 def test_elementwise_has_the_same_bits_everywhere(name, edge, guarded):
-    run = run_light if name == "light" else ELEMENTWISE[name][0]
+    run = UNBOUNDED.get(name) or ELEMENTWISE[name][0]
     whole = run(ISAS[0], guarded, draw(edge, 1000))
     for isa in ISAS:
         for n in lengths(isa):
@@ -346,8 +370,8 @@ def test_elementwise_has_the_same_bits_everywhere(name, edge, guarded):
 
 @each_edge
 @each_isa
-def test_sigmoid_and_relu_work_in_place(isa, edge, guarded):
-    for name, run in (("sigmoid", run_sigmoid), ("relu", run_relu)):
+def test_sigmoid_relu_and_gelu_work_in_place(isa, edge, guarded):
+    for name, run in (("sigmoid", run_sigmoid), ("relu", run_relu), ("gelu", run_gelu)):
         for n in lengths(isa):
             y = guarded(draw(edge, n))
             call(isa, name, y, y, n)
@@ -363,17 +387,46 @@ def test_sigmoid_keeps_its_digits_in_both_tails_and_is_odd_around_a_half(isa, gu
     assert y[x < -105].max() == 0 and y[x > 20].min() == 1
 
 
+def gelu_inputs(isa, edge):
+    tails = [np.linspace(-15, 15, 30011).astype(np.float32)] if edge == "random" else []
+    return [*(draw(edge, n) for n in lengths(isa)), *tails]
+
+
+@each_edge
 @each_isa
-@pytest.mark.parametrize("name", ["relu_backward", "dropout"])
+def test_gelu_keeps_its_digits_in_the_tail(isa, edge, guarded):
+    for x in gelu_inputs(isa, edge):
+        y = run_gelu(isa, guarded, x)
+        close(y, reference.gelu(x), 8 * ULP, 2e-44)
+        far = np.isfinite(x)
+        assert (y[far & (x < -14.5)] == 0).all() and (y[x > 6] == x[x > 6]).all()
+
+
+@each_edge
+@each_isa
+def test_gelu_backward_is_its_definition(isa, edge, guarded):
+    """Its two terms cancel near -0.75, so the bound is that of the terms."""
+    for x in gelu_inputs(isa, edge):
+        dy = draw("random", x.shape, "dy").astype(float)
+        with np.errstate(over="ignore", invalid="ignore"):
+            terms = reference.below(x) + abs(x * reference.normal_density(x))
+        close(run_gelu_backward(isa, guarded, x), reference.gelu_backward(x, dy), 0,
+              abs(dy) * (8 * ULP * np.nan_to_num(terms) + 2e-44))
+
+
+@each_isa
+@pytest.mark.parametrize("name", ["relu_backward", "dropout", "gelu_backward"])
 def test_accumulating_adds_to_what_is_there(isa, name, guarded):
     for n in lengths(isa):
         x, there = draw("random", n), draw("random", n, "there")
         out = guarded(there)
         if name == "dropout":
             call(isa, "dropout", guarded(x), out, n, Key(*KEY), 0.25, 1)
+        elif name == "gelu_backward":
+            call(isa, name, guarded(x), guarded(draw("random", n, "dy")), out, n, 1)
         else:
             call(isa, "relu_backward", guarded(draw("random", n, "y")), guarded(x), out, n, 1)
-        change = ELEMENTWISE[name][0](isa, guarded, x)
+        change = (UNBOUNDED.get(name) or ELEMENTWISE[name][0])(isa, guarded, x)
         np.testing.assert_array_equal(out, there + change)
 
 
@@ -742,7 +795,7 @@ def tile_cases(isa):
     yield 1, columns[-1], 1, 513
 
 
-def run_tile(isa, guarded, case, accumulate):
+def run_tile(isa, guarded, case, accumulate, started=False):
     rows, columns, taps, run = case
     tile_columns = _core.kernels(isa)["tile_columns"]
     image = draw("random", (rows + 3, 700), "image")
@@ -750,23 +803,25 @@ def run_tile(isa, guarded, case, accumulate):
     offset = np.array([0, 350, -13], np.intp)[:taps]
     there = draw("random", (rows, columns), "there")
     out, source, held = [guarded(row) for row in there], guarded(image), guarded(weights)
+    start = guarded(draw("random", columns, "start"))
     places, results = pointers([row[13:] for row in source[:rows]]), pointers(out)
     call(isa, "gemm_tile", Tile(address(places), address(results), rows, columns, address(offset),
-                                taps, run, address(held), 100, accumulate))
+                                taps, run, address(held), address(start) if started else None, 100,
+                                accumulate))
     flat, at = source.ravel(), [13 + 700 * i for i in range(rows)]
     starts = [flat[i - 13 :] for i in at]
     want = reference.gemm_tile(starts, offset + 13, run, weights)
     size = reference.gemm_tile([abs(s) for s in starts], offset + 13, run, abs(weights))
-    base = there if accumulate else 0
+    base = (there if accumulate else 0) + (start if started else 0)
     return np.array(out), want[:, :columns] + base, size[:, :columns] + 1
 
 
 @each_isa
-@pytest.mark.parametrize("accumulate", [False, True])
-def test_gemm_tile_is_a_matrix_product(isa, accumulate, guarded):
+@pytest.mark.parametrize("accumulate, started", [(False, False), (True, False), (False, True)])
+def test_gemm_tile_is_a_matrix_product(isa, accumulate, started, guarded):
     for case in tile_cases(isa):
-        got, want, size = run_tile(isa, guarded, case, accumulate)
-        close(got, want, 0, 4 * ULP * size)
+        got, want, size = run_tile(isa, guarded, case, accumulate, started)
+        close(got, want, 0, 8 * ULP * size)
 
 
 @each_isa
@@ -1107,6 +1162,135 @@ def test_norm_backward(shape, edge, relu, outputs, add, guarded):
             if name in held:
                 start = there if add else 0
                 close(held[name], want + start, 0, 4 * ULP * (size + abs(there)))
+    assert len(set(results)) == 1
+
+
+# --- layer norm, scales and biases
+
+def padded(pixels):
+    """Rows of channels as the engine has them: zeros up to a multiple of 16."""
+    pixels = np.atleast_2d(pixels)
+    return np.pad(pixels, ((0, 0), (0, -pixels.shape[1] % 16)))
+
+
+LAYER_SHAPES = [(0, 16), (1, 1), (2, 15), (7, 16), (3, 17), (5, 96), (2, 100)]  # pixels, channels
+each_layer_shape = pytest.mark.parametrize("shape", LAYER_SHAPES)
+
+
+def layer_arrays(shape, edge):
+    """Rows of an edge, and what else layer norm reads, all padded."""
+    rows = {"x": draw(edge, shape, "x"), "dy": draw("random", shape, "dy")}
+    rows |= {name: draw("random", shape[1], name) for name in ("weight", "bias")}
+    return rows, {name: padded(value) for name, value in rows.items()}
+
+
+def layer_job(guarded, shape, given, **more):
+    return LayerNorm(pixels=shape[0], stride=-(-shape[1] // 16) * 16, channels=shape[1], eps=1e-3,
+                     **{name: address(guarded(value)) for name, value in given.items()},
+                     **{name: address(value) for name, value in more.items()})
+
+
+@each_layer_shape
+@each_edge
+@pytest.mark.parametrize("in_place", [False, True])
+def test_layer_norm(shape, edge, in_place, guarded):
+    v, given = layer_arrays(shape, edge)
+    results = []
+    for isa in ISAS:
+        x = guarded(given["x"])
+        y = x if in_place else guarded(np.full_like(given["x"], 7))
+        mean, inverse = guarded(np.zeros(shape[0])), guarded(np.zeros(shape[0]))
+        job = layer_job(guarded, shape, {name: given[name] for name in ("weight", "bias")}, x=x,
+                        y=y, mean=mean, inverse=inverse)
+        call(isa, "layer_norm", job)
+        results.append(bits(y) + bits(mean) + bits(inverse))
+        assert (y[:, shape[1]:] == 0).all(), "padding"
+        if edge in ("infinite", "large"):
+            continue  # what sums of infinities and overflows make depends on their order
+        want, want_mean, want_inverse = reference.layer_norm(v["x"], v["weight"], v["bias"], 1e-3)
+        size = abs(v["x"].astype(float)).mean(1)[:, None]
+        close(mean, want_mean, 0, 16 * ULP * size[:, 0])
+        close(inverse, want_inverse, 16 * ULP)
+        size = (abs(v["x"]) + size) * np.nan_to_num(want_inverse)[:, None] * abs(v["weight"])
+        close(y[:, : shape[1]], want, 0, 32 * ULP * (size + abs(v["bias"])))
+    assert len(set(results)) == 1
+
+
+@each_layer_shape
+@each_edge
+@pytest.mark.parametrize("wanted, add", [(True, False), (True, True), (False, False)])
+def test_layer_norm_backward(shape, edge, wanted, add, guarded):
+    v, given = layer_arrays(shape, "random")
+    v["dy"] = draw(edge, shape, "dy")
+    given["dy"] = padded(v["dy"])
+    there, results = padded(draw("random", shape, "there")), []
+    _, mean, inverse = reference.layer_norm(v["x"], v["weight"], v["bias"], 1e-3)
+    given |= {"mean": mean, "inverse": inverse}
+    for isa in ISAS:
+        dx = guarded(there)
+        sums = [guarded(np.zeros(given["x"].shape[1])) for _ in range(2)]
+        job = layer_job(guarded, shape, given, dweight=sums[0], dbias=sums[1])
+        job.dx, job.add = address(dx) if wanted else None, add
+        call(isa, "layer_norm_backward", job)
+        results.append(bits(dx) + bits(sums[0]) + bits(sums[1]))
+        assert (dx[:, shape[1]:] == 0).all(), "padding"
+        if edge in ("infinite", "large"):
+            continue
+        wants = reference.layer_norm_backward(
+            v["x"], v["dy"], v["weight"], *(np.float32(a) for a in (mean, inverse)))
+        xhat = (abs(v["x"]) + abs(mean)[:, None]) * inverse[:, None]
+        dy, steps = abs(v["dy"].astype(float)), 32 * ULP
+        dz = dy * abs(v["weight"])
+        size = inverse[:, None] * (dz + dz.mean(1)[:, None] + xhat * (dz * xhat).mean(1)[:, None])
+        if wanted:
+            start = there[:, : shape[1]] if add else 0
+            close(dx[:, : shape[1]], wants[0] + start, 0, steps * (size + abs(start) + TINY / ULP))
+        else:
+            assert bits(dx) == bits(there)
+        close(sums[0][: shape[1]], wants[1], 0, steps * (dy * xhat).sum(0) + shape[0] * TINY)
+        close(sums[1][: shape[1]], wants[2], 0, steps * dy.sum(0))
+    assert len(set(results)) == 1
+
+
+@each_shape
+@each_edge
+@pytest.mark.parametrize("outputs, add", [
+    (("dx",), False), (("dx", "residual"), False), (("residual",), True),
+    (("dx", "residual"), True), ((), False)])
+def test_layer_scale_backward(shape, edge, outputs, add, guarded):
+    x, dy = draw("random", shape, "x"), draw(edge, shape)
+    scale, there, results = draw("random", shape[1]), draw("random", shape, "there"), []
+    start = draw("random", shape[1], "start")
+    for isa in ISAS:
+        held, dot = {name: guarded(there) for name in outputs}, guarded(start)
+        job = ScaleBackward(address(guarded(x)), address(guarded(dy)), address(guarded(scale)),
+                            *shape, add=add, add_residual=add,
+                            **{name: address(array) for name, array in held.items()})
+        call(isa, "layer_scale_backward", job, dot)
+        results.append(b"".join(map(bits, (*held.values(), dot))))
+        if edge == "large":
+            continue
+        want_dx, want_dot = reference.layer_scale_backward(x, dy, scale)
+        for name, want in (("dx", want_dx), ("residual", dy)):
+            if name in held:
+                close(held[name], want + (there if add else 0), 0,
+                      2 * ULP * (abs(want) + abs(there)))
+        size = (abs(x * dy.astype(float))).sum(0) + abs(start)
+        close(dot, start + want_dot, 0, (shape[0] + 3) * ULP * size)
+    assert len(set(results)) == 1
+
+
+@each_shape
+@each_edge
+def test_bias_sums(shape, edge, guarded):
+    dy, start, results = draw(edge, shape), draw("random", shape[1], "start"), []
+    for isa in ISAS:
+        sums = guarded(start)
+        call(isa, "bias_sums", guarded(dy), *shape, sums)
+        results.append(bits(sums))
+        if edge != "large":
+            size = abs(dy.astype(float)).sum(0) + abs(start)
+            close(sums, start + reference.bias_sums(dy), 0, (len(dy) + 1) * ULP * size)
     assert len(set(results)) == 1
 
 

@@ -67,6 +67,7 @@ typedef struct {
     const ptrdiff_t *offset;
     size_t taps, run;
     const float *weights;
+    const float *start; /* `columns` floats that every sum starts from; NULL: zeros */
     size_t segment;     /* steps between two stores of the sums, at least 1 */
     bool accumulate;    /* add to out instead of writing it */
     size_t ahead;       /* the next call's rows: floats from in[0]; fetched into the L1 cache */
@@ -132,6 +133,27 @@ typedef struct {
     int add, add_residual;       /* add to dx, to residual, instead of writing it */
     int stream; /* dx and residual need not stay in the cache; aligned to MLC_LANES floats */
 } mlc_norm_backward;
+
+/* Layer norm over the channels of pixels, and its backward; see kernels/layernorm.c. */
+typedef struct {
+    const float *x, *weight, *bias;
+    size_t pixels, stride, channels; /* stride: a multiple of MLC_LANES less than those more */
+    float eps;
+    float *mean, *inverse; /* of each pixel; forward writes them, backward reads them */
+    float *y;              /* forward */
+    const float *dy;       /* backward, and so the rest */
+    float *dx;             /* NULL: not wanted */
+    float *dweight, *dbias;
+    int add; /* add to dx instead of writing it */
+} mlc_layer_norm;
+
+/* Backward of a scale of each channel and a residual; see kernels/layerscale.c. */
+typedef struct {
+    const float *x, *dy, *scale;
+    size_t pixels, channels;
+    float *dx, *residual;  /* NULL: not wanted */
+    int add, add_residual; /* add to dx, to residual, instead of writing it */
+} mlc_scale_backward;
 
 /* One Adam update; see kernels/optim.c. */
 typedef struct {

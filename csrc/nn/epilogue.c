@@ -80,10 +80,12 @@ static void finish_row(const mlc_finish *f, size_t chunk, size_t r, size_t x, si
     size_t stride = f->out->stride;
     float *y = f->y + tensor_row_at(f->out, r) + x * stride;
     if (e->mean) mlc_moments_add(&f->moments, chunk, y, pixels);
-    if (!e->scale) return;
-    const float *residual =
-        e->residual ? e->residual + tensor_row_at(e->like, r) + x * stride : NULL;
-    mlc_kernel->norm_apply(y, residual, pixels, stride, e->scale, e->shift, e->relu, false, y);
+    if (e->scale) {
+        const float *residual =
+            e->residual ? e->residual + tensor_row_at(e->like, r) + x * stride : NULL;
+        mlc_kernel->norm_apply(y, residual, pixels, stride, e->scale, e->shift, e->relu, false, y);
+    }
+    if (e->gelu) mlc_kernel->gelu(y, y, pixels * stride);
 }
 
 void mlc_finish_chunk(const mlc_finish *f, size_t chunk, size_t first, size_t count)

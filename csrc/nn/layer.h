@@ -73,13 +73,14 @@ typedef struct {
 } mlc_needs;
 
 /* What a convolution does with its output while that is in the cache: the moments of every channel
- * (of y as computed), then y = max(0, scale y + shift + residual), as far as asked for. */
+ * (of y as computed), then y = max(0, scale y + shift + residual), as far as asked for, or GELU. */
 typedef struct {
     double *mean, *variance;    /* out_channels numbers each, over all pixels; NULL: not wanted */
     const float *scale, *shift; /* a stride of floats each; NULL: y stays as it is */
     const float *residual;      /* a tensor of shape `like`; NULL: none; only with a scale */
     const mlc_tensor *like;
     bool relu; /* only with a scale */
+    bool gelu; /* then y = gelu(y) */
 } mlc_epilogue;
 
 /* The processes that train one net together, each with its part of every batch; how they are
@@ -120,6 +121,9 @@ struct mlc_layer_class {
     const char *kind;
     size_t min_inputs, max_inputs;
     bool weight, statistics;
+    const char *weight_name; /* NULL: "weight" */
+    bool scales;             /* the weight is a scale and starts at 1; else at 0 */
+    bool shifts;             /* has a bias, asked for or not */
     bool epilogue, prologue; /* forward does run->epilogue, run->prologue */
     /* out_channels, and the dims of weight and bias, from in_channels and the options */
     mlc_status (*declare)(mlc_layer *layer, mlc_error *error);
@@ -160,6 +164,15 @@ static inline mlc_status mlc_same_channels(mlc_layer *layer, mlc_error *error)
 {
     (void)error;
     layer->out_channels = layer->in_channels;
+    return MLC_OK;
+}
+
+/* The shape of a layer that keeps it. */
+static inline mlc_status mlc_same_shape(const mlc_layer *layer, const mlc_tensor *const *in,
+                                        bool train, mlc_tensor *out, mlc_error *error)
+{
+    (void)layer, (void)train, (void)error;
+    *out = (mlc_tensor){.n = in[0]->n, .h = in[0]->h, .w = in[0]->w, .c = in[0]->c};
     return MLC_OK;
 }
 

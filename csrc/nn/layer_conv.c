@@ -1,7 +1,7 @@
-/* Convolution and, as its 1 x 1 case on 1 x 1 images, the linear layer.
+/* Convolution and, as its 1 x 1 case, the linear layer of every pixel.
  *
- * With input x (N, H, W, C), weights w (K, C, R, R), stride s and padding p,
- *     y(n, i, j)[k] = sum over r, q, c of x(n, i s + r - p, j s + q - p)[c] w[k][c][r][q].
+ * With input x (N, H, W, C), weights w (K, C, R, R), a bias b or none, stride s and padding p,
+ *     y(n, i, j)[k] = b[k] + sum over r, q, c of x(n, i s + r - p, j s + q - p)[c] w[k][c][r][q].
  *
  * forward        One product. The halo of x holds the padding, and a filter row of R pixels times C
  *                channels is contiguous in NHWC, so a tap is a whole filter row: R taps of R C.
@@ -12,6 +12,7 @@
  * weights        summed over pixels. Images are cut into a fixed number of chunks with partial sums
  *                of their own, added in order: enough tasks for many threads, the same bits for
  *                any. */
+#include "bias.h"
 #include "product.h"
 #include "winograd.h"
 
@@ -40,6 +41,7 @@ static mlc_status conv_declare(mlc_layer *layer, mlc_error *error)
     mlc_param *w = layer->weight;
     w->ndim = 4;
     w->dims[0] = o->out, w->dims[1] = layer->in_channels, w->dims[2] = w->dims[3] = o->kernel;
+    mlc_bias_declare(layer);
     return MLC_OK;
 }
 
@@ -112,7 +114,7 @@ static bool uses_winograd(const mlc_layer *layer, const mlc_tensor *in, const ml
                           bool train)
 {
     const mlc_options *o = &layer->options;
-    return !layer->exact && o->kernel == 3 && o->padding == 1 &&
+    return !layer->exact && !layer->bias && o->kernel == 3 && o->padding == 1 &&
            mlc_winograd_pays(in, out, o->stride, train);
 }
 
@@ -167,6 +169,8 @@ static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
         !mlc_mul(bytes, sizeof(float) * conv_chunks(layer, in[0], out), &bytes))
         return false;
     needs->scratch_back = bytes;
+    if (layer->bias && !mlc_bias_scratch(out, &bytes)) return false;
+    if (bytes > needs->scratch_back) needs->scratch_back = bytes;
     if (!mlc_moments_bytes(conv_blocks(out), out->stride, &needs->scratch)) return false;
     if (!uses_winograd(layer, in[0], out, false)) return true;
     needs->predicts_taps = mlc_winograd_packs(out);
@@ -289,6 +293,7 @@ static bool direct_forward(const mlc_run *run)
         .run = o->kernel * in->stride,
         .columns = out->stride,
         .weights = run->layer->packed[MLC_FORWARD],
+        .start = run->layer->bias ? run->layer->bias->value : NULL,
         .finish = run->epilogue ? &finish : NULL,
     };
     return mlc_product_run(&product, 1);
@@ -531,6 +536,7 @@ static bool winograd_data(const mlc_run *run)
 static bool conv_backward(const mlc_run *run)
 {
     bool winograd = uses_winograd(run->layer, run->in[0], run->out, true);
+    if (!mlc_bias_backward(run)) return false;
     if (run->layer->weight->trainable &&
         !(winograd ? winograd_weights(run) : backward_weights(run)))
         return false;
@@ -564,42 +570,8 @@ static mlc_status linear_declare(mlc_layer *layer, mlc_error *error)
     layer->out_channels = layer->options.out;
     layer->weight->ndim = 2;
     layer->weight->dims[0] = layer->out_channels, layer->weight->dims[1] = layer->in_channels;
-    if (layer->bias) layer->bias->ndim = 1, layer->bias->dims[0] = layer->out_channels;
+    mlc_bias_declare(layer);
     return MLC_OK;
-}
-
-static mlc_status linear_shape(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
-                               mlc_tensor *out, mlc_error *error)
-{
-    if (in[0]->h != 1 || in[0]->w != 1)
-        return mlc_fail(error, MLC_VALUE,
-                        "Net: the input of layer %zu (linear %s) must be 1 x 1 pixels, got %zu x "
-                        "%zu; put a pooling layer before it",
-                        layer->index, layer->name, in[0]->h, in[0]->w);
-    return conv_shape(layer, in, train, out, error);
-}
-
-static bool linear_forward(const mlc_run *run)
-{
-    if (!conv_forward(run)) return false;
-    const mlc_param *bias = run->layer->bias;
-    for (size_t n = 0; bias && n < run->out->n; n++) {
-        float *y = run->y + tensor_at(run->out, n, 0, 0);
-        for (size_t k = 0; k < bias->size; k++) y[k] += bias->value[k];
-    }
-    return true;
-}
-
-static bool linear_backward(const mlc_run *run)
-{
-    const mlc_param *bias = run->layer->bias;
-    for (size_t k = 0; bias && bias->trainable && k < bias->size; k++) {
-        double sum = run->accumulate_params ? (double)bias->grad[k] : 0;
-        for (size_t n = 0; n < run->dout->n; n++)
-            sum += (double)run->dy[tensor_at(run->dout, n, 0, 0) + k];
-        bias->grad[k] = (float)sum;
-    }
-    return conv_backward(run);
 }
 
 const mlc_layer_class mlc_layer_linear = {
@@ -607,11 +579,12 @@ const mlc_layer_class mlc_layer_linear = {
     .min_inputs = 1,
     .max_inputs = 1,
     .weight = true,
+    .epilogue = true,
     .declare = linear_declare,
-    .shape = linear_shape,
+    .shape = conv_shape,
     .plan = conv_plan,
-    .forward = linear_forward,
-    .backward = linear_backward,
+    .forward = conv_forward,
+    .backward = conv_backward,
     .packed_floats = conv_packed_floats,
     .pack = conv_pack,
 };

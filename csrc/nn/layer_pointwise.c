@@ -1,14 +1,6 @@
 /* ReLU and dropout, where they are not part of a batch norm. A task is one row of one image. */
 #include "layer.h"
 
-static mlc_status same_shape(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
-                             mlc_tensor *out, mlc_error *error)
-{
-    (void)layer, (void)train, (void)error;
-    *out = (mlc_tensor){.n = in[0]->n, .h = in[0]->h, .w = in[0]->w, .c = in[0]->c};
-    return MLC_OK;
-}
-
 static size_t row_floats(const mlc_tensor *t) { return t->w * t->stride; }
 
 /* --- relu ------------------------------------------------------------------------------------ */
@@ -51,7 +43,7 @@ const mlc_layer_class mlc_layer_relu = {
     .min_inputs = 1,
     .max_inputs = 1,
     .declare = mlc_same_channels,
-    .shape = same_shape,
+    .shape = mlc_same_shape,
     .plan = relu_plan,
     .forward = relu_forward,
     .backward = relu_backward,
@@ -121,7 +113,7 @@ const mlc_layer_class mlc_layer_dropout = {
     .min_inputs = 1,
     .max_inputs = 1,
     .declare = dropout_declare,
-    .shape = same_shape,
+    .shape = mlc_same_shape,
     .plan = dropout_plan,
     .forward = dropout_forward,
     .backward = dropout_backward,

@@ -87,6 +87,7 @@ static void find_fusions(const mlc_net *net, mlc_plan *plan)
         const mlc_layer *layer = &net->layers[i];
         size_t t = layer->inputs[0];
         if (!layer->class->fold || !t || !net->layers[t - 1].class->epilogue) continue;
+        if (plan->train && !layer->class->statistics) continue;
         if (!plan->train && (reader_count(net, t) > 1 || t == plan->also)) continue;
         plan->fusion[i].source = (int)t - 1;
         plan->fusion[t - 1].norm = (int)i;

@@ -75,6 +75,7 @@ static void run_block(const mlc_product *p, const product_cut *cut, size_t task)
                              .taps = p->taps,
                              .run = p->run,
                              .weights = weights,
+                             .start = p->start ? p->start + column : NULL,
                              .segment = SEGMENT,
                              .accumulate = p->accumulate};
             size_t next = i + tile.rows, left = count - next;

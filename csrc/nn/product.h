@@ -21,6 +21,7 @@ typedef struct {
     const ptrdiff_t *offset;
     size_t taps, run, columns;
     const float *weights;
+    const float *start; /* `columns` floats that every sum starts from; NULL: zeros */
     bool accumulate;
     const mlc_finish *finish; /* of the output, a chunk for each block; NULL: none */
 } mlc_product;
