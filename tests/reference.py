@@ -317,6 +317,29 @@ def gemm_outer(a, b):
     return np.asarray(a, np.float64).T @ np.asarray(b, np.float64)
 
 
+# --- depthwise convolution, on (rows, pixels, channels)
+
+def _depthwise_windows(x, weights_shape, step, pixels):
+    """(rows, cols, pixels, channels): what each tap meets."""
+    rows, cols, _ = weights_shape
+    return np.stack([[x[r, q : q + step * (pixels - 1) + 1 : step] for q in range(cols)]
+                     for r in range(rows)]).astype(np.float64)
+
+
+@kernel
+def depthwise_row(x, weights, step, pixels, bias=0.0):
+    windows = _depthwise_windows(x, weights.shape, step, pixels)
+    return np.einsum("rqpc,rqc->pc", windows, weights.astype(np.float64)) + bias
+
+
+@kernel
+def depthwise_weights(x, dy, cols, step):
+    """Gradients of the taps, (cols, cols, channels), and of the bias."""
+    dy = np.asarray(dy, np.float64)
+    windows = _depthwise_windows(x, (cols, cols, dy.shape[1]), step, len(dy))
+    return np.einsum("rqpc,pc->rqc", windows, dy), dy.sum(0)
+
+
 # --- Winograd's transforms of a tile, (lines, lines or pixels, channels)
 
 # Of a convolution of stride 1, and of the taps 0 and 2 of one of stride 2; the last one is not
@@ -738,6 +761,30 @@ def conv(inputs, params, options, **_):
         return (_crop(dx, padding),), {name: grads[name] for name in params}
 
     return y, backward
+
+
+@layer("depthwise")
+def depthwise(inputs, params, options, **_):
+    (x,), weight = inputs, params["weight"][:, 0]
+    size, stride, padding = options["kernel"], options.get("stride", 1), options.get("padding", 0)
+    padded = _pad(x, padding)
+    h, w = ((d - size) // stride + 1 for d in padded.shape[2:])
+    taps = [(r, q) for r in range(size) for q in range(size)]
+
+    def each(values):
+        return values[None, :, None, None]
+
+    y = sum(_window(padded, r, q, h, w, stride) * each(weight[:, r, q]) for r, q in taps)
+
+    def backward(dy):
+        dx, dweight = np.zeros_like(padded), np.zeros_like(params["weight"])
+        for r, q in taps:
+            _window(dx, r, q, h, w, stride)[...] += dy * each(weight[:, r, q])
+            dweight[:, 0, r, q] = (dy * _window(padded, r, q, h, w, stride)).sum((0, 2, 3))
+        grads = {"weight": dweight, "bias": dy.sum((0, 2, 3))}
+        return (_crop(dx, padding),), {name: grads[name] for name in params}
+
+    return y + each(params.get("bias", np.zeros(len(weight)))), backward
 
 
 @layer("linear")

@@ -34,6 +34,10 @@ CASES = {  # id: kind, shapes of the inputs, shapes of the parameters, options
     "conv stride 3 kernel 2": ("conv", [(1, 2, 7, 8)], {"weight": (3, 2, 2, 2)},
                                {"kernel": 2, "stride": 3}),
     "conv 1x1": ("conv", [(2, 3, 3, 3)], {"weight": (4, 3, 1, 1)}, {"kernel": 1}),
+    "depthwise": ("depthwise", [(2, 3, 5, 4)], {"weight": (3, 1, 3, 3), "bias": (3,)},
+                  {"kernel": 3, "padding": 1}),
+    "depthwise stride 2": ("depthwise", [(2, 2, 7, 6)], {"weight": (2, 1, 5, 5)},
+                           {"kernel": 5, "stride": 2, "padding": 2}),
     "linear": ("linear", [(3, 4, 1, 1)], {"weight": (2, 4), "bias": (2,)}, {}),
     "linear no bias": ("linear", [(3, 4, 1, 1)], {"weight": (2, 4)}, {}),
     "batchnorm": ("batchnorm", [(3, 2, 3, 2)], {"weight": (2,), "bias": (2,)}, {}),
@@ -136,6 +140,37 @@ def test_conv_channels(channels, out, batch, rng):
     spec = after_conv(("conv", "c", (1,), {"out": out, "kernel": 3, "stride": 2, "padding": 1}),
                       out=channels)
     compare(spec, (batch, channels, 7, 5), rng)
+
+
+@pytest.mark.parametrize("kernel, stride, padding, h, w", fitting([
+    (3, 1, 1), (3, 2, 1), (5, 1, 2), (5, 2, 2), (7, 1, 3), (7, 2, 3), (3, 1, 0), (3, 1, 2),
+    (5, 2, 0), (7, 2, 6), (3, 2, 2)]))
+@pytest.mark.parametrize("bias", [False, True])
+def test_depthwise(kernel, stride, padding, h, w, bias, rng):
+    options = {"kernel": kernel, "stride": stride, "padding": padding, "bias": bias}
+    compare(after_conv(("depthwise", "d", (1,), options)), (2, 3, h, w), rng)
+
+
+@pytest.mark.parametrize("channels", [3, 16, 100])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_depthwise_between_batch_norms(channels, batch, rng):
+    """Its epilogue measures and applies one, and it reads what backward writes again of another."""
+    spec = after_conv(("batchnorm", "a", (1,), {"relu": True}),
+                      ("depthwise", "d", (2,), {"kernel": 5, "stride": 2, "padding": 2}),
+                      ("batchnorm", "b", (3,), {"relu": True}),
+                      ("depthwise", "e", (4,), {"kernel": 3, "padding": 1}),
+                      ("batchnorm", "c", (5, 4), {}), out=channels)
+    net = compare(spec, (batch, 3, 15, 17), rng, 1e-4)
+    x = rng.normal(size=(batch, 3, 15, 17)).astype(np.float32)
+    state = {k: v.copy() for k, v in (net.parameters() | net.buffers()).items()}
+    assert relative(net.forward(nhwc(x)), Network(spec, state).forward(x)) < 2e-5
+
+
+def test_depthwise_of_images(rng):
+    """Read as they come, three channels a pixel, by the other layer."""
+    spec = [("depthwise", "d", (0,), {"kernel": 3, "padding": 1}),
+            ("conv", "c", (0,), {"out": 3, "kernel": 1}), ("batchnorm", "n", (1, 2), {})]
+    compare(spec, (2, 3, 9, 8), rng)
 
 
 # --- Winograd: what of a 3x3 convolution it takes, and what it leaves

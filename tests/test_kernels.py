@@ -42,6 +42,10 @@ Tile = struct("Tile", rows_in=P, out=P, rows=Z, columns=Z, offset=P, taps=Z, run
               start=P, segment=Z, accumulate=C.c_bool, ahead=Z, later=P)
 Outer = struct("Outer", a=P, b=P, segments=Z, pixels=Z, a_step=Z, b_step=Z, rows=Z, columns=Z,
                out=P, out_step=Z, accumulate=C.c_bool, later=P)
+Depthwise = struct("Depthwise", x=P, in_row=Z, rows=Z, cols=Z, step=Z, weights=P, bias=P, pixels=Z,
+                   channels=Z, out=P, out_step=Z, accumulate=C.c_bool)
+DepthwiseWeights = struct("DepthwiseWeights", x=P, dy=P, x_row=Z, cols=Z, step=Z, pixels=Z,
+                          channels=Z, dweights=P, dbias=P)
 WinoIn = struct("WinoIn", pixel=P, to=P, rows=Z, cols=Z, channels=Z, width=Z, v=P, block=Z,
                 ahead=Z)
 WinoOut = struct("WinoOut", m=P, at=P, block=Z, rows=Z, cols=Z, channels=Z, y=P, row=Z, pixel=Z,
@@ -87,6 +91,8 @@ PROTOTYPES = {
     "row_places": (P, P, Z, P, P, P),
     "gemm_tile": (C.POINTER(Tile),),
     "gemm_outer": (C.POINTER(Outer),),
+    "depthwise_row": (C.POINTER(Depthwise),),
+    "depthwise_weights": (C.POINTER(DepthwiseWeights),),
     "wino_input": (C.POINTER(WinoIn),),
     "wino_gradient": (C.POINTER(WinoIn),),
     "wino_output": (C.POINTER(WinoOut),),
@@ -843,6 +849,63 @@ def test_gemm_outer_sums_outer_products(isa, accumulate, guarded):
             want = reference.gemm_outer(x, y) + (there[:, :columns] if accumulate else 0)
             close(out[:, :columns], want, 0, 4 * ULP * (reference.gemm_outer(abs(x), abs(y)) + 1))
             assert bits(out[:, columns:]) == bits(there[:, columns:])
+
+
+# --- depthwise convolution
+
+each_filter = pytest.mark.parametrize("cols, step", [
+    (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (7, 1), (3, 2), (5, 2), (7, 2)])
+each_row = pytest.mark.parametrize("pixels, channels", [
+    (1, 16), (2, 48), (4, 16), (7, 112), (13, 16), (14, 32)])
+
+
+@each_filter
+@each_row
+@pytest.mark.parametrize("edge", ["random", "nan", "infinite", "denormal"])
+@pytest.mark.parametrize("biased, accumulate, apart", [(True, 0, 1), (False, 1, 2)])
+def test_depthwise_row(cols, step, pixels, channels, edge, biased, accumulate, apart, guarded):
+    """`apart`: pixels of the output that are for others lie between."""
+    rows = cols - cols // 3
+    x = draw(edge, (rows, step * (pixels - 1) + cols, channels))
+    weights, bias = draw("random", (rows, cols, channels), "w"), draw("random", channels, "b")
+    there = draw("random", (pixels, apart, channels), "there")
+    base = (bias if biased else 0.0) + (there[:, 0] if accumulate else 0.0)
+    want = reference.depthwise_row(x, weights, step, pixels, base)
+    with np.errstate(invalid="ignore"):
+        size = reference.depthwise_row(abs(x), abs(weights), step, pixels, abs(base))
+    results = []
+    for isa in ISAS:
+        out, source = guarded(there), guarded(x)
+        call(isa, "depthwise_row", Depthwise(
+            address(source), x[0].size, rows, cols, step, address(guarded(weights)),
+            address(guarded(bias)) if biased else None, pixels, channels, address(out),
+            apart * channels, accumulate))
+        close(out[:, 0], want, 0, (rows * cols + 2) * ULP * size)
+        assert bits(out[:, 1:]) == bits(there[:, 1:])
+        results.append(bits(out))
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("cols, step", [(3, 1), (5, 1), (7, 1), (3, 2), (5, 2), (7, 2)])
+@each_row
+@pytest.mark.parametrize("edge", ["random", "nan"])
+@pytest.mark.parametrize("biased", [False, True])
+def test_depthwise_weights(cols, step, pixels, channels, edge, biased, guarded):
+    x = draw("random", (cols, step * (pixels - 1) + cols, channels))
+    dy, there = draw(edge, (pixels, channels), "dy"), draw("random", (cols, cols, channels), "t")
+    want, want_bias = reference.depthwise_weights(x, dy, cols, step)
+    size, size_bias = reference.depthwise_weights(abs(x), abs(dy), cols, step)
+    results = []
+    for isa in ISAS:
+        sums, bias = guarded(there), guarded(there[0, 0])
+        call(isa, "depthwise_weights", DepthwiseWeights(
+            address(guarded(x)), address(guarded(dy)), x[0].size, cols, step, pixels, channels,
+            address(sums), address(bias) if biased else None))
+        close(sums, want + there, 0, (pixels + 1) * ULP * (size + abs(there)))
+        wanted = want_bias if biased else 0.0
+        close(bias, wanted + there[0, 0], 0, (pixels + 1) * ULP * (size_bias + abs(there[0, 0])))
+        results.append(bits(sums) + bits(bias))
+    assert len(set(results)) == 1
 
 
 # --- Winograd

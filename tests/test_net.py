@@ -62,8 +62,8 @@ def trains_alike(net, network, x, rng, bound, gradient_bound):
 # --- the specification
 
 CONV = {"out": 8, "kernel": 3, "stride": 1, "padding": 1}
-KINDS = ("conv, linear, batchnorm, layernorm, layerscale, relu, gelu, dropout, maxpool, avgpool, "
-         "concatpool")
+KINDS = ("conv, linear, depthwise, batchnorm, layernorm, layerscale, relu, gelu, dropout, maxpool, "
+         "avgpool, concatpool")
 
 
 def conv_rule(**change):
@@ -71,6 +71,12 @@ def conv_rule(**change):
     return (f"Net: layer 0 (conv c) must have out >= 1, kernel 1 to 15, stride 1 to kernel + 7 and "
             f"padding < kernel, got out {o['out']}, kernel {o['kernel']}, stride {o['stride']}, "
             f"padding {o['padding']}")
+
+
+def depthwise_rule(**change):
+    o = {"kernel": 3, "stride": 1, "padding": 1} | change
+    return (f"Net: layer 0 (depthwise d) must have kernel 3, 5 or 7, stride 1 or 2 and padding < "
+            f"kernel, got kernel {o['kernel']}, stride {o['stride']}, padding {o['padding']}")
 
 
 def pool_rule(kernel, stride, padding):
@@ -98,6 +104,9 @@ def pool_rule(kernel, stride, padding):
     ([("conv", "c", (0,), CONV | {"stride": 0})], conv_rule(stride=0)),
     ([("conv", "c", (0,), CONV | {"stride": 11})], conv_rule(stride=11)),
     ([("conv", "c", (0,), CONV | {"padding": 3})], conv_rule(padding=3)),
+    ([("depthwise", "d", (0,), {"kernel": 4})], depthwise_rule(kernel=4, padding=0)),
+    ([("depthwise", "d", (0,), {"kernel": 3, "stride": 3})], depthwise_rule(stride=3, padding=0)),
+    ([("depthwise", "d", (0,), {"kernel": 5, "padding": 5})], depthwise_rule(kernel=5, padding=5)),
     ([("linear", "l", (0,), {})], "Net: layer 0 (linear l) must have out >= 1, got 0"),
     ([("batchnorm", "n", (0,), {"eps": 0})],
      "Net: layer 0 (batchnorm n) must have eps > 0 and momentum in [0, 1], got eps 0, momentum "
@@ -128,6 +137,8 @@ def test_a_spec_that_breaks_a_rule(layers, message):
 @pytest.mark.parametrize("layers, shape, train, message", [
     ([("conv", "c", (0,), {"out": 8, "kernel": 7, "padding": 1})], (1, 3, 4, 9), False,
      "Net: the input of layer 0 (conv c) must be at least 5 pixels on each side, got 4 x 9"),
+    ([("depthwise", "d", (0,), {"kernel": 7, "padding": 1})], (1, 3, 4, 9), False,
+     "Net: the input of layer 0 (depthwise d) must be at least 5 pixels on each side, got 4 x 9"),
     ([("maxpool", "", (0,), {"kernel": 3})], (1, 3, 3, 2), False,
      "Net: the input of layer 0 (maxpool) must be at least 3 pixels on each side, got 3 x 2"),
     ([("avgpool", "", (0,), {}), ("layerscale", "s", (0, 1), {})], (2, 3, 4, 4), False,
@@ -953,3 +964,40 @@ def test_threads_that_predict_first_at_the_same_time(rng):
         side_by_side = list(pool.map(net.forward, 5 * x))
     for got, one in zip(side_by_side, 5 * x):
         assert got.tobytes() == net.forward(one).tobytes()
+
+
+def test_depthwise_has_the_same_bits_for_any_threads(rng, any_threads):
+    spec = [("conv", "a", (0,), {"out": 40, "kernel": 1}),
+            ("depthwise", "d", (1,), {"kernel": 5, "stride": 2, "padding": 2, "bias": True}),
+            ("batchnorm", "n", (2,), {"relu": True}), ("avgpool", "", (3,), {})]
+    net, _ = make(spec, rng)
+    x, results = images(rng, 7, 33), []
+    for threads in (1, 2, 3, 7):
+        any_threads(threads)
+        y = net.forward(x, train=True)
+        net.backward(np.ones_like(y))
+        grads = b"".join(g.tobytes() for g in net.gradients().values())
+        net.rollback()
+        results.append((y.tobytes(), grads, net.forward(x).tobytes()))
+    assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize("trained", [["d.bias"], ["d.weight"], ["a.weight"]])
+def test_depthwise_partly_frozen(trained, rng):
+    spec = [("conv", "a", (0,), {"out": 5, "kernel": 1}),
+            ("depthwise", "d", (1,), {"kernel": 3, "padding": 1, "bias": True}),
+            ("avgpool", "", (2,), {})]
+    net, network = make(spec, rng)
+    net.set_trainable(trained)
+    x = images(rng, 3, 6)
+    trains_alike(net, network, x, rng, 1e-5, 1e-5)
+    once = {name: g.copy() for name, g in net.gradients().items()}
+    assert set(once) == set(trained)
+    g = np.ones((3, 5), np.float32)
+    net.forward(x, train=True)
+    net.backward(g)
+    first = {name: g.copy() for name, g in net.gradients().items()}
+    net.forward(x, train=True)
+    net.backward(g, accumulate=True)
+    for name, got in net.gradients().items():
+        assert relative(got, 2 * first[name]) < 1e-6

@@ -7,6 +7,7 @@
 #include "../kernels/counts.c"
 #include "../kernels/sort.c"
 #include "../kernels/gemm.c"
+#include "../kernels/depthwise.c"
 #include "../kernels/winograd.c"
 #include "../kernels/batchnorm.c"
 #include "../kernels/layernorm.c"

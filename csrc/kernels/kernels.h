@@ -87,6 +87,26 @@ typedef struct {
     const float *later; /* as of mlc_tile */
 } mlc_outer;
 
+/* A row of a depthwise convolution, and what a row of its gradient says of the weights; see
+ * kernels/depthwise.c. Pixels of `in`, x and dy are `channels` floats apart; `step` is 1 or 2. */
+typedef struct {
+    const float *in;
+    size_t in_row, rows, cols, step; /* in_row: floats from a row to the next */
+    const float *weights;            /* [rows][cols][channels] */
+    const float *bias;               /* NULL: none */
+    size_t pixels, channels;
+    float *out;
+    size_t out_step; /* floats from a pixel to the next */
+    bool accumulate; /* add to out instead of writing it */
+} mlc_depthwise;
+
+typedef struct {
+    const float *x, *dy;
+    size_t x_row, cols, step;
+    size_t pixels, channels;
+    float *dweights, *dbias; /* [cols][cols][channels]; [channels], NULL: not wanted */
+} mlc_depthwise_weights;
+
 /* Winograd's transforms; see kernels/winograd.c. Channels of transformed tiles come in blocks. */
 enum { MLC_WINO_POINTS = 36, MLC_WINO_LINES = 9, MLC_WINO_BLOCK = 64 };
 

@@ -124,6 +124,7 @@ struct mlc_layer_class {
     const char *weight_name; /* NULL: "weight" */
     bool scales;             /* the weight is a scale and starts at 1; else at 0 */
     bool shifts;             /* has a bias, asked for or not */
+    bool any_stride;         /* x[0] may have pixels of any number of floats */
     bool epilogue, prologue; /* forward does run->epilogue, run->prologue */
     /* out_channels, and the dims of weight and bias, from in_channels and the options */
     mlc_status (*declare)(mlc_layer *layer, mlc_error *error);

@@ -13,11 +13,11 @@
  *                of their own, added in order: enough tasks for many threads, the same bits for
  *                any. */
 #include "bias.h"
+#include "phases.h"
 #include "product.h"
 #include "winograd.h"
 
 enum {
-    MAX_KERNEL = 15,
     OUTER_PIXELS = 512,       /* of a pass of gemm_outer: its operands stay in the L2 cache */
     PARTIAL_FLOATS = 4 << 20, /* partial sums of dw in all */
     MAX_CHUNKS = 16,
@@ -70,44 +70,6 @@ static size_t conv_chunks(const mlc_layer *layer, const mlc_tensor *in, const ml
     if (chunks > MAX_CHUNKS) chunks = MAX_CHUNKS;
     if (chunks > in->n) chunks = in->n;
     return chunks < 1 ? 1 : chunks;
-}
-
-/* Along one axis, phase `a` holds the pixels a, a + s, ...: how many of `size`. */
-static size_t phase_pixels(size_t size, size_t a, size_t s)
-{
-    return a < size ? (size - a + s - 1) / s : 0;
-}
-
-/* The filter lines that meet phase `a`, and how far along dy each reaches: r with a + p - r a
- * multiple of s, at distance (a + p - r) / s. Returns how many. */
-static size_t phase_taps(const mlc_options *o, size_t a, size_t *line, ptrdiff_t *distance)
-{
-    size_t count = 0;
-    for (size_t r = 0; r < o->kernel; r++) {
-        ptrdiff_t away = (ptrdiff_t)(a + o->padding) - (ptrdiff_t)r;
-        if (away % (ptrdiff_t)o->stride) continue;
-        line[count] = r;
-        distance[count++] = away / (ptrdiff_t)o->stride;
-    }
-    return count;
-}
-
-/* How far the gradient of one axis is read beyond its ends. */
-static size_t reach(const mlc_options *o, size_t in, size_t out)
-{
-    ptrdiff_t halo = 0;
-    for (size_t a = 0; a < o->stride; a++) {
-        size_t line[MAX_KERNEL], count, pixels = phase_pixels(in, a, o->stride);
-        ptrdiff_t distance[MAX_KERNEL];
-        count = phase_taps(o, a, line, distance);
-        for (size_t t = 0; t < count && pixels; t++) {
-            ptrdiff_t before = -distance[t];
-            ptrdiff_t after = (ptrdiff_t)(pixels - 1) + distance[t] - (ptrdiff_t)(out - 1);
-            if (before > halo) halo = before;
-            if (after > halo) halo = after;
-        }
-    }
-    return (size_t)halo;
 }
 
 static bool uses_winograd(const mlc_layer *layer, const mlc_tensor *in, const mlc_tensor *out,
@@ -229,17 +191,6 @@ static void pack_phase_panel(const mlc_layer *layer, size_t a, size_t b, size_t 
             for (size_t k = 0; k < depth; k++)
                 for (size_t v = 0; v < width; v++)
                     *to++ = weight_at(layer, k, panel * width + v, lines[i], columns_of[j]);
-}
-
-/* Taps of the phases before (a, b), in the order of a, then b. */
-static size_t taps_before(const mlc_options *o, size_t a, size_t b)
-{
-    size_t line[MAX_KERNEL], taps = 0;
-    ptrdiff_t distance[MAX_KERNEL];
-    for (size_t i = 0; i < o->stride; i++)
-        for (size_t j = 0; j < o->stride && (i < a || (i == a && j < b)); j++)
-            taps += phase_taps(o, i, line, distance) * phase_taps(o, j, line, distance);
-    return taps;
 }
 
 static void pack_back_panel(void *context, size_t panel)
@@ -548,6 +499,7 @@ const mlc_layer_class mlc_layer_conv = {
     .min_inputs = 1,
     .max_inputs = 1,
     .weight = true,
+    .any_stride = true,
     .epilogue = true,
     .declare = conv_declare,
     .shape = conv_shape,
@@ -580,6 +532,7 @@ const mlc_layer_class mlc_layer_linear = {
     .max_inputs = 1,
     .weight = true,
     .epilogue = true,
+    .any_stride = true,
     .declare = linear_declare,
     .shape = conv_shape,
     .plan = conv_plan,

@@ -106,7 +106,7 @@ static size_t input_stride(const mlc_layer_spec *specs, size_t count, size_t cha
 {
     for (size_t i = 0; i < count; i++) {
         const mlc_layer_class *class = find_class(specs[i].kind);
-        for (size_t k = 0; class && !class->pack && k < specs[i].input_count; k++)
+        for (size_t k = 0; class && !class->any_stride && k < specs[i].input_count; k++)
             if (specs[i].inputs[k] == 0) return mlc_padded(channels);
     }
     return channels;
