@@ -135,19 +135,40 @@ def _batchnorm(x: Float64, own: _Own, options: _Options) -> _Through:
     return (x - own["running_mean"]) * scale + own["bias"], lambda dy: dy * scale
 
 
+def _layernorm(x: Float64, own: _Own, options: _Options) -> _Through:
+    d = x - x.mean(axis=1, keepdims=True)
+    inverse = 1 / np.sqrt((d * d).mean(axis=1, keepdims=True) + options["eps"])
+    xhat = d * inverse
+
+    def backward(dy: Float64) -> Float64:
+        dz = dy * own["weight"]
+        along = (dz * xhat).mean(axis=1, keepdims=True)
+        return inverse * (dz - dz.mean(axis=1, keepdims=True) - xhat * along)
+
+    return xhat * own["weight"] + own["bias"], backward
+
+
 def _dropout(x: Float64, own: _Own, options: _Options) -> _Through:
     return x, lambda dy: dy
 
 
 def _linear(x: Float64, own: _Own, options: _Options) -> _Through:
-    return x @ own["weight"].T + own.get("bias", 0.0), lambda dy: dy @ own["weight"]
+    weight = own["weight"].reshape(len(own["weight"]), -1)  # that of a 1x1 convolution, too
+    return x @ weight.T + own.get("bias", 0.0), lambda dy: dy @ weight
 
 
 def _relu(x: Float64, own: _Own, options: _Options) -> _Through:
     return np.maximum(x, 0), lambda dy: dy * (x > 0)
 
 
+def _hardswish(x: Float64, own: _Own, options: _Options) -> _Through:
+    """The one activation that a head of ImageNet has."""
+    inside = np.where(np.abs(x) < 3, x / 3 + 0.5, x > 0)
+    return x * np.clip(x + 3, 0, 6) / 6, lambda dy: dy * inside
+
+
 _LAYERS = {
-    "avgpool": _average, "concatpool": _maximum_and_average, "batchnorm": _batchnorm,
-    "dropout": _dropout, "linear": _linear, "relu": _relu,
+    "activation": _hardswish, "avgpool": _average, "concatpool": _maximum_and_average,
+    "batchnorm": _batchnorm, "dropout": _dropout, "layernorm": _layernorm, "linear": _linear,
+    "relu": _relu,
 }

@@ -67,7 +67,7 @@ from mlclassify.verdict import Decision, decisions, verdict
 from mlclassify.vision.augment import Normalize
 from mlclassify.vision.image import PhotoSource
 from mlclassify.vision.models import Model, build_backbone
-from mlclassify.weight_names import named_as, named_as_here
+from mlclassify.weight_names import has_head, named_as, named_as_here
 from mlclassify.weights import (
     ModelFileError,
     named_place,
@@ -781,8 +781,9 @@ class Learner(Trainer):
             pretrained = weights is not None
         if not pretrained:
             return None
-        tensors, source = pretrained_tensors(self.model.arch.name, weights, "fit_novelty")
-        backbone = build_backbone(self.model.arch, self.model.exact)
+        arch = self.model.arch
+        tensors, source = pretrained_tensors(arch.name, weights, "fit_novelty", arch.library)
+        backbone = build_backbone(arch, self.model.exact)
         backbone.load_body(tensors, str(source))
         return backbone
 
@@ -998,16 +999,17 @@ class Learner(Trainer):
         return path
 
     def export_weights(self, fname: StrPath = "weights.safetensors",
-                       names: str = "torchvision") -> Path:
+                       names: str | None = None) -> Path:
         """Save the weights alone, under the names that other libraries have for them.
 
         Parameters
         ----------
         fname : str or Path
             Relative to ``learn.path``; must end in ``.safetensors``.
-        names : {'torchvision', 'timm', 'fastai'}
+        names : {'torchvision', 'timm', 'fastai'}, optional
             The first two name the backbone, and the head is left out; fastai names the whole model
-            of its ``vision_learner``.
+            of its ``vision_learner``. None: torchvision's of a ResNet, timm's of other backbones,
+            which torchvision calls otherwise.
 
         Returns
         -------
@@ -1016,7 +1018,9 @@ class Learner(Trainer):
         Examples
         --------
         ``learn.export_weights("body.safetensors", "timm")``; then, with timm,
-        ``timm.create_model("resnet18", num_classes=0, checkpoint_path="body.safetensors")``
+        ``timm.create_model("resnet18", num_classes=0, checkpoint_path="body.safetensors")``. timm's
+        ConvNeXt has a last norm in its head, which no body holds: there, ``load_state_dict(...,
+        strict=False)``, which leaves it as it is.
         """
         path = self.path / check_path("export_weights", "fname", fname)
         tensors = named_as(self.model.state_dict(), names, "export_weights")
@@ -1048,7 +1052,7 @@ class Learner(Trainer):
         """
         path = self.path / check_path("load_weights", "fname", fname)
         tensors = named_as_here(read_tensors(path, "load_weights")[0])
-        if any(name.startswith("head.") for name in tensors):
+        if has_head(tensors):
             try:
                 self.model.load_state_dict(tensors)
             except (TypeError, ValueError) as error:

@@ -129,6 +129,8 @@ class _Graph:
         self.onnx = onnx
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
+        self.channels: dict[str, int] = {}  # the first dimension of a constant
+        self.flat: set[str] = set()  # values that are (N, C), not (N, C, H, W)
         self.bytes = 0
 
     def add(self, op: str, *inputs: str, name: str = "", unused: tuple[str, ...] = (),
@@ -145,7 +147,15 @@ class _Graph:
         array = np.ascontiguousarray(value).reshape(np.shape(value))
         self.initializers.append(self.onnx.numpy_helper.from_array(array, name))
         self.bytes += array.nbytes
+        if array.ndim:
+            self.channels[name] = len(array)
         return name
+
+    def number(self, value: float) -> str:
+        """Return the name of a constant number, which is made once."""
+        name = f"number.{value}"
+        known = any(constant.name == name for constant in self.initializers)
+        return name if known else self.constant(name, np.float32(value))
 
 
 # --- from pixels to images
@@ -244,18 +254,23 @@ def _add_network(graph: _Graph, model: Model, images: str,
 
     `prefix` stands before the names of layers and weights.
     """
+    layers = [*model.arch.layers(), *model.head]
+    linear = {f"{name}.weight" for kind, name, _, _ in layers if kind == "linear"}
     for name, value in {**model.parameters(), **model.net.buffers()}.items():
-        graph.constant(prefix + name, value)
+        matrix = name in linear  # that of a convolution's shape, too
+        graph.constant(prefix + name, value.reshape(len(value), -1) if matrix else value)
     known = {constant.name for constant in graph.initializers}
     values, pooled = [images], [""]
-    for kind, name, inputs, options in [*model.arch.layers(), *model.head]:
+    for kind, name, inputs, options in layers:
         given, name = [values[i] for i in inputs], prefix + name
         if kind in _POOLS:
             pooled = [_add_pool(graph, name, op, given[0]) for op in _POOLS[kind]]
             values.append(pooled[0] if len(pooled) == 1 else
                           graph.add("Concat", *pooled, name=name, axis=1))
+            graph.flat.add(values[-1])
         else:
             values.append(_LAYERS[kind](graph, name, given, options, known))
+            graph.flat |= {values[-1]} if given[0] in graph.flat else set()
     return values[-1], pooled
 
 
@@ -266,15 +281,39 @@ def _add_pool(graph: _Graph, name: str, op: str, x: str) -> str:
     return graph.add("Flatten", graph.add(op, x, name=f"{name}.{op}"), axis=1)
 
 
-def _conv(graph: _Graph, name: str, x: list[str], options: dict[str, Any], known: set[str]) -> str:
+def _conv(graph: _Graph, name: str, x: list[str], options: dict[str, Any], known: set[str],
+          group: int = 1) -> str:
     k, s, p = (options[key] for key in ("kernel", "stride", "padding"))
-    return graph.add("Conv", *x, *_own(name, known, "weight", "bias"), name=name,
+    return graph.add("Conv", *x, *_own(name, known, "weight", "bias"), name=name, group=group,
                      kernel_shape=[k, k], strides=[s, s], pads=[p] * 4)
 
 
 def _linear(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
             known: set[str]) -> str:
-    return graph.add("Gemm", *x, *_own(name, known, "weight", "bias"), name=name, transB=1)
+    weight, *bias = _own(name, known, "weight", "bias")
+    if x[0] in graph.flat:
+        return graph.add("Gemm", *x, weight, *bias, name=name, transB=1)
+    sides = graph.constant(f"{name}.sides", np.array([2, 3]))
+    return graph.add("Conv", *x, graph.add("Unsqueeze", weight, sides), *bias, name=name,
+                     kernel_shape=[1, 1])
+
+
+def _layernorm(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
+               known: set[str]) -> str:
+    """Add a norm of channels, which are last for LayerNormalization."""
+    own, eps = _own(name, known, "weight", "bias"), options["eps"]
+    if x[0] in graph.flat:
+        return graph.add("LayerNormalization", *x, *own, name=name, axis=-1, epsilon=eps)
+    last = graph.add("Transpose", x[0], perm=[0, 2, 3, 1])
+    y = graph.add("LayerNormalization", last, *own, axis=-1, epsilon=eps)
+    return graph.add("Transpose", y, perm=[0, 3, 1, 2], name=name)
+
+
+def _layerscale(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
+                known: set[str]) -> str:
+    sides = graph.constant(f"{name}.sides", np.array([1, 2]))
+    gamma = graph.add("Unsqueeze", f"{name}.gamma", sides)
+    return graph.add("Add", graph.add("Mul", x[0], gamma), x[1], name=name)
 
 
 def _batchnorm(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
@@ -283,7 +322,43 @@ def _batchnorm(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
     y = graph.add("BatchNormalization", x[0], *own, name=name, epsilon=options["eps"])
     if len(x) == 2:
         y = graph.add("Add", y, x[1])
-    return graph.add("Relu", y) if options["relu"] else y
+    act = "relu" if options.get("relu") else options.get("act")
+    return y if act is None else _activate(graph, act, y)
+
+
+def _activate(graph: _Graph, act: str, x: str, name: str = "") -> str:
+    """Add one of the functions of csrc/kernels/activations.c."""
+    if act == "silu":
+        return graph.add("Mul", x, graph.add("Sigmoid", x), name=name)
+    if act == "hardsigmoid":
+        return graph.add("HardSigmoid", x, name=name, alpha=1 / 6)
+    if act == "gelu":
+        return _gelu(graph, x, name)
+    op = {"relu": "Relu", "sigmoid": "Sigmoid", "hardswish": "HardSwish"}[act]
+    return graph.add(op, x, name=name)
+
+
+def _gelu(graph: _Graph, x: str, name: str) -> str:
+    """Add x (1 + erf(x / sqrt 2)) / 2: opset 17 has no operation of its own for it."""
+    root, one, half = (graph.number(value) for value in (np.sqrt(0.5), 1, 0.5))
+    twice = graph.add("Add", graph.add("Erf", graph.add("Mul", x, root)), one)
+    return graph.add("Mul", graph.add("Mul", x, half), twice, name=name)
+
+
+def _activation(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
+                known: set[str]) -> str:
+    return _activate(graph, options["act"], x[0], name)
+
+
+def _depthwise(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
+               known: set[str]) -> str:
+    return _conv(graph, name, x, options, known, group=graph.channels[f"{name}.weight"])
+
+
+def _scale(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
+           known: set[str]) -> str:
+    axes = graph.constant(f"{name}.axes", np.array([2, 3]))
+    return graph.add("Mul", x[0], graph.add("Unsqueeze", x[1], axes), name=name)
 
 
 def _maxpool(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
@@ -302,8 +377,9 @@ def _dropout(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
 
 
 _LAYERS: dict[str, Callable[..., str]] = {
-    "conv": _conv, "linear": _linear, "batchnorm": _batchnorm, "maxpool": _maxpool, "relu": _relu,
-    "dropout": _dropout,
+    "conv": _conv, "linear": _linear, "depthwise": _depthwise, "batchnorm": _batchnorm,
+    "layernorm": _layernorm, "layerscale": _layerscale, "maxpool": _maxpool, "relu": _relu,
+    "activation": _activation, "scale": _scale, "dropout": _dropout,
 }
 
 

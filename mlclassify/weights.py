@@ -188,7 +188,8 @@ def cache_folder() -> Path:
 
 
 def pretrained_tensors(arch: str, weights: StrPath | None = None,
-                       function: str = "vision_learner") -> tuple[Tensors, Path]:
+                       function: str = "vision_learner",
+                       library: str = "torchvision") -> tuple[Tensors, Path]:
     """Find, check and read the pretrained weights of an architecture.
 
     Looks at `weights`, then at the environment variable ``MLCLASSIFY_WEIGHTS`` (each a file, or a
@@ -200,11 +201,13 @@ def pretrained_tensors(arch: str, weights: StrPath | None = None,
     weights : str or Path, optional
     function : str
         Whose name starts the messages.
+    library : {'torchvision', 'timm'}
+        Whose names the architecture has.
 
     Returns
     -------
     tensors : dict of str to ndarray
-        Under torchvision's names.
+        Under the names that the architecture has.
     path : Path
         Where they were found.
 
@@ -222,12 +225,14 @@ def pretrained_tensors(arch: str, weights: StrPath | None = None,
         path = _file_in(check_path(function, "weights", given), arch, f"{function}: {rule}")
         return named_as_here(read_tensors(path, function)[0]), path
     if arch not in PINNED:
+        made = {"torchvision": f"torchvision.models.{arch}(weights='DEFAULT')",
+                "timm": f"timm.create_model('{arch}', pretrained=True)"}[library]
         raise FileNotFoundError(
             f"{function}: `weights` must name a file for {arch}, for there is no download that "
-            f"this version knows, got None; pass weights='{arch}.safetensors' with torchvision's "
-            f"names (with torch: safetensors.torch.save_file(torchvision.models.{arch}("
-            f"weights='DEFAULT').state_dict(), '{arch}.safetensors')), set MLCLASSIFY_WEIGHTS to "
-            "it, or train from scratch: pretrained=False"
+            f"this version knows, got None; pass weights='{arch}.safetensors' with {library}'s "
+            f"names (with torch: safetensors.torch.save_file({made}.state_dict(), "
+            f"'{arch}.safetensors')), set MLCLASSIFY_WEIGHTS to it, or train from scratch: "
+            "pretrained=False"
         )
     path = cached_file(arch)
     data = read_file(path, function) if path.exists() else _download(arch, path, function)

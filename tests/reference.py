@@ -89,6 +89,46 @@ def dropout(x, seed, epoch, position, operation, p):
     return np.where(kept, np.asarray(x, np.float64) / (1 - float(np.float32(p))), 0.0)
 
 
+# --- activations, by number and by name
+
+ACTIVATIONS = ("identity", "relu", "sigmoid", "silu", "hardsigmoid", "hardswish", "gelu")
+
+
+def _hardsigmoid(x):
+    return np.clip(x + 3, 0, 6) / 6
+
+
+def below(x):
+    """P(N <= x) of the normal distribution."""
+    return np.vectorize(lambda v: math.erfc(-v / math.sqrt(2)) / 2, otypes=[float])(x)
+
+
+@kernel
+def activate(x, act):
+    x = np.asarray(x, np.float64)
+    return {"identity": lambda: x, "relu": lambda: np.maximum(x, 0), "sigmoid": lambda: sigmoid(x),
+            "silu": lambda: x * sigmoid(x), "hardsigmoid": lambda: _hardsigmoid(x),
+            "hardswish": lambda: x * _hardsigmoid(x),
+            "gelu": lambda: x * below(x)}[ACTIVATIONS[act]]()
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def slope(x, act):
+    """The derivative of an activation; at a corner that of the flat side."""
+    x = np.asarray(x, np.float64)
+    s, r, inside = sigmoid(x), sigmoid(-x), abs(x) < 3
+    at = {"identity": np.ones_like(x), "relu": np.where(x > 0, 1.0, 0.0), "sigmoid": s * r,
+          "silu": s + x * s * r, "hardsigmoid": np.where(inside, 1 / 6, 0.0),
+          "hardswish": np.where(inside, x / 3 + 0.5, np.where(x > 0, 1.0, 0.0)),
+          "gelu": below(x) + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)}[ACTIVATIONS[act]]
+    return np.where(np.isnan(x) & (ACTIVATIONS[act] not in ("identity", "relu")), x, at)
+
+
+@kernel
+def activate_backward(x, dy, act):
+    return slope(x, act) * dy
+
+
 # --- losses and metrics
 
 def _times(coefficient, value):
@@ -281,7 +321,7 @@ def column_scores(scores, targets):
 
 
 @kernel
-def highest_below(scores, limit):
+def highestbelow(scores, limit):
     return max((s for s in np.asarray(scores).tolist() if not s >= limit), default=-np.inf)
 
 
@@ -482,24 +522,28 @@ def norm_sums(x, shift):
 
 
 @kernel
-def norm_apply(x, residual, scale, shift, rectify):
+def norm_apply(x, residual, scale, shift, act):
     y = np.asarray(x, np.float64) * scale + shift
-    if residual is not None:
-        y = y + residual
-    return np.maximum(y, 0) if rectify else y
+    return activate(y if residual is None else y + residual, act)
+
+
+def _before_activation(passed, dy):
+    """dz = dy where a ReLU let the output pass, or times the slope of another activation."""
+    dy = np.asarray(dy, np.float64)
+    return np.where(passed, dy, 0.0) if passed.dtype == bool else dy * passed
 
 
 @kernel
 def norm_backward_sums(passed, x, dy, mean, inverse):
-    """(sum dz, sum dz xhat), with dz = dy where the ReLU let the output pass."""
-    dz = np.where(passed, dy, 0.0).astype(np.float64)
+    """(sum dz, sum dz xhat)"""
+    dz = _before_activation(passed, dy)
     return dz.sum(0), (dz * ((np.asarray(x, np.float64) - mean) * inverse)).sum(0)
 
 
 @kernel
 def norm_backward(passed, dy, x, a, b, c):
     """(dx, dz): the gradients of the input and of the residual."""
-    dz = np.where(passed, dy, 0.0).astype(np.float64)
+    dz = _before_activation(passed, dy)
     return np.asarray(a, np.float64) * dz + np.asarray(b, np.float64) * x + c, dz
 
 
@@ -524,41 +568,13 @@ def layer_norm_backward(x, dy, weight, mean, inverse):
     return dx, (dy * xhat).sum(0), np.asarray(dy, np.float64).sum(0)
 
 
-# --- GELU
-
-def below(x):
-    """P(N <= x) of the normal distribution."""
-    return np.vectorize(lambda v: math.erfc(-v / math.sqrt(2)) / 2, otypes=[float])(x)
-
-
-def normal_density(x):
-    return np.exp(-np.asarray(x, np.float64) ** 2 / 2) / math.sqrt(2 * math.pi)
-
-
-@kernel
-def gelu(x):
-    x = np.asarray(x, np.float64)
-    return x * below(x)
-
-
-@kernel
-def gelu_backward(x, dy):
-    x = np.asarray(x, np.float64)
-    return dy * (below(x) + x * normal_density(x))
-
-
-# --- scales and biases of channels, on (pixels, channels)
+# --- layer scale, on (pixels, channels)
 
 @kernel
 def layer_scale_backward(x, dy, scale):
     """(dx, sum of dy x): the gradients of the input and of the scale."""
     dy = np.asarray(dy, np.float64)
     return dy * scale, (dy * x).sum(0)
-
-
-@kernel
-def bias_sums(dy):
-    return np.asarray(dy, np.float64).sum(0)
 
 
 # --- pooling, on (taps or pixels, channels)
@@ -570,9 +586,8 @@ def _first_largest(x):
 
 
 @kernel
-def max_window(window, scale=1.0, shift=0.0, rectify=False):
-    y = np.asarray(window, np.float64) * scale + shift
-    y = np.where(y < 0, 0, y) if rectify else y
+def max_window(window, scale=1.0, shift=0.0, act=0):
+    y = activate(np.asarray(window, np.float64) * scale + shift, act)
     tap = _first_largest(y)
     return np.take_along_axis(y, tap[None], 0)[0], tap
 
@@ -591,6 +606,30 @@ def sum_and_max(x, first):
     at = _first_largest(np.asarray(x, np.float64))
     return (np.asarray(x, np.float64).sum(0),
             np.take_along_axis(np.asarray(x, np.float64), at[None], 0)[0], first + at)
+
+
+@kernel
+def sum_pixels(x):
+    return np.asarray(x, np.float64).sum(0)
+
+
+@kernel
+def spread_pixels(d, pixels):
+    return np.tile(np.asarray(d, np.float64), (pixels, 1))
+
+
+# --- scale, on (pixels, channels)
+
+@kernel
+def scale_pixels(x, factor):
+    return np.asarray(x, np.float64) * factor
+
+
+@kernel
+def scale_backward(x, dy, factor):
+    """Gradients of x and of the factor."""
+    dy = np.asarray(dy, np.float64)
+    return dy * factor, (dy * x).sum(0)
 
 
 # --- optimizer
@@ -790,11 +829,13 @@ def depthwise(inputs, params, options, **_):
 @layer("linear")
 def linear(inputs, params, options, **_):
     """Of the channels of every pixel."""
-    x, weight = inputs[0], params["weight"]
+    (x,), weight = inputs, params["weight"]
+    shape, weight = weight.shape, weight.reshape(len(weight), -1)  # (K, C), or (K, C, 1, 1)
     y = np.einsum("nchw,kc->nkhw", x, weight) + wide(params.get("bias", np.zeros(len(weight))))
 
     def backward(dy):
-        grads = {"weight": np.einsum("nkhw,nchw->kc", dy, x), "bias": dy.sum((0, 2, 3))}
+        grads = {"weight": np.einsum("nkhw,nchw->kc", dy, x).reshape(shape),
+                 "bias": dy.sum((0, 2, 3))}
         dx = np.einsum("nkhw,kc->nchw", dy, weight)
         return (dx,), {name: grads[name] for name in params}
 
@@ -804,6 +845,8 @@ def linear(inputs, params, options, **_):
 @layer("batchnorm")
 def batchnorm(inputs, params, options, train, buffers, **_):
     """Training moves `buffers`, the running statistics, in place."""
+    act = ACTIVATIONS.index("relu" if options.get("relu") else options.get("act", "identity"))
+
     x, eps, take = inputs[0], options.get("eps", 1e-5), options.get("momentum", 0.1)
     n, mean, var = x.size // x.shape[1], buffers["running_mean"], buffers["running_var"]
     if train:
@@ -816,12 +859,12 @@ def batchnorm(inputs, params, options, train, buffers, **_):
     z = xhat * wide(params["weight"]) + wide(params["bias"]) + (inputs[1] if inputs[1:] else 0.0)
 
     def backward(dy):
-        dz = np.where(z > 0, dy, 0.0) if options.get("relu") else dy
+        dz = slope(z, act) * dy
         dbias, dweight = dz.sum((0, 2, 3)), (dz * xhat).sum((0, 2, 3))
         dx = wide(params["weight"] * inverse) * (dz - wide(dbias) / n - xhat * wide(dweight) / n)
         return (dx, dz)[: len(inputs)], {"weight": dweight, "bias": dbias}
 
-    return np.maximum(z, 0) if options.get("relu") else z, backward
+    return activate(z, act), backward
 
 
 def _pixels(x):
@@ -853,14 +896,21 @@ def layerscale(inputs, params, options, **_):
         (dy * wide(gamma), dy), {"gamma": (dy * x).sum((0, 2, 3))})
 
 
-@layer("gelu")
-def gelu_layer(inputs, params, options, **_):
-    return gelu(inputs[0]), lambda dy: ((gelu_backward(inputs[0], dy),), {})
-
-
 @layer("relu")
 def relu_layer(inputs, params, options, **_):
     return relu(inputs[0]), lambda dy: ((np.where(inputs[0] > 0, dy, 0.0),), {})
+
+
+@layer("activation")
+def activation_layer(inputs, params, options, **_):
+    act = ACTIVATIONS.index(options["act"])
+    return activate(inputs[0], act), lambda dy: ((slope(inputs[0], act) * dy,), {})
+
+
+@layer("scale")
+def scale(inputs, params, options, **_):
+    x, factor = inputs
+    return x * factor, lambda dy: ((dy * factor, (dy * x).sum((2, 3), keepdims=True)), {})
 
 
 @layer("dropout")

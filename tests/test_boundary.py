@@ -410,7 +410,7 @@ def net():
 
 
 CONV = {"out": 8, "kernel": 3}
-OPTIONS = "out, kernel, stride, padding, p, eps, momentum, relu, bias"
+OPTIONS = "out, kernel, stride, padding, p, eps, momentum, relu, act, bias"
 
 
 @pytest.mark.parametrize("spec, error, message", [
@@ -435,6 +435,10 @@ OPTIONS = "out, kernel, stride, padding, p, eps, momentum, relu, bias"
      "Net: `out` must lie in [0, 1048576], got -1"),
     ([("conv", "c", (0,), CONV | {"kernel": 2**70})], ValueError,
      f"Net: `kernel` must lie in [0, 1048576], got {2**70}"),
+    ([("activation", "", (0,), {"act": "swish"})], ValueError,
+     "Net: `act` must be one of relu, sigmoid, silu, hardsigmoid, hardswish, gelu, got 'swish'"),
+    ([("activation", "", (0,), {"act": 1})], ValueError,
+     "Net: `act` must be one of relu, sigmoid, silu, hardsigmoid, hardswish, gelu, got 1"),
     ([("dropout", "", (0,), {"p": "half"})], TypeError, "Net: `p` must be a number, got 'half'"),
 ])
 def test_a_spec_of_the_wrong_kind(spec, error, message):

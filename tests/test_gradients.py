@@ -6,7 +6,7 @@ forward, in float64.
 
 import numpy as np
 import pytest
-from reference import LAYERS, Network, nhwc, random_state, small_resnet
+from reference import ACTIVATIONS, LAYERS, Network, nhwc, random_state, small_resnet
 
 from mlclassify import _core
 
@@ -49,8 +49,14 @@ CASES = {  # id: kind, shapes of the inputs, shapes of the parameters, options
     "linear of pixels": ("linear", [(2, 4, 3, 2)], {"weight": (2, 4), "bias": (2,)}, {}),
     "layernorm": ("layernorm", [(2, 5, 3, 2)], {"weight": (5,), "bias": (5,)}, {"eps": 1e-3}),
     "layerscale": ("layerscale", [(2, 5, 3, 2), (2, 5, 3, 2)], {"gamma": (5,)}, {}),
-    "gelu": ("gelu", [(2, 3, 3, 2)], {}, {}),
+    "batchnorm silu": ("batchnorm", [(3, 2, 3, 2)], {"weight": (2,), "bias": (2,)},
+                       {"act": "silu"}),
+    "linear of a convolution's shape": ("linear", [(3, 4, 1, 1)],
+                                        {"weight": (2, 4, 1, 1), "bias": (2,)}, {"kernel": 1}),
     "relu": ("relu", [(2, 3, 3, 2)], {}, {}),
+    "scale": ("scale", [(2, 3, 3, 2), (2, 3, 1, 1)], {}, {}),
+    **{f"activation {act}": ("activation", [(2, 3, 3, 2)], {}, {"act": act})
+       for act in ACTIVATIONS[1:]},
     "dropout": ("dropout", [(2, 3, 3, 2)], {}, {"p": 0.4}),
     "maxpool": ("maxpool", [(2, 2, 5, 6)], {}, {"kernel": 3, "stride": 2, "padding": 1}),
     "avgpool": ("avgpool", [(2, 3, 3, 2)], {}, {}),
@@ -171,6 +177,54 @@ def test_depthwise_of_images(rng):
     spec = [("depthwise", "d", (0,), {"kernel": 3, "padding": 1}),
             ("conv", "c", (0,), {"out": 3, "kernel": 1}), ("batchnorm", "n", (1, 2), {})]
     compare(spec, (2, 3, 9, 8), rng)
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS[1:])
+@pytest.mark.parametrize("side", [1, 5])
+def test_activation(act, side, rng):
+    compare(after_conv(("activation", "", (1,), {"act": act})), (3, 2, side, side + 1), rng)
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS[1:])
+def test_batchnorm_and_activation(act, rng):
+    """Also above a convolution whose epilogue it is in a prediction, and under a maximum."""
+    spec = after_conv(("batchnorm", "a", (1,), {"act": act}),
+                      ("conv", "c", (2,), {"out": 40, "kernel": 3, "padding": 1}),
+                      ("batchnorm", "b", (3,), {"act": act}),
+                      ("maxpool", "", (4,), {"kernel": 3, "stride": 2, "padding": 1}), out=40)
+    net = compare(spec, (3, 3, 14, 15), rng, 1e-4)
+    x = rng.normal(size=(3, 3, 14, 15)).astype(np.float32)
+    state = {k: v.copy() for k, v in (net.parameters() | net.buffers()).items()}
+    assert relative(net.forward(nhwc(x)), Network(spec, state).forward(x)) < 2e-5
+
+
+def excite(out, squeezed, residual=False):
+    """A map, tensor 3, and squeeze-and-excitation of it."""
+    return after_conv(("batchnorm", "n", (1,), {"act": "silu"}),
+                      ("depthwise", "d", (2,), {"kernel": 3, "padding": 1}),
+                      ("avgpool", "", (3,), {}),
+                      ("linear", "reduce", (4,), {"out": squeezed, "bias": True, "kernel": 1}),
+                      ("activation", "", (5,), {"act": "silu"}),
+                      ("linear", "expand", (6,), {"out": out, "bias": True, "kernel": 1}),
+                      ("activation", "", (7,), {"act": "sigmoid"}),
+                      ("scale", "", (3, 8), {}),
+                      ("conv", "after", (9,), {"out": 5, "kernel": 1}), out=out)
+
+
+@pytest.mark.parametrize("out, squeezed", [(1, 1), (16, 4), (33, 17)])
+@pytest.mark.parametrize("h, w", [(3, 2), (5, 1), (7, 13)])
+@pytest.mark.parametrize("batch", [2, 5])
+def test_squeeze_and_excitation(out, squeezed, h, w, batch, rng):
+    compare(excite(out, squeezed), (batch, 3, h, w), rng, 1e-4)
+
+
+@pytest.mark.parametrize("spec", [
+    [("scale", "", (1, 2), {})], [("scale", "", (3, 2), {})]], ids=["once", "of what is scaled"])
+def test_scale_of_a_map_that_others_read(spec, rng):
+    """Gradients are added to what another reader has written, of the map and of the numbers."""
+    spec = after_conv(("avgpool", "", (1,), {}), ("scale", "", (1, 2), {}), *spec,
+                      ("batchnorm", "n", (4, 1), {}), ("scale", "", (5, 2), {}))
+    compare(spec, (3, 2, 6, 5), rng, 1e-4)
 
 
 # --- Winograd: what of a 3x3 convolution it takes, and what it leaves
@@ -313,7 +367,7 @@ def test_maxpool_of_a_batchnorm(relu, below, readers, rng):
 
 
 @pytest.mark.parametrize("kind, options", [
-    ("relu", {}), ("gelu", {}), ("dropout", {"p": 0.4}), ("dropout", {"p": 0.0}), ("avgpool", {}),
+    ("relu", {}), ("dropout", {"p": 0.4}), ("dropout", {"p": 0.0}), ("avgpool", {}),
     ("concatpool", {})])
 @pytest.mark.parametrize("h, w", [(1, 1), (2, 3), (7, 13)])
 @pytest.mark.parametrize("channels", [1, 16, 17])
@@ -334,6 +388,32 @@ def test_linear(batch, inputs, out, bias, rng):
 def test_linear_of_every_pixel(h, w, inputs, out, bias, rng):
     spec = after_conv(("linear", "fc", (1,), {"out": out, "bias": bias}), out=inputs)
     compare(spec, (3, 2, h, w), rng)
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS[1:])
+@pytest.mark.parametrize("h, w", [(1, 1), (7, 13), (31, 31)])
+def test_linear_goes_through_an_activation(act, h, w, rng):
+    spec = after_conv(("linear", "a", (1,), {"out": 33, "bias": True}),
+                      ("activation", "", (2,), {"act": act}),
+                      ("linear", "b", (3,), {"out": 17}), ("batchnorm", "n", (4,), {}))
+    compare(spec, (3, 2, h, w), rng, bound=5e-5)
+
+
+@pytest.mark.parametrize("before", [
+    ("batchnorm", "n", (1,), {}), ("layernorm", "n", (1,), {}), ("dropout", "", (1,), {"p": 0.3})])
+def test_linear_goes_through_an_activation_of_what_is_written_again(before, rng):
+    spec = after_conv(before, ("activation", "", (2,), {"act": "silu"}),
+                      ("linear", "b", (3,), {"out": 17, "bias": True}))
+    compare(spec, (3, 2, 9, 5), rng)
+
+
+@pytest.mark.parametrize("readers", ["of the activation", "of what it reads"])
+def test_linear_leaves_an_activation_with_other_readers_alone(readers, rng):
+    more = 3 if readers == "of the activation" else 2
+    spec = after_conv(("linear", "a", (1,), {"out": 33, "bias": True}),
+                      ("activation", "", (2,), {"act": "gelu"}), ("linear", "b", (3,), {"out": 33}),
+                      ("layerscale", "sum", (4, more), {}))
+    compare(spec, (3, 2, 7, 5), rng)
 
 
 @pytest.mark.parametrize("kernel, stride, padding", [
@@ -377,7 +457,7 @@ CONSUMERS = {
     "conv": ("conv", "y", (1,), {"out": 19, "kernel": 3, "padding": 1}),
     "strided conv above": ("conv", "y", (1,), {"out": 19, "kernel": 1, "stride": 1}),
     "relu": ("relu", "", (1,), {}),
-    "gelu": ("gelu", "", (1,), {}),
+    "gelu": ("activation", "", (1,), {"act": "gelu"}),
     "layernorm": ("layernorm", "y", (1,), {}),
     "linear": ("linear", "y", (1,), {"out": 19, "bias": True}),
     "layerscale": ("layerscale", "y", (1, 1), {}),

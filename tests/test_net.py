@@ -62,8 +62,8 @@ def trains_alike(net, network, x, rng, bound, gradient_bound):
 # --- the specification
 
 CONV = {"out": 8, "kernel": 3, "stride": 1, "padding": 1}
-KINDS = ("conv, linear, depthwise, batchnorm, layernorm, layerscale, relu, gelu, dropout, maxpool, "
-         "avgpool, concatpool")
+KINDS = ("conv, linear, depthwise, batchnorm, layernorm, layerscale, relu, activation, scale, "
+         "dropout, maxpool, avgpool, concatpool")
 
 
 def conv_rule(**change):
@@ -119,6 +119,10 @@ def pool_rule(kernel, stride, padding):
     ([("layerscale", "s", (0,), {})], "Net: layer 0 (layerscale) must have 2 to 2 inputs, got 1"),
     ([("layerscale", "s", (0, 0), {"bias": True})],
      "Net: layer 0 (layerscale s) must have no bias"),
+    ([("batchnorm", "n", (0, 0), {"act": "silu"})],
+     "Net: layer 0 (batchnorm n) must have no activation but relu where it adds a residual"),
+    ([("activation", "", (0,), {})], "Net: layer 0 (activation) must have act, got none"),
+    ([("scale", "", (0,), {})], "Net: layer 0 (scale) must have 2 to 2 inputs, got 1"),
     ([("dropout", "", (0,), {"p": 1})], "Net: layer 0 (dropout) must have p in [0, 1), got 1"),
     ([("dropout", "", (0,), {"p": -0.5})],
      "Net: layer 0 (dropout) must have p in [0, 1), got -0.5"),
@@ -143,6 +147,9 @@ def test_a_spec_that_breaks_a_rule(layers, message):
      "Net: the input of layer 0 (maxpool) must be at least 3 pixels on each side, got 3 x 2"),
     ([("avgpool", "", (0,), {}), ("layerscale", "s", (0, 1), {})], (2, 3, 4, 4), False,
      "Net: the inputs of layer 1 (layerscale s) must have one shape, got 4 x 4 x 3 and 1 x 1 x 3"),
+    ([("conv", "c", (0,), CONV), ("avgpool", "", (1,), {}), ("scale", "", (0, 2), {})],
+     (2, 3, 4, 4), False,
+     "Net: the second input of layer 2 (scale) must be 1 x 1 x 3, got 1 x 1 x 8"),
     ([("avgpool", "", (0,), {}), ("batchnorm", "n", (0, 1), {})], (2, 3, 4, 4), False,
      "Net: the inputs of layer 1 (batchnorm n) must have one shape, got 4 x 4 x 3 and 1 x 1 x 3"),
     ([("avgpool", "", (0,), {}), ("batchnorm", "n", (1,), {})], (1, 3, 4, 4), True,
@@ -202,7 +209,7 @@ def small_mlp(width=20, also=()):
     """What a block of ConvNeXt has above its depthwise convolution, of every pixel."""
     return [("conv", "stem", (0,), {"out": width, "kernel": 4, "stride": 4, "bias": True}),
             ("layernorm", "norm", (1,), {"eps": 1e-6}),
-            ("linear", "fc1", (2,), {"out": 4 * width, "bias": True}), ("gelu", "", (3,), {}),
+            ("linear", "fc1", (2,), {"out": 4 * width, "bias": True}), ("activation", "", (3,), {"act": "gelu"}),
             ("linear", "fc2", (4,), {"out": width, "bias": True}),
             ("layerscale", "scale", (5, 1), {}), *also]
 
@@ -833,6 +840,22 @@ def test_an_mlp_has_the_same_bits_for_any_threads(batch, side, rng):
     assert all(result == results[0] for result in results)
     for name, got in net.gradients().items():
         assert relative(got, grads[name]) < 2e-5, name
+
+
+@pytest.mark.parametrize("trained", [
+    ["fc1.weight"], ["fc1.bias", "fc2.bias"], ["fc2.weight"], ["norm.weight"], ["scale.gamma"],
+    ["stem.weight", "stem.bias"]])
+def test_an_mlp_partly_frozen(trained, rng):
+    net, _ = make(small_mlp(also=[("avgpool", "", (6,), {})]), rng)
+    x = images(rng, 3, 21)
+    free = {}
+    for names in (list(net.parameters()), trained):
+        net.set_trainable(names)
+        y = net.forward(x, train=True)
+        net.backward(np.linspace(-1, 1, y.size, dtype=np.float32).reshape(y.shape))
+        free = free or {name: g.copy() for name, g in net.gradients().items()}
+    assert set(net.gradients()) == set(trained)
+    assert len(same(net.gradients(), free)) == len(trained)
 
 
 def test_threads_may_change_between_forward_and_backward(rng):

@@ -3,6 +3,8 @@
 #include "../simd/math.h"
 
 #include "../kernels/pointwise.c"
+#include "../kernels/gelu.c"
+#include "../kernels/activations.c"
 #include "../kernels/losses.c"
 #include "../kernels/counts.c"
 #include "../kernels/sort.c"
@@ -11,9 +13,9 @@
 #include "../kernels/winograd.c"
 #include "../kernels/batchnorm.c"
 #include "../kernels/layernorm.c"
-#include "../kernels/gelu.c"
 #include "../kernels/layerscale.c"
 #include "../kernels/pooling.c"
+#include "../kernels/scale.c"
 #include "../kernels/optim.c"
 #include "../kernels/pixels.c"
 

@@ -39,15 +39,14 @@ static void norm_sums(const float *x, size_t pixels, size_t channels, const floa
 }
 
 static inline __attribute__((always_inline)) void
-norm_apply_body(const float *x, const float *residual, size_t pixels, size_t channels,
-                const float *scale, const float *shift, int relu, const int stream, float *y)
+norm_apply_body(const int act, const float *x, const float *residual, size_t pixels,
+                size_t channels, const float *scale, const float *shift, const int stream, float *y)
 {
-    vf zero = v_set(0.0f);
     for (size_t p = 0; p < pixels; p++, x += channels, y += channels) {
         for (size_t c = 0; c < channels; c += VN) {
             vf r = v_fma(v_load(x + c), v_load(scale + c), v_load(shift + c));
             if (residual) r = v_add(r, v_load(residual + c));
-            if (relu) r = v_max(zero, r);
+            r = v_activate(act, r);
             if (stream)
                 v_stream(y + c, r);
             else
@@ -57,29 +56,31 @@ norm_apply_body(const float *x, const float *residual, size_t pixels, size_t cha
     }
 }
 
-/* y = x * scale + shift (+ residual), then max(0, .) if relu. y may be x or residual. stream: y
- * need not stay in the cache; it is aligned to MLC_LANES floats. */
+/* y = act(x * scale + shift (+ residual)). y may be x or residual. stream: y need not stay in the
+ * cache; it is aligned to MLC_LANES floats. */
 static void norm_apply(const float *x, const float *residual, size_t pixels, size_t channels,
-                       const float *scale, const float *shift, int relu, int stream, float *y)
+                       const float *scale, const float *shift, int act, int stream, float *y)
 {
     if (stream)
-        norm_apply_body(x, residual, pixels, channels, scale, shift, relu, 1, y);
+        BY_ACTIVATION(act, norm_apply_body, x, residual, pixels, channels, scale, shift, 1, y)
     else
-        norm_apply_body(x, residual, pixels, channels, scale, shift, relu, 0, y);
+        BY_ACTIVATION(act, norm_apply_body, x, residual, pixels, channels, scale, shift, 0, y)
 }
 
-/* The gradient that the ReLU let through, at float `at` of the row, of channels from c on. */
-static inline vf norm_dz(const mlc_norm_backward *j, size_t at, size_t c)
+/* The gradient before the activation, at float `at` of the row, of channels from c on. */
+static inline __attribute__((always_inline)) vf norm_dz(const int act, const mlc_norm_backward *j,
+                                                        size_t at, size_t c)
 {
     vf zero = v_set(0.0f), d = v_load(j->dy + at);
-    if (j->y) return v_select(v_gt(v_load(j->y + at), zero), d, zero);
-    if (!j->scale) return d;
+    if (act == MLC_IDENTITY) return j->y ? v_select(v_gt(v_load(j->y + at), zero), d, zero) : d;
     vf y = v_fma(v_load(j->x + at), v_load(j->scale + c), v_load(j->shift + c));
-    return v_select(v_gt(y, zero), d, zero);
+    if (act == MLC_RELU) return v_select(v_gt(y, zero), d, zero);
+    return v_mul(d, v_slope(act, y));
 }
 
-static inline void norm_backward_sums_group(const mlc_norm_backward *j, size_t c, float *sum,
-                                            float *dot, const int group)
+static inline __attribute__((always_inline)) void
+norm_backward_sums_group(const int act, const mlc_norm_backward *j, size_t c, float *sum,
+                         float *dot, const int group)
 {
     vf s[NORM_GROUP], t[NORM_GROUP], m[NORM_GROUP], inverse[NORM_GROUP];
     for (int v = 0; v < group; v++) {
@@ -90,7 +91,7 @@ static inline void norm_backward_sums_group(const mlc_norm_backward *j, size_t c
     for (size_t p = 0; p < j->pixels; p++)
         for (int v = 0; v < group; v++) {
             size_t k = c + (size_t)v * VN, at = p * j->channels + k;
-            vf d = norm_dz(j, at, k);
+            vf d = norm_dz(act, j, at, k);
             s[v] = v_add(s[v], d);
             t[v] = v_fma(d, v_mul(v_sub(v_load(j->x + at), m[v]), inverse[v]), t[v]);
         }
@@ -100,13 +101,20 @@ static inline void norm_backward_sums_group(const mlc_norm_backward *j, size_t c
     }
 }
 
-/* sum[c] += dz and dot[c] += dz (x - mean[c]) inverse[c]: the gradients of b and w where forward
- * was y = max(0, w (x - mean) inverse + b (+ residual)). */
-static void norm_backward_sums(const mlc_norm_backward *j, float *sum, float *dot)
+static inline __attribute__((always_inline)) void
+norm_backward_sums_body(const int act, const mlc_norm_backward *j, float *sum, float *dot)
 {
     size_t c = 0, step = NORM_GROUP * VN;
-    for (; c + step <= j->channels; c += step) norm_backward_sums_group(j, c, sum, dot, NORM_GROUP);
-    for (; c < j->channels; c += VN) norm_backward_sums_group(j, c, sum, dot, 1);
+    for (; c + step <= j->channels; c += step)
+        norm_backward_sums_group(act, j, c, sum, dot, NORM_GROUP);
+    for (; c < j->channels; c += VN) norm_backward_sums_group(act, j, c, sum, dot, 1);
+}
+
+/* sum[c] += dz and dot[c] += dz (x - mean[c]) inverse[c]: the gradients of b and w where forward
+ * was y = act(w (x - mean) inverse + b (+ residual)). */
+static void norm_backward_sums(const mlc_norm_backward *j, float *sum, float *dot)
+{
+    BY_ACTIVATION(j->act, norm_backward_sums_body, j, sum, dot)
 }
 
 static inline void norm_put(float *to, vf value, int add, int stream)
@@ -119,16 +127,22 @@ static inline void norm_put(float *to, vf value, int add, int stream)
         v_store(to, value);
 }
 
-/* residual = dz, then dx = a dz + b x + c. They may be one array. */
-static void norm_backward(const mlc_norm_backward *j)
+static inline __attribute__((always_inline)) void norm_backward_body(const int act,
+                                                                     const mlc_norm_backward *j)
 {
     for (size_t p = 0; p < j->pixels; p++)
         for (size_t c = 0; c < j->channels; c += VN) {
             size_t at = p * j->channels + c;
-            vf dz = norm_dz(j, at, c);
+            vf dz = norm_dz(act, j, at, c);
             if (j->residual) norm_put(j->residual + at, dz, j->add_residual, j->stream);
             if (!j->dx) continue;
             vf r = v_fma(v_load(j->x + at), v_load(j->b + c), v_load(j->c + c));
             norm_put(j->dx + at, v_fma(dz, v_load(j->a + c), r), j->add, j->stream);
         }
+}
+
+/* residual = dz, then dx = a dz + b x + c. They may be one array. */
+static void norm_backward(const mlc_norm_backward *j)
+{
+    BY_ACTIVATION(j->act, norm_backward_body, j)
 }

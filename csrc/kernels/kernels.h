@@ -14,6 +14,18 @@
  * the widest vector, so that channel loops have no tails. */
 enum { MLC_LANES = 16 };
 
+/* What may follow a sum; see kernels/activations.c. */
+typedef enum {
+    MLC_IDENTITY,
+    MLC_RELU,
+    MLC_SIGMOID,
+    MLC_SILU,
+    MLC_HARDSIGMOID,
+    MLC_HARDSWISH,
+    MLC_GELU,
+    MLC_ACTIVATIONS
+} mlc_activation;
+
 /* A loss of (rows, labels) matrices; see kernels/losses.c. */
 typedef struct {
     const float *logits, *targets;
@@ -141,9 +153,8 @@ typedef struct {
     bool relu;
 } mlc_wino_out;
 
-/* Batch norm backward over a row of pixels; see kernels/batchnorm.c. dz is dy where the ReLU let
- * through: where y > 0 if y is given, else where scale x + shift > 0 if scale is, else everywhere.
- */
+/* Batch norm backward over a row of pixels; see kernels/batchnorm.c. dz is the gradient before the
+ * activation: dy where y > 0 if y is given, else dy times the slope of act at scale x + shift. */
 typedef struct {
     const float *x, *dy, *y, *scale, *shift;
     size_t pixels, channels;
@@ -152,6 +163,7 @@ typedef struct {
     float *dx, *residual;        /* NULL: not wanted */
     int add, add_residual;       /* add to dx, to residual, instead of writing it */
     int stream; /* dx and residual need not stay in the cache; aligned to MLC_LANES floats */
+    int act;    /* mlc_activation; not with y */
 } mlc_norm_backward;
 
 /* Layer norm over the channels of pixels, and its backward; see kernels/layernorm.c. */
@@ -173,6 +185,14 @@ typedef struct {
     size_t pixels, channels;
     float *dx, *residual;  /* NULL: not wanted */
     int add, add_residual; /* add to dx, to residual, instead of writing it */
+} mlc_layerscale;
+
+/* Backward of scale_pixels over a row; see kernels/scale.c. */
+typedef struct {
+    const float *x, *dy, *factor;
+    size_t pixels, channels;
+    float *dx, *dfactor; /* NULL: not wanted */
+    bool add;            /* add to dx instead of writing it */
 } mlc_scale_backward;
 
 /* One Adam update; see kernels/optim.c. */

@@ -19,7 +19,7 @@ static void sums_task(void *context, size_t chunk)
     float *sum = mlc_chunk_sums(run->scratch, dout, 1, chunk);
     size_t end = mlc_chunk_end(dout, chunk);
     for (size_t r = mlc_chunk_first(dout, chunk); r < end; r++)
-        mlc_kernel->bias_sums(run->dy + tensor_row_at(dout, r), dout->w, dout->stride, sum);
+        mlc_kernel->sum_pixels(run->dy + tensor_row_at(dout, r), dout->w, dout->stride, sum);
 }
 
 bool mlc_bias_backward(const mlc_run *run)

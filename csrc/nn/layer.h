@@ -39,7 +39,8 @@ typedef struct {
 typedef struct {
     size_t out, kernel, stride, padding;
     double p, eps, momentum;
-    bool relu, bias;
+    bool bias;
+    mlc_activation act;
 } mlc_options;
 
 typedef struct mlc_layer_class mlc_layer_class;
@@ -64,7 +65,8 @@ typedef struct {
     size_t halo_in, halo_dy;        /* border of its input, and of the gradient it receives */
     size_t saved;                   /* bytes from forward to backward */
     size_t scratch, scratch_back;   /* bytes within one call */
-    bool keeps_input, keeps_output; /* read again by backward */
+    bool keeps_input, keeps_output; /* read again by backward, */
+    bool keeps_second;              /* and the second input */
     bool packs;                     /* reads packed weights, */
     bool predicts_taps;             /* in a prediction those of MLC_TAPS and no others */
     size_t workers;                 /* threads that the scratch is for; 0: it does not matter */
@@ -73,14 +75,14 @@ typedef struct {
 } mlc_needs;
 
 /* What a convolution does with its output while that is in the cache: the moments of every channel
- * (of y as computed), then y = max(0, scale y + shift + residual), as far as asked for, or GELU. */
+ * (of y as computed), then y = act(scale y + shift + residual), as far as asked for. */
 typedef struct {
     double *mean, *variance;    /* out_channels numbers each, over all pixels; NULL: not wanted */
     const float *scale, *shift; /* a stride of floats each; NULL: y stays as it is */
     const float *residual;      /* a tensor of shape `like`; NULL: none; only with a scale */
     const mlc_tensor *like;
-    bool relu; /* only with a scale */
-    bool gelu; /* then y = gelu(y) */
+    mlc_activation act;
+    const float *slope_at; /* a tensor of shape `like`: instead, y = y times act's slope at it */
 } mlc_epilogue;
 
 /* The processes that train one net together, each with its part of every batch; how they are
@@ -106,7 +108,9 @@ typedef struct mlc_run {
     const mlc_peers *peers;       /* NULL: none */
     const mlc_epilogue *epilogue; /* of a convolution's forward; NULL: none */
     const mlc_epilogue
-        *prologue; /* of a layer's forward: what to do to x[0] first; NULL: nothing */
+        *prologue;       /* of a layer's forward: what to do to x[0] first; NULL: nothing */
+    const float *before; /* backward that goes through a layer before: x[0] of that; else NULL, */
+    mlc_activation act;  /* and what it does */
     const double *mean, *variance; /* of x[0], where its writer has measured them; else NULL */
     /* backward only; shapes of gradients differ from those of values in their halo */
     const mlc_tensor *din[MLC_MAX_INPUTS], *dout;
@@ -126,6 +130,9 @@ struct mlc_layer_class {
     bool shifts;             /* has a bias, asked for or not */
     bool any_stride;         /* x[0] may have pixels of any number of floats */
     bool epilogue, prologue; /* forward does run->epilogue, run->prologue */
+    bool activation;         /* y is a function of each number of x[0], and fold tells which */
+    bool goes_through; /* such a layer before it needs neither run: forward does its prologue, and
+                        * backward goes on to what that reads */
     /* out_channels, and the dims of weight and bias, from in_channels and the options */
     mlc_status (*declare)(mlc_layer *layer, mlc_error *error);
     mlc_status (*shape)(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
@@ -168,7 +175,7 @@ static inline mlc_status mlc_same_channels(mlc_layer *layer, mlc_error *error)
     return MLC_OK;
 }
 
-/* The shape of a layer that keeps it. */
+/* The shape of a layer that keeps the whole shape. */
 static inline mlc_status mlc_same_shape(const mlc_layer *layer, const mlc_tensor *const *in,
                                         bool train, mlc_tensor *out, mlc_error *error)
 {

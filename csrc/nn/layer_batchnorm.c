@@ -1,15 +1,16 @@
-/* Batch norm, with an optional residual input and an optional ReLU after it:
+/* Batch norm, with an optional residual input and an optional activation after it:
  *
- *     y = max(0, w xhat + b + residual),   xhat = (x - mean) / sqrt(var + eps)
+ *     y = act(w xhat + b + residual),   xhat = (x - mean) / sqrt(var + eps)
  *
  * over the pixels of each channel (Ioffe and Szegedy, "Batch normalization", 2015). Training uses
  * the batch's mean and biased variance; the running statistics take the unbiased variance, as in
  * torch. A convolution before it measures them in its epilogue, and in a prediction does all of
  * this.
  *
- * y is not kept for the layers that read it in backward: rewrite makes it once more. Nor for the
- * ReLU's mask: without a residual that is as cheap to compute again, with one y is written again
- * for it.
+ * y is not kept for the layers that read it in backward: rewrite makes it once more. Nor is
+ * anything for the activation's slope: without a residual that is as cheap to compute again, with
+ * one y is written again for it, whose sign is all that a ReLU needs; so there is no other with a
+ * residual.
  *
  * Where processes train together and want common statistics, the moments of x in the forward pass
  * and the sums of the gradient in the backward one are those over all of them: then each process
@@ -57,6 +58,11 @@ static mlc_status norm_declare(mlc_layer *layer, mlc_error *error)
                         "Net: layer %zu (batchnorm %s) must have eps > 0 and momentum in [0, 1], "
                         "got eps %g, momentum %g",
                         layer->index, layer->name, o->eps, o->momentum);
+    if (o->act > MLC_RELU && layer->input_count > 1)
+        return mlc_fail(error, MLC_VALUE,
+                        "Net: layer %zu (batchnorm %s) must have no activation but relu where it "
+                        "adds a residual",
+                        layer->index, layer->name);
     layer->out_channels = layer->in_channels;
     layer->weight->ndim = layer->bias->ndim = 1;
     layer->weight->dims[0] = layer->bias->dims[0] = layer->in_channels;
@@ -89,7 +95,7 @@ static bool norm_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
                       mlc_needs *needs)
 {
     needs->keeps_input = true;
-    needs->keeps_output = layer->options.relu && layer->input_count > 1;
+    needs->keeps_output = layer->options.act && layer->input_count > 1;
     needs->rewrites = true;
     needs->dy_rows = 1;
     needs->saved = 5 * out->stride * sizeof(float) + sizeof(double);
@@ -197,7 +203,7 @@ static void apply_task(void *context, size_t chunk)
     for (size_t r = first; r < first + rows; r++) {
         const float *residual = run->x[1] ? run->x[1] + tensor_row_at(run->in[1], r) : NULL;
         mlc_kernel->norm_apply(run->x[0] + tensor_row_at(in, r), residual, in->w, in->stride,
-                               s.scale, s.shift, run->layer->options.relu, stream,
+                               s.scale, s.shift, run->layer->options.act, stream,
                                run->y + tensor_row_at(out, r));
     }
 }
@@ -228,7 +234,7 @@ static void norm_fold(const mlc_run *run, mlc_epilogue *epilogue)
                                .shift = s.shift,
                                .residual = run->x[1],
                                .like = run->in[1],
-                               .relu = run->layer->options.relu};
+                               .act = run->layer->options.act};
 }
 
 static void norm_commit(const mlc_run *run)
@@ -246,20 +252,22 @@ static void norm_commit(const mlc_run *run)
 
 /* --- backward -------------------------------------------------------------------------------- */
 
-/* In the forward pass this was y = max(0, scale x + shift + residual), where scale and shift depend
- * on x through mean and variance. With dz = dy where y > 0 and sums over the n pixels of a channel,
+/* In the forward pass this was y = act(z), z = scale x + shift + residual, where scale and shift
+ * depend on x through mean and variance. With dz = dy act'(z) and sums over the n pixels,
  *     db = sum dz,  dw = sum dz xhat,  dx = w inverse (dz - db / n - xhat dw / n),
  * and the residual gets dz. Two passes: the sums, and what follows from them. */
 static mlc_norm_backward row_of(const mlc_run *run, size_t r, float *made)
 {
     const mlc_tensor *in = run->in[0];
-    bool relu = run->layer->options.relu, residual = run->layer->input_count > 1;
+    mlc_activation act = run->layer->options.act;
+    bool by_sign = act && run->layer->input_count > 1; /* of y, as there is a residual */
     statistics s = saved_statistics(run);
     return (mlc_norm_backward){
         .x = run->x[0] + tensor_row_at(in, r),
         .dy = mlc_dy_row(run, r, made),
-        .y = relu && residual ? run->y + tensor_row_at(run->out, r) : NULL,
-        .scale = relu && !residual ? s.scale : NULL,
+        .y = by_sign ? run->y + tensor_row_at(run->out, r) : NULL,
+        .act = by_sign ? MLC_IDENTITY : act,
+        .scale = s.scale,
         .shift = s.shift,
         .pixels = in->w,
         .channels = in->stride,

@@ -115,6 +115,13 @@ static size_t conv_blocks(const mlc_tensor *out)
     return mlc_product_blocks(out->n * out->h * out->w);
 }
 
+/* Where the moments of an epilogue end, in scratch. */
+static bool moments_end(const mlc_tensor *out, size_t *bytes)
+{
+    return mlc_moments_bytes(conv_blocks(out), out->stride, bytes) &&
+           mlc_add(*bytes, MLC_ALIGN - *bytes % MLC_ALIGN, bytes);
+}
+
 static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
                       mlc_needs *needs)
 {
@@ -247,9 +254,24 @@ static bool direct_forward(const mlc_run *run)
         .start = run->layer->bias ? run->layer->bias->value : NULL,
         .finish = run->epilogue ? &finish : NULL,
     };
+    if (run->prologue) {
+        size_t moments;
+        moments_end(out, &moments);
+        product.act = run->prologue->act;
+        product.room = (float *)((char *)run->scratch + moments);
+        product.workers = run->workers;
+    }
     return mlc_product_run(&product, 1);
 }
 
+static void activate_row(void *context, size_t row)
+{
+    const mlc_run *run = context;
+    float *y = run->y + tensor_row_at(run->out, row);
+    mlc_activate(run->epilogue->act, run->out, y, y, run->out->w);
+}
+
+/* Winograd's kernels know a ReLU; other activations come in a pass of their own. */
 static bool winograd_forward(const mlc_run *run)
 {
     mlc_winograd job = winograd_job(run->layer, run->in[0], run->out, run->workers);
@@ -258,7 +280,10 @@ static bool winograd_forward(const mlc_run *run)
     if (!run->train && mlc_winograd_packs(run->out)) job.taps = run->layer->packed[MLC_TAPS];
     job.epilogue = run->epilogue;
     job.scratch = run->scratch;
-    return mlc_winograd_run(&job);
+    if (!mlc_winograd_run(&job)) return false;
+    const mlc_epilogue *e = run->epilogue;
+    if (!e || e->act == MLC_IDENTITY || (e->act == MLC_RELU && e->scale)) return true;
+    return mlc_parallel_for(tensor_rows(run->out), activate_row, (void *)run);
 }
 
 static bool conv_forward(const mlc_run *run)
@@ -305,9 +330,12 @@ static bool backward_data(const mlc_run *run)
 {
     mlc_product products[MLC_PRODUCTS];
     ptrdiff_t offset[MLC_PRODUCTS][MAX_KERNEL * MAX_KERNEL];
+    mlc_epilogue slope = {.slope_at = run->before, .like = run->in[0], .act = run->act};
+    mlc_finish finish = {.epilogue = &slope, .out = run->din[0], .y = run->dx[0]};
     size_t s = run->layer->options.stride, count = 0;
     for (size_t phase = 0; phase < s * s; phase++) {
         mlc_product p = phase_product(run, phase / s, phase % s, offset[count]);
+        if (run->before) p.finish = &finish; /* of the only phase there is */
         if (p.h && p.w && (p.taps || !p.accumulate)) products[count++] = p;
         if (count < MLC_PRODUCTS && phase + 1 < s * s) continue;
         if (count && !mlc_product_run(products, count)) return false;
@@ -514,16 +542,28 @@ const mlc_layer_class mlc_layer_conv = {
 
 static mlc_status linear_declare(mlc_layer *layer, mlc_error *error)
 {
+    bool as_conv = layer->options.kernel == 1; /* the dims that a 1 x 1 convolution has */
     layer->options.kernel = layer->options.stride = 1;
     layer->options.padding = 0;
     if (layer->options.out < 1)
         return mlc_fail(error, MLC_VALUE, "Net: layer %zu (linear %s) must have out >= 1, got 0",
                         layer->index, layer->name);
     layer->out_channels = layer->options.out;
-    layer->weight->ndim = 2;
+    layer->weight->ndim = as_conv ? 4 : 2;
     layer->weight->dims[0] = layer->out_channels, layer->weight->dims[1] = layer->in_channels;
+    layer->weight->dims[2] = layer->weight->dims[3] = 1;
     mlc_bias_declare(layer);
     return MLC_OK;
+}
+
+static bool linear_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
+                        mlc_needs *needs)
+{
+    size_t moments, room;
+    needs->workers = (size_t)mlc_threads_get();
+    return conv_plan(layer, in, out, needs) && moments_end(out, &moments) &&
+           mlc_mul(MLC_PRODUCT_PIXELS * sizeof(float), in[0]->stride, &room) &&
+           mlc_mul(room, needs->workers, &room) && mlc_add(moments, room, &needs->scratch);
 }
 
 const mlc_layer_class mlc_layer_linear = {
@@ -532,10 +572,11 @@ const mlc_layer_class mlc_layer_linear = {
     .max_inputs = 1,
     .weight = true,
     .epilogue = true,
+    .goes_through = true,
     .any_stride = true,
     .declare = linear_declare,
     .shape = conv_shape,
-    .plan = conv_plan,
+    .plan = linear_plan,
     .forward = conv_forward,
     .backward = conv_backward,
     .packed_floats = conv_packed_floats,

@@ -76,7 +76,7 @@ static void backward_task(void *context, size_t chunk)
     float *dot = mlc_chunk_sums(run->scratch, run->out, 1, chunk);
     size_t end = mlc_chunk_end(run->out, chunk);
     for (size_t r = mlc_chunk_first(run->out, chunk); r < end; r++) {
-        mlc_scale_backward row = {
+        mlc_layerscale row = {
             .x = run->x[0] + tensor_row_at(run->in[0], r),
             .dy = run->dy + tensor_row_at(run->dout, r),
             .scale = run->layer->weight->value,

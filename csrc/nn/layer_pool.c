@@ -69,12 +69,12 @@ static void max_row(void *context, size_t row)
     const mlc_epilogue *prologue = run->prologue;
     const float *scale = prologue ? prologue->scale : NULL;
     const float *shift = prologue ? prologue->shift : NULL;
-    bool relu = prologue && prologue->relu;
+    int act = prologue ? prologue->act : MLC_IDENTITY;
     uint8_t *tap = (uint8_t *)run->saved + row * out->w * out->stride;
     for (size_t x = 0; x < out->w; x++, tap += out->stride) {
         size_t taps = window_offsets(&run->layer->options, in, n, y, x, offset);
         for (size_t t = 0; t < taps; t++) window[t] = run->x[0] + offset[t];
-        mlc_kernel->max_window(window, taps, out->stride, scale, shift, relu,
+        mlc_kernel->max_window(window, taps, out->stride, scale, shift, act,
                                run->y + tensor_at(out, n, y, x), tap);
     }
 }
@@ -203,17 +203,16 @@ static void image_pool(void *context, size_t n)
 {
     const mlc_run *run = context;
     const mlc_tensor *in = run->in[0];
-    bool both = run->layer->out_channels == 2 * in->c;
     float *sum = (float *)run->saved + 3 * n * in->stride, *max = sum + in->stride;
-    float *y = run->y + tensor_at(run->out, n, 0, 0), *mean = both ? y + in->c : y;
+    float *y = run->y + tensor_at(run->out, n, 0, 0);
     uint32_t *at = max_pixels(run, n);
     for (size_t c = 0; c < in->stride; c++) sum[c] = 0, max[c] = -INFINITY, at[c] = 0;
     for (size_t row = 0; row < in->h; row++)
         mlc_kernel->sum_and_max(run->x[0] + tensor_at(in, n, row, 0), in->w, in->stride,
                                 (uint32_t)(row * in->w), sum, max, at);
     memset(y, 0, run->out->stride * sizeof *y);
-    if (both) memcpy(y, max, in->c * sizeof *y);
-    for (size_t c = 0; c < in->c; c++) mean[c] = sum[c] / (float)(in->h * in->w);
+    memcpy(y, max, in->c * sizeof *y);
+    for (size_t c = 0; c < in->c; c++) y[in->c + c] = sum[c] / (float)(in->h * in->w);
 }
 
 static bool image_forward(const mlc_run *run)
@@ -225,15 +224,14 @@ static void image_pool_backward(void *context, size_t n)
 {
     const mlc_run *run = context;
     const mlc_tensor *in = run->din[0];
-    bool both = run->layer->out_channels == 2 * in->c;
-    const float *dy = run->dy + tensor_at(run->dout, n, 0, 0), *dmean = both ? dy + in->c : dy;
+    const float *dy = run->dy + tensor_at(run->dout, n, 0, 0), *dmean = dy + in->c;
     const uint32_t *at = max_pixels(run, n);
     float share = 1.0f / (float)(in->h * in->w);
     for (size_t p = 0; p < in->h * in->w; p++) {
         float *dx = run->dx[0] + tensor_at(in, n, p / in->w, p % in->w);
         for (size_t c = 0; c < in->stride; c++) {
             float d = c < in->c ? dmean[c] * share : 0.0f;
-            if (both && c < in->c && at[c] == p) d += dy[c];
+            if (c < in->c && at[c] == p) d += dy[c];
             dx[c] = run->accumulate[0] ? dx[c] + d : d;
         }
     }
@@ -244,15 +242,64 @@ static bool image_backward(const mlc_run *run)
     return !run->dx[0] || mlc_parallel_for(run->din[0]->n, image_pool_backward, (void *)run);
 }
 
+static bool mean_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
+                      mlc_needs *needs)
+{
+    (void)layer, (void)in;
+    return mlc_mul(out->n * out->stride, sizeof(float), &needs->scratch_back);
+}
+
+static void image_mean(void *context, size_t n)
+{
+    const mlc_run *run = context;
+    const mlc_tensor *in = run->in[0];
+    float *y = run->y + tensor_at(run->out, n, 0, 0);
+    memset(y, 0, in->stride * sizeof *y);
+    for (size_t row = 0; row < in->h; row++)
+        mlc_kernel->sum_pixels(run->x[0] + tensor_at(in, n, row, 0), in->w, in->stride, y);
+    for (size_t c = 0; c < in->c; c++) y[c] /= (float)(in->h * in->w);
+}
+
+static bool mean_forward(const mlc_run *run)
+{
+    return mlc_parallel_for(run->in[0]->n, image_mean, (void *)run);
+}
+
+/* What every pixel of image n gets. */
+static float *pixel_share(const mlc_run *run, size_t n)
+{
+    return (float *)run->scratch + n * run->din[0]->stride;
+}
+
+static void mean_row_backward(void *context, size_t row)
+{
+    const mlc_run *run = context;
+    const mlc_tensor *in = run->din[0];
+    mlc_kernel->spread_pixels(pixel_share(run, row / in->h), in->w, in->stride, run->accumulate[0],
+                              run->dx[0] + tensor_row_at(in, row));
+}
+
+static bool mean_backward(const mlc_run *run)
+{
+    if (!run->dx[0]) return true;
+    const mlc_tensor *in = run->din[0];
+    for (size_t n = 0; n < in->n; n++) {
+        const float *dy = run->dy + tensor_at(run->dout, n, 0, 0);
+        float *share = pixel_share(run, n), part = 1.0f / (float)(in->h * in->w);
+        for (size_t c = 0; c < in->stride; c++) share[c] = dy[c] * part;
+    }
+    return mlc_parallel_for(tensor_rows(in), mean_row_backward, (void *)run);
+}
+
 const mlc_layer_class mlc_layer_avgpool = {
     .kind = "avgpool",
     .min_inputs = 1,
     .max_inputs = 1,
     .declare = mlc_same_channels,
     .shape = image_shape,
-    .plan = image_plan,
-    .forward = image_forward,
-    .backward = image_backward,
+    .plan = mean_plan,
+    .forward = mean_forward,
+    .backward = mean_backward,
 };
 
 const mlc_layer_class mlc_layer_concatpool = {

@@ -95,7 +95,8 @@ int mlc_wino_then(const mlc_winograd *job)
 {
     if (job->accumulate) return MLC_WINO_ADD;
     if (!job->epilogue) return MLC_WINO_STORE;
-    return job->epilogue->scale ? MLC_WINO_NORM : MLC_WINO_SUMS;
+    if (job->epilogue->scale) return MLC_WINO_NORM;
+    return job->epilogue->mean ? MLC_WINO_SUMS : MLC_WINO_STORE;
 }
 
 static size_t block_pixels(const mlc_wino_block *b)
@@ -130,7 +131,7 @@ void mlc_wino_outputs(const mlc_wino_forward *f, const mlc_wino_block *b, size_t
         memset(out.sum, 0, (end - k) * sizeof(float));
         memset(out.square, 0, (end - k) * sizeof(float));
     } else if (out.then == MLC_WINO_NORM) {
-        out.scale = e->scale + k, out.shift = e->shift + k, out.relu = e->relu;
+        out.scale = e->scale + k, out.shift = e->shift + k, out.relu = e->act == MLC_RELU;
         if (e->residual)
             out.residual_row = tensor_row(e->like), out.residual_pixel = e->like->stride;
     }

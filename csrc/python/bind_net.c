@@ -24,7 +24,7 @@ static void lock_net(mlc_net *net)
 typedef struct {
     const char *name;
     size_t offset;
-    enum { SIZE, NUMBER, FLAG } type;
+    enum { SIZE, NUMBER, FLAG, RELU, ACTIVATION } type;
 } option_field;
 
 static const option_field option_fields[] = {
@@ -35,9 +35,31 @@ static const option_field option_fields[] = {
     {"p", offsetof(mlc_options, p), NUMBER},
     {"eps", offsetof(mlc_options, eps), NUMBER},
     {"momentum", offsetof(mlc_options, momentum), NUMBER},
-    {"relu", offsetof(mlc_options, relu), FLAG},
+    {"relu", offsetof(mlc_options, act), RELU},
+    {"act", offsetof(mlc_options, act), ACTIVATION},
     {"bias", offsetof(mlc_options, bias), FLAG},
 };
+
+static const char *const activations[MLC_ACTIVATIONS] = {
+    [MLC_RELU] = "relu",           [MLC_SIGMOID] = "sigmoid",
+    [MLC_SILU] = "silu",           [MLC_HARDSIGMOID] = "hardsigmoid",
+    [MLC_HARDSWISH] = "hardswish", [MLC_GELU] = "gelu",
+};
+
+static int parse_activation(PyObject *value, mlc_activation *act)
+{
+    for (mlc_activation a = MLC_RELU; a < MLC_ACTIVATIONS; a++)
+        if (PyUnicode_Check(value) &&
+            PyUnicode_CompareWithASCIIString(value, activations[a]) == 0) {
+            *act = a;
+            return 0;
+        }
+    PyErr_Format(
+        PyExc_ValueError,
+        "Net: `act` must be one of relu, sigmoid, silu, hardsigmoid, hardswish, gelu, got %R",
+        value);
+    return -1;
+}
 
 static int parse_option(PyObject *key, PyObject *value, mlc_options *options)
 {
@@ -46,9 +68,11 @@ static int parse_option(PyObject *key, PyObject *value, mlc_options *options)
         char *at = (char *)options + f->offset;
         if (!PyUnicode_Check(key) || PyUnicode_CompareWithASCIIString(key, f->name)) continue;
         if (f->type == NUMBER) return double_get("Net", f->name, value, (double *)at);
-        if (f->type == FLAG) {
+        if (f->type == ACTIVATION) return parse_activation(value, (mlc_activation *)at);
+        if (f->type == FLAG || f->type == RELU) {
             int truth = PyObject_IsTrue(value);
-            *(bool *)at = truth > 0;
+            if (f->type == FLAG) *(bool *)at = truth > 0;
+            if (f->type == RELU && truth > 0) *(mlc_activation *)at = MLC_RELU;
             return truth < 0 ? -1 : 0;
         }
         uint64_t size;
@@ -58,7 +82,7 @@ static int parse_option(PyObject *key, PyObject *value, mlc_options *options)
     }
     PyErr_Format(PyExc_ValueError,
                  "Net: an option must be one of out, kernel, stride, padding, p, "
-                 "eps, momentum, relu, bias, got %R",
+                 "eps, momentum, relu, act, bias, got %R",
                  key);
     return -1;
 }

@@ -75,7 +75,8 @@ def vision_learner(dls: DataLoaders, arch: Architecture | str, normalize: bool =
             f"vision_learner: `weights` must be None with pretrained=False, got {weights!r}"
         )
     seed = default_seed() if seed is None else check_seed("vision_learner", seed)
-    body, source = pretrained_tensors(arch.name, weights) if pretrained else (None, "")
+    body, source = (pretrained_tensors(arch.name, weights, library=arch.library)
+                    if pretrained else (None, ""))
     model = create_model(arch, n_out, ps, seed, body, str(source), bool(exact))
     model.weights_file = Path(source).resolve() if pretrained else None
     if normalize:

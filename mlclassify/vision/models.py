@@ -1,8 +1,9 @@
 """Networks: backbones as lists of layers, fastai's head on top, and the model that runs them.
 
 A network is a list of (kind, name, inputs, options) for ``_core.Net``: tensor 0 is the batch of
-images and layer i writes tensor i + 1. Parameters carry torchvision's names in the backbone and
-``head.`` names above it. A new backbone is a function that lists its layers, and a line in ARCHS.
+images and layer i writes tensor i + 1. Parameters carry the names of others in the backbone,
+torchvision's of a ResNet and timm's of all others, and ``head.`` names above it. A new backbone is
+a function that lists its layers, and a line in ARCHS.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _Sum: TypeAlias = Callable[[Float64], object]
 
 _BATCHNORM = {"eps": 1e-5, "momentum": 0.1}
 _HEAD_BATCHNORM_BIAS = 1e-3
-_POOLS = ("concatpool", "avgpool")  # from a feature map to numbers; concatpool: maxima, then means
 _HEAD_WIDTH = 512
+_LAYERSCALE = 1e-6  # a block of a fresh network adds next to nothing
 _NOT_KEPT = "num_batches_tracked"
 
 
@@ -44,9 +45,35 @@ class Layers(list[Layer]):
         return self.add("conv", name, x, out=out, kernel=kernel, stride=stride,
                         padding=kernel // 2)
 
-    def batchnorm(self, x: int, name: str, residual: int | None = None, relu: bool = False) -> int:
+    def pointwise(self, x: int, name: str, out: int) -> int:
+        return self.conv(x, name, out, 1, 1)
+
+    def depthwise(self, x: int, name: str, kernel: int, stride: int, bias: bool = False) -> int:
+        return self.add("depthwise", name, x, kernel=kernel, stride=stride, padding=kernel // 2,
+                        bias=bias)
+
+    def batchnorm(self, x: int, name: str, residual: int | None = None, relu: bool = False,
+                  act: str | None = None) -> int:
         inputs = (x,) if residual is None else (x, residual)
-        return self.add("batchnorm", name, *inputs, relu=relu, **_BATCHNORM)
+        then = {"relu": relu} if act is None else {"act": act}
+        return self.add("batchnorm", name, *inputs, **then, **_BATCHNORM)
+
+
+    def layernorm(self, x: int, name: str) -> int:
+        return self.add("layernorm", name, x, eps=1e-6)
+
+    def linear(self, x: int, name: str, out: int) -> int:
+        return self.add("linear", name, x, out=out, bias=True)
+
+    def patches(self, x: int, name: str, out: int, side: int) -> int:
+        """A convolution of patches side by side."""
+        return self.add("conv", name, x, out=out, kernel=side, stride=side, padding=0, bias=True)
+
+
+def _pooled_linear(layers: Layers, x: int, n_out: int) -> None:
+    """ImageNet's head of a ResNet: the mean of each channel and one linear layer."""
+    x = layers.add("avgpool", "avgpool", x)
+    layers.add("linear", "fc", x, out=n_out, bias=True)
 
 
 @dataclass(frozen=True)
@@ -62,12 +89,21 @@ class Architecture:
         Channels of that feature map.
     groups : tuple of tuples of str
         The parameter groups of the backbone, as the first parts of parameter names.
+    top : function
+        ``top(layers, x, n_out)`` adds the head that its ImageNet weights come with.
+    library : {'torchvision', 'timm'}
+        Whose names its parameters have.
+    std : float, optional
+        Standard deviation that the weights of its backbone start with; default He's, by outputs.
     """
 
     name: str
     layers: Callable[[], Layers] = field(repr=False)
     features: int
     groups: tuple[tuple[str, ...], ...]
+    top: Callable[[Layers, int, int], None] = field(default=_pooled_linear, repr=False)
+    library: str = "torchvision"
+    std: float | None = None
 
 
 _Block: TypeAlias = Callable[[Layers, int, str, int, int, bool], int]
@@ -150,7 +186,188 @@ resnet34 = _resnet(34, _basic_block, (3, 4, 6, 3), 1)
 resnet50 = _resnet(50, _bottleneck, (3, 4, 6, 3), 4)
 resnet101 = _resnet(101, _bottleneck, (3, 4, 23, 3), 4)
 
-ARCHS = {arch.name: arch for arch in (resnet18, resnet34, resnet50, resnet101)}
+
+# --- mobile networks, with timm's names
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Blocks of a stage that are alike but for the first one's input and stride."""
+
+    stage: int
+    repeats: int
+    kernel: int
+    stride: int
+    widening: float
+    channels: int
+    act: str
+    excites: bool
+
+
+@dataclass(frozen=True)
+class _Excitation:
+    """Squeeze-and-excitation (arXiv:1709.01507): its two activations, and its narrow width."""
+
+    act: str
+    gate: str
+    width: Callable[[int, int], int]  # of a block's input channels and widened ones
+
+    def add(self, layers: Layers, x: int, name: str, channels: int, width: int) -> int:
+        y = layers.add("avgpool", f"{name}.pool", x)
+        y = layers.add("linear", f"{name}.conv_reduce", y, out=width, bias=True, kernel=1)
+        y = layers.add("activation", f"{name}.act1", y, act=self.act)
+        y = layers.add("linear", f"{name}.conv_expand", y, out=channels, bias=True, kernel=1)
+        y = layers.add("activation", f"{name}.gate", y, act=self.gate)
+        return layers.add("scale", name, x, y)
+
+
+def _mobile_block(layers: Layers, x: int, name: str, channels: int, stride: int, like: _Blocks,
+                  excitation: _Excitation) -> int:
+    """Widen, filter each channel by itself, narrow; the sum with the input where shapes allow.
+
+    Without widening the convolutions have the names of timm's DepthwiseSeparableConv, else those
+    of its InvertedResidual (arXiv:1801.04381).
+    """
+    wide, separable = round(like.widening * channels), like.widening == 1
+    y, n = x, 1
+    if not separable:
+        y = layers.batchnorm(layers.pointwise(y, f"{name}.conv_pw", wide), f"{name}.bn1",
+                             act=like.act)
+        n = 2
+    y = layers.depthwise(y, f"{name}.conv_dw", like.kernel, stride)
+    y = layers.batchnorm(y, f"{name}.bn{n}", act=like.act)
+    if like.excites:
+        y = excitation.add(layers, y, f"{name}.se", wide, excitation.width(channels, wide))
+    y = layers.pointwise(y, f"{name}.conv_pw" if separable else f"{name}.conv_pwl", like.channels)
+    kept = stride == 1 and channels == like.channels
+    return layers.batchnorm(y, f"{name}.bn{n + 1}", residual=x if kept else None)
+
+
+def _mobile_layers(stem: int, act: str, rows: Sequence[_Blocks],
+                   excitation: _Excitation) -> Layers:
+    """The stem and all stages of blocks."""
+    layers = Layers()
+    x = layers.conv(0, "conv_stem", stem, 3, 2)
+    x = layers.batchnorm(x, "bn1", act=act)
+    channels, done = stem, dict.fromkeys((row.stage for row in rows), 0)
+    for row in rows:
+        for i in range(row.repeats):
+            name = f"blocks.{row.stage}.{done[row.stage]}"
+            done[row.stage] += 1
+            x = _mobile_block(layers, x, name, channels, row.stride if i == 0 else 1, row,
+                              excitation)
+            channels = row.channels
+    return layers
+
+
+def _divisible(width: float) -> int:
+    """The multiple of 8 next to a width, never less than 0.9 of it; as the papers round."""
+    near = max(8, int(width + 4) // 8 * 8)
+    return near + 8 if near < 0.9 * width else near
+
+
+def _mobilenetv3_layers() -> Layers:
+    """MobileNetV3-Large (arXiv:1905.02244, table 1) up to its last feature map."""
+    rows = [
+        _Blocks(0, 1, 3, 1, 1, 16, "relu", False),
+        _Blocks(1, 1, 3, 2, 4, 24, "relu", False),
+        _Blocks(1, 1, 3, 1, 3, 24, "relu", False),
+        _Blocks(2, 3, 5, 2, 3, 40, "relu", True),
+        _Blocks(3, 1, 3, 2, 6, 80, "hardswish", False),
+        _Blocks(3, 1, 3, 1, 2.5, 80, "hardswish", False),
+        _Blocks(3, 2, 3, 1, 2.3, 80, "hardswish", False),
+        _Blocks(4, 2, 3, 1, 6, 112, "hardswish", True),
+        _Blocks(5, 3, 5, 2, 6, 160, "hardswish", True),
+    ]
+    excitation = _Excitation("relu", "hardsigmoid", lambda narrow, wide: _divisible(wide / 4))
+    layers = _mobile_layers(16, "hardswish", rows, excitation)
+    x = layers.pointwise(len(layers), "blocks.6.0.conv", 960)
+    layers.batchnorm(x, "blocks.6.0.bn1", act="hardswish")
+    return layers
+
+
+def _mobilenetv3_top(layers: Layers, x: int, n_out: int) -> None:
+    """Its head convolves after the mean, so fastai leaves that out with the head, as here."""
+    x = layers.add("avgpool", "global_pool", x)
+    x = layers.add("linear", "conv_head", x, out=1280, bias=True, kernel=1)
+    x = layers.add("activation", "act2", x, act="hardswish")
+    layers.add("linear", "classifier", x, out=n_out, bias=True)
+
+
+def _efficientnet_layers() -> Layers:
+    """EfficientNet-B0 (arXiv:1905.11946, table 1) up to its last feature map."""
+    rows = [
+        _Blocks(0, 1, 3, 1, 1, 16, "silu", True),
+        _Blocks(1, 2, 3, 2, 6, 24, "silu", True),
+        _Blocks(2, 2, 5, 2, 6, 40, "silu", True),
+        _Blocks(3, 3, 3, 2, 6, 80, "silu", True),
+        _Blocks(4, 3, 5, 1, 6, 112, "silu", True),
+        _Blocks(5, 4, 5, 2, 6, 192, "silu", True),
+        _Blocks(6, 1, 3, 1, 6, 320, "silu", True),
+    ]
+    excitation = _Excitation("silu", "sigmoid", lambda narrow, wide: round(narrow / 4))
+    layers = _mobile_layers(32, "silu", rows, excitation)
+    x = layers.pointwise(len(layers), "conv_head", 1280)
+    layers.batchnorm(x, "bn2", act="silu")
+    return layers
+
+
+def _efficientnet_top(layers: Layers, x: int, n_out: int) -> None:
+    x = layers.add("avgpool", "global_pool", x)
+    layers.add("linear", "classifier", x, out=n_out, bias=True)
+
+
+# fastai splits what it takes from timm between body and head.
+mobilenetv3_large_100 = Architecture(
+    "mobilenetv3_large_100", _mobilenetv3_layers, 960, (("conv_stem", "bn1", "blocks"),),
+    _mobilenetv3_top, "timm")
+efficientnet_b0 = Architecture(
+    "efficientnet_b0", _efficientnet_layers, 1280,
+    (("conv_stem", "bn1", "blocks", "conv_head", "bn2"),), _efficientnet_top, "timm")
+
+# --- ConvNeXt
+
+
+def _convnext_layers(depths: Sequence[int], widths: Sequence[int]) -> Layers:
+    """ConvNeXt (arXiv:2201.03545), with timm's names, up to its last feature map.
+
+    That is where timm's ``forward_features`` ends, and so what fastai puts its head on: the last
+    layer norm comes after the mean and is part of ImageNet's head.
+    """
+    layers = Layers()
+    x = layers.patches(0, "stem.0", widths[0], 4)
+    x = layers.layernorm(x, "stem.1")
+    for stage, (depth, width) in enumerate(zip(depths, widths)):
+        if stage > 0:
+            x = layers.layernorm(x, f"stages.{stage}.downsample.0")
+            x = layers.patches(x, f"stages.{stage}.downsample.1", width, 2)
+        for i in range(depth):
+            x = _convnext_block(layers, x, f"stages.{stage}.blocks.{i}", width)
+    return layers
+
+
+def _convnext_block(layers: Layers, x: int, name: str, width: int) -> int:
+    """Filter each channel by itself, then mix them at every pixel, and add that, scaled, to x."""
+    y = layers.depthwise(x, f"{name}.conv_dw", 7, 1, bias=True)
+    y = layers.layernorm(y, f"{name}.norm")
+    y = layers.linear(y, f"{name}.mlp.fc1", 4 * width)
+    y = layers.add("activation", f"{name}.mlp.act", y, act="gelu")
+    y = layers.linear(y, f"{name}.mlp.fc2", width)
+    return layers.add("layerscale", name, y, x)
+
+
+def _convnext_top(layers: Layers, x: int, n_out: int) -> None:
+    x = layers.add("avgpool", "head.global_pool", x)
+    x = layers.layernorm(x, "head.norm")
+    layers.linear(x, "head.fc", n_out)
+
+
+convnext_tiny = Architecture(
+    "convnext_tiny", lambda: _convnext_layers((3, 3, 9, 3), (96, 192, 384, 768)), 768,
+    (("stem", "stages"),), _convnext_top, "timm", std=0.02)
+
+ARCHS = {arch.name: arch for arch in (resnet18, resnet34, resnet50, resnet101,
+                                      mobilenetv3_large_100, efficientnet_b0, convnext_tiny)}
 
 
 def create_model(
@@ -177,7 +394,7 @@ def create_model(
     seed : int
         Of the head's random start, and the backbone's when `body` is None.
     body : dict of str to ndarray, optional
-        Pretrained tensors under torchvision's names; others in it, as ``fc``, are left out.
+        Pretrained tensors under the names of `arch`; others in it, as ``fc``, are left out.
     source : str
         How messages call `body`, for instance its file.
     exact : bool
@@ -233,7 +450,7 @@ def build_backbone(arch: Architecture, exact: bool = False) -> Model:
 def create_classifier(
     arch: Architecture, n_out: int = 1000, seed: int = 0, exact: bool = False
 ) -> Model:
-    """Build a backbone with ImageNet's own head: mean of each channel and one linear layer.
+    """Build a backbone with the head that its ImageNet weights have.
 
     Parameters
     ----------
@@ -247,11 +464,10 @@ def create_classifier(
     Returns
     -------
     Model
-        `load_state_dict` takes torchvision's weights as they are.
+        `load_state_dict` takes torchvision's weights as they are, of the mobile networks timm's.
     """
     layers = arch.layers()
-    x = layers.add("avgpool", "avgpool", len(layers))
-    layers.add("linear", "fc", x, out=n_out, bias=True)
+    arch.top(layers, len(layers), n_out)
     model = Model(arch, n_out, layers, 0.0, exact)
     model.start(seed)
     return model
@@ -303,7 +519,7 @@ class Model:
     ) -> None:
         self.arch, self.n_out, self.ps, self.exact = arch, n_out, ps, bool(exact)
         self.pretrained, self.weights_file = False, None
-        first = next(i for i, (kind, *_) in enumerate(layers) if kind in _POOLS)
+        first = len(arch.layers())
         self.last_map, self.head = layers[first - 1][1], list(layers[first:])
         self.net = _core.Net(list(layers), 3, exact)
         self._kinds = {name: kind for kind, name, _, _ in layers}
@@ -399,7 +615,8 @@ class Model:
         """Draw the weights to start from: the head's, and the backbone's if `body`.
 
         Convolutions start as torchvision's (He, by outputs), linear layers as fastai's (He, by
-        inputs), batch norm at scale 1 and shift 0, in the head 1e-3.
+        inputs), those of a ConvNeXt as timm's (standard deviation 0.02); norms at scale 1 and
+        shift 0, batch norms of the head at 1e-3; a layer scale at 1e-6.
         """
         state = {}
         for position, (name, value) in enumerate(self.net.parameters().items()):
@@ -414,16 +631,22 @@ class Model:
     def _start_of(
         self, name: str, shape: tuple[int, ...], seed: int, position: int
     ) -> Float32:
-        if self._is_batchnorm(name):
-            shift = 0 if self._in_body(name) else _HEAD_BATCHNORM_BIAS
-            return np.full(shape, 1 if name.endswith(".weight") else shift, np.float32)
+        kind = self._kinds[name.rpartition(".")[0]]
         if name.endswith(".bias"):
-            return np.zeros(shape, np.float32)
-        fan = shape[0] * shape[2] * shape[3] if len(shape) == 4 else shape[1]
+            in_head = kind == "batchnorm" and not self._in_body(name)
+            return np.full(shape, _HEAD_BATCHNORM_BIAS if in_head else 0, np.float32)
+        if self._is_norm(name):
+            return np.ones(shape, np.float32)
+        if kind == "layerscale":
+            return np.full(shape, _LAYERSCALE, np.float32)
+        if self.arch.std is not None and self._in_body(name):
+            return _normal(shape, seed, position, self.arch.std)
+        filters = 1 if kind == "depthwise" else shape[0]
+        fan = filters * shape[2] * shape[3] if len(shape) == 4 else shape[1]
         return _normal(shape, seed, position, np.sqrt(2 / fan))
 
-    def _is_batchnorm(self, name: str) -> bool:
-        return self._kinds[name.rpartition(".")[0]] == "batchnorm"
+    def _is_norm(self, name: str) -> bool:
+        return self._kinds[name.rpartition(".")[0]] in ("batchnorm", "layernorm")
 
     def _in_body(self, name: str) -> bool:
         return any(name.split(".")[0] in group for group in self.arch.groups)
@@ -481,7 +704,7 @@ class Model:
         Parameters
         ----------
         tensors : dict of str to ndarray
-            Under torchvision's names; ``fc`` and ``num_batches_tracked`` are left out.
+            Under the names of the architecture; others in it, as ``fc``, are left out.
         source : str
             How messages call them.
 
@@ -496,7 +719,7 @@ class Model:
         if missing:
             raise ModelFileError(
                 f"{self.arch.name}: {source} must hold all weights of the backbone under "
-                f"torchvision's names, got {_some(missing)} missing"
+                f"{self.arch.library}'s names, got {_some(missing)} missing"
             )
         fitting = {k: tensors[k] for k in body}
         try:
@@ -514,7 +737,7 @@ class Model:
         ----------
         n : int
         train_bn : bool
-            Whether batch norms of the frozen groups go on training, as fastai has it.
+            Whether norms of the frozen groups go on training, as fastai has it.
         """
         if not isinstance(n, (int, np.integer)) or not -len(self.groups) <= n < len(self.groups):
             raise ValueError(
@@ -523,7 +746,7 @@ class Model:
         first = n % len(self.groups)
         self.set_trainable([
             name for i, group in enumerate(self.groups) for name in group
-            if i >= first or (train_bn and self._is_batchnorm(name))
+            if i >= first or (train_bn and self._is_norm(name))
         ])
 
     def set_trainable(self, names: Sequence[str]) -> None:
@@ -540,10 +763,10 @@ class Model:
         self.freeze_to(0)
 
     def set_decay(self, wd_bn_bias: bool = False) -> None:
-        """Let weight decay reach all parameters, or all but batch norms and biases."""
+        """Let weight decay reach all parameters, or all but norms and biases."""
         self.net.set_decay([
             name for group in self.groups for name in group
-            if wd_bn_bias or not (self._is_batchnorm(name) or name.endswith(".bias"))
+            if wd_bn_bias or not (self._is_norm(name) or name.endswith(".bias"))
         ])
 
     def first_not_finite(self) -> str | None:
