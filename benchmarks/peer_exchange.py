@@ -9,11 +9,47 @@ from peer_torch import declare_operators
 from safetensors.torch import load_file, save_file
 
 
+class Means(torch.nn.Module):
+    """The means of timm's last feature map; ours has no more of a network either."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.load_state_dict, self.state_dict = model.load_state_dict, model.state_dict
+
+    def forward(self, x):
+        return self.model.forward_features(x).mean((2, 3))
+
+
+def mobile(arch):
+    """Yield what `networks` does, of a backbone that has timm's names."""
+    import fastai
+    import timm
+    from fastai.vision import learner
+
+    def bodiless_head(model):
+        """A convolution or norm after the mean is not of the body."""
+        if hasattr(model, "norm_head"):
+            model.conv_head = torch.nn.Identity()
+        elif hasattr(model, "head"):
+            model.head = torch.nn.Identity()
+        return model
+
+    yield "timm", timm.__version__, Means(bodiless_head(timm.create_model(arch, num_classes=0)))
+    learner.timm = timm
+    model, _ = learner.create_timm_model(arch, 5, pretrained=False)
+    bodiless_head(model[0].model)
+    yield "fastai", fastai.__version__, model
+
+
 def networks(arch):
     """Yield (name, version, network) of the libraries that are installed."""
     declare_operators()
     import torchvision
 
+    if not arch.startswith("resnet"):
+        yield from mobile(arch)
+        return
     plain = getattr(torchvision.models, arch)()
     plain.fc = torch.nn.Identity()
     yield "torchvision", torchvision.__version__, plain

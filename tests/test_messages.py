@@ -341,8 +341,8 @@ TABLE = [
     (lambda: export("empty.safetensors"), IsADirectoryError,
      "export: `fname` must be a place to write to, got 'empty.safetensors' (Is a directory)"),
     (lambda: learner().export(), ValueError,
-     "export: `model` must be create_model's of resnet18, resnet34, resnet50, resnet101, for a "
-     "file holds no functions, got tiny; mlclassify.weights.write_tensors(path, "
+     "export: `model` must be create_model's of resnet18, resnet34, resnet50, resnet101, "
+     "mobilenetv3_large_100, efficientnet_b0, convnext_tiny, for a file holds no functions, got tiny; mlclassify.weights.write_tensors(path, "
      "model.state_dict()) saves the weights alone"),
     # weights and the factory
     (lambda: vision_learner(tiny_loaders(), tiny, weights=3), TypeError,
@@ -363,6 +363,12 @@ TABLE = [
      "torch: safetensors.torch.save_file(torchvision.models.tiny(weights='DEFAULT').state_dict(), "
      "'tiny.safetensors')), set MLCLASSIFY_WEIGHTS to it, or train from scratch: "
      "pretrained=False"),
+    (lambda: vision_learner(tiny_loaders(), "efficientnet_b0"), FileNotFoundError,
+     "vision_learner: `weights` must name a file for efficientnet_b0, for there is no download "
+     "that this version knows, got None; pass weights='efficientnet_b0.safetensors' with timm's "
+     "names (with torch: safetensors.torch.save_file(timm.create_model('efficientnet_b0', "
+     "pretrained=True).state_dict(), 'efficientnet_b0.safetensors')), set MLCLASSIFY_WEIGHTS to "
+     "it, or train from scratch: pretrained=False"),
     (lambda: vision_learner(tiny_loaders(), tiny, weights="empty"), FileNotFoundError,
      "vision_learner: `weights` must name a file, or a folder that holds tiny.safetensors, got "
      "'empty'"),
@@ -372,7 +378,7 @@ TABLE = [
      "vision_learner: `weights` must be None with pretrained=False, got 'x'"),
     (lambda: vision_learner(tiny_loaders(), "resnet19"), ValueError,
      "vision_learner: `arch` must be one of resnet18, resnet34, resnet50, resnet101, "
-     "got 'resnet19'"),
+     "mobilenetv3_large_100, efficientnet_b0, convnext_tiny, got 'resnet19'"),
     (lambda: vision_learner(tiny_loaders(), tiny, pretrained=False, ps=1.5), ValueError,
      "vision_learner: `ps` must lie in [0, 1), got 1.5"),
     (lambda: vision_learner(tiny_loaders(), tiny, pretrained=False, n_out=0), ValueError,

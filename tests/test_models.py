@@ -16,6 +16,8 @@ from mlclassify.vision.models import (
     ARCHS,
     create_classifier,
     create_model,
+    efficientnet_b0,
+    mobilenetv3_large_100,
     resnet18,
     resnet34,
     resnet50,
@@ -37,12 +39,14 @@ def test_classifier_has_torchvisions_names_and_sizes(imagenet):
     assert create_classifier(resnet18).num_parameters == 11_689_512
 
 
-# Counted on torchvision's own: tensors of the ImageNet classifier, and numbers that it learns.
-SIZES = [(resnet34, 182, 21_797_672), (resnet50, 267, 25_557_032), (resnet101, 522, 44_549_160)]
+# Counted on torchvision's and timm's own: tensors of the ImageNet classifier, and numbers that it
+# learns.
+SIZES = [(resnet34, 182, 21_797_672), (resnet50, 267, 25_557_032), (resnet101, 522, 44_549_160),
+         (mobilenetv3_large_100, 266, 5_483_032), (efficientnet_b0, 311, 5_288_548)]
 
 
 @pytest.mark.parametrize("arch, tensors, parameters", SIZES)
-def test_deeper_resnets_have_torchvisions_sizes(arch, tensors, parameters):
+def test_other_backbones_have_the_sizes_of_torchvision_and_timm(arch, tensors, parameters):
     model = create_classifier(arch)
     assert len(model.state_dict()) == tensors and model.num_parameters == parameters
     assert ARCHS[arch.name] is arch
@@ -59,8 +63,8 @@ def test_a_bottleneck_has_torchvisions_names_and_shapes():
     assert shapes["layer2.0.bn3.weight"] == (512,) and "layer1.1.downsample.0.weight" not in shapes
 
 
-@pytest.mark.parametrize("arch", [resnet34, resnet50])
-def test_deeper_resnets_compute_their_definition(arch, rng):
+@pytest.mark.parametrize("arch", [resnet34, resnet50, mobilenetv3_large_100, efficientnet_b0])
+def test_other_backbones_compute_their_definition(arch, rng):
     layers = arch.layers()
     net = _core.Net(list(layers), 3)
     state = random_state(net, rng)
@@ -69,6 +73,59 @@ def test_deeper_resnets_compute_their_definition(arch, rng):
     want = Network(layers, state).forward(x)
     got = net.forward(images_to_c(x)).reshape(want.shape)
     assert np.abs(got - want).max() <= 2e-5 * np.abs(want).max()
+
+
+MOBILE = [mobilenetv3_large_100, efficientnet_b0]
+
+
+@pytest.mark.parametrize("arch", MOBILE)
+def test_mobile_networks_train_by_their_definition(arch, rng):
+    """Logits and all gradients of the networks of ImageNet, against float64."""
+    model = create_classifier(arch, 5)
+    state = random_state(model.net, rng)
+    model.load_state_dict(state)
+    network = Network([*arch.layers(), *model.head], state)
+    x, g = rng.normal(size=(4, 3, 40, 33)), rng.normal(size=(4, 5)).astype(np.float32)
+    got, want = model.forward(images_to_c(x), train=True), network.forward(x, train=True)
+    assert np.linalg.norm(got - want) <= 1e-4 * np.linalg.norm(want)
+    model.backward(g)
+    wanted, gradients = network.backward(g), model.net.gradients()
+    assert set(gradients) == set(wanted) - {"x"}
+    off = sum(np.square(gradients[name] - wanted[name]).sum() for name in gradients)
+    # Where rounding moves a number over a corner of an activation its slope is another's.
+    assert off <= 1e-4 * sum(np.square(wanted[name]).sum() for name in gradients)
+
+
+@pytest.mark.parametrize("arch, tops", [
+    (mobilenetv3_large_100, ["blocks", "bn1", "conv_stem"]),
+    (efficientnet_b0, ["blocks", "bn1", "bn2", "conv_head", "conv_stem"])])
+def test_groups_of_timms_networks_are_fastais(arch, tops):
+    """A body and a head; MobileNetV3's convolution after the mean is of the head of ImageNet."""
+    groups = create_model(arch, 3).groups
+    assert [sorted({name.split(".")[0] for name in g}) for g in groups] == [tops, ["head"]]
+    assert len(create_model(arch, 3).parameters()["head.bn1.weight"]) == 2 * arch.features
+
+
+@pytest.mark.parametrize("arch", MOBILE)
+def test_the_start_of_mobile_networks_is_timms(arch):
+    """Every convolution He's by outputs, of a depthwise one its own; no biases but zeros."""
+    for name, value in create_classifier(arch, seed=3).parameters().items():
+        if name.endswith("bias"):
+            assert not value.any()
+        elif value.ndim == 4 and value.size > 5000:
+            depthwise = name.endswith("conv_dw.weight")
+            fan = value.shape[2] ** 2 * (1 if depthwise else len(value))
+            np.testing.assert_allclose(value.std(), np.sqrt(2 / fan), rtol=0.05)
+
+
+@pytest.mark.parametrize("arch", MOBILE)
+def test_squeezed_widths_are_the_papers(arch):
+    """Of what is widened, in multiples of 8 (MobileNetV3); of what comes in (EfficientNet)."""
+    found = [len(value) for name, value in create_model(arch, 2).parameters().items()
+             if name.endswith("conv_reduce.weight")]
+    assert found == {"mobilenetv3_large_100": [24, 32, 32, 120, 168, 168, 240, 240],
+                     "efficientnet_b0": [8, 4, 6, 6, 10, 10, 20, 20, 20, 28, 28, 28, 48, 48, 48,
+                                         48]}[arch.name]
 
 
 def test_head_is_fastais():

@@ -96,6 +96,8 @@ def stir(model, seed):
             state[name] = r.normal(0, 0.1, value.shape)
         elif name.endswith("running_var") or "bn" in name and name.endswith("weight"):
             state[name] = r.uniform(0.5, 1.5, value.shape)
+        elif name.endswith("gamma"):
+            state[name] = r.uniform(0.1, 0.5, value.shape)
         elif name.endswith("bias"):
             state[name] = value + r.normal(0, 0.1, value.shape)
     for name in state:
@@ -111,7 +113,8 @@ def stir(model, seed):
 
 @pytest.mark.parametrize("arch", [
     "resnet18", *(pytest.param(name, marks=pytest.mark.slow)
-                  for name in ("resnet34", "resnet50", "resnet101")),
+                  for name in ("resnet34", "resnet50", "resnet101", "mobilenetv3_large_100",
+                               "efficientnet_b0", "convnext_tiny")),
 ])
 def test_a_hundred_random_batches(arch, tmp_path):
     model = create_model(ARCHS[arch], 5, seed=3)
@@ -139,7 +142,8 @@ def normalized(pixels):
 
 @pytest.mark.parametrize("arch", [
     "resnet18", *(pytest.param(name, marks=pytest.mark.slow)
-                  for name in ("resnet34", "resnet50", "resnet101")),
+                  for name in ("resnet34", "resnet50", "resnet101", "mobilenetv3_large_100",
+                               "efficientnet_b0", "convnext_tiny")),
 ])
 def test_photos_of_every_backbone(arch, shared, tmp_path):
     model, backbone = create_model(ARCHS[arch], 5, seed=3), build_backbone(ARCHS[arch])
@@ -160,8 +164,9 @@ def test_photos_of_every_backbone(arch, shared, tmp_path):
     assert (found["novelty"][:8] < 0.9).all()
 
 
-def test_the_network_of_imagenet(tmp_path):
-    model = create_classifier(ARCHS["resnet18"], 7, seed=2)
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenetv3_large_100", "efficientnet_b0"])
+def test_the_network_of_imagenet(arch, tmp_path):
+    model = create_classifier(ARCHS[arch], 7, seed=2)
     stir(model, seed=3)
     learn = learner_of(model, [Resize(32)], path=tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)

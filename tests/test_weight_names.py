@@ -20,9 +20,16 @@ from mlclassify.weight_names import NAMINGS
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
 FASTAI = {"resnet18": (110, "1e2c2f03baa992ab"), "resnet34": (190, "54bc23d133f23430"),
-          "resnet50": (275, "dae38e8d006da9a5"), "resnet101": (530, "237aa740904af459")}
+          "resnet50": (275, "dae38e8d006da9a5"), "resnet101": (530, "237aa740904af459"),
+          "mobilenetv3_large_100": (272, "ad0673c6f2d19a50"),
+          "efficientnet_b0": (319, "c5204646ae78d79a"),
+          "convnext_tiny": (188, "3a301118748620e3")}
 BODY = {"resnet18": (100, "43a9b5e01e6dc88a"), "resnet34": (180, "ccdf35a55b18384f"),
-        "resnet50": (265, "9fb760970125b1e9"), "resnet101": (520, "5a1ad461b7161e1c")}
+        "resnet50": (265, "9fb760970125b1e9"), "resnet101": (520, "5a1ad461b7161e1c"),
+        "mobilenetv3_large_100": (262, "ff5d259a1c945cdd"),
+        "efficientnet_b0": (309, "450a546895f2cf63"), "convnext_tiny": (178, "b9c96a68250f39a4")}
+CLASSIFIER = {"mobilenetv3_large_100": (266, "3dba8ad57b7701f1"),
+              "efficientnet_b0": (311, "f62a5c98a74c6670")}
 LABELS = ["a", "b", "c", "d", "e"]
 
 
@@ -40,16 +47,52 @@ def digest(tensors):
 @pytest.mark.parametrize("arch", FASTAI)
 def test_names_and_shapes_are_theirs(arch, tmp_path):
     learn = learner(arch, path=tmp_path)
-    for names in NAMINGS:
+    for names in (None, *NAMINGS):
+        if names == "torchvision" and ARCHS[arch].library != names:
+            continue
         tensors, metadata = read_tensors(learn.export_weights(names=names), "test")
         assert digest(tensors) == (FASTAI if names == "fastai" else BODY)[arch]
         assert metadata == {"format": "pt"}  # without it transformers and timm ask what it is
 
 
-def test_a_whole_model_comes_back(tmp_path):
-    learn = learner(path=tmp_path)
+@pytest.mark.parametrize("arch", CLASSIFIER)
+def test_names_and_shapes_of_imagenets_networks_are_timms(arch):
+    assert digest(create_classifier(ARCHS[arch]).state_dict()) == CLASSIFIER[arch]
+
+
+def test_torchvision_has_no_names_for_timms_networks(tmp_path):
+    message = (r"export_weights: `names` must be 'timm' or 'fastai' for a backbone that "
+               r"torchvision calls otherwise, got 'torchvision'")
+    with pytest.raises(ValueError, match=message):
+        learner("efficientnet_b0", path=tmp_path).export_weights(names="torchvision")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_convolution_that_fastai_never_runs_is_left_out(tmp_path):
+    learn = learner("mobilenetv3_large_100", path=tmp_path)
+    tensors, _ = read_tensors(learn.export_weights(names="fastai"), "test")
+    tensors |= {"0.model.conv_head.weight": np.ones((1280, 960, 1, 1), np.float32),
+                "0.model.conv_head.bias": np.ones(1280, np.float32)}
+    write_tensors(tmp_path / "theirs.safetensors", tensors)
+    other = learner("mobilenetv3_large_100", 2, tmp_path).load_weights("theirs.safetensors")
+    np.testing.assert_array_equal(other.model.state_dict()["blocks.6.0.conv.weight"],
+                                  learn.model.state_dict()["blocks.6.0.conv.weight"])
+
+
+@pytest.mark.parametrize("arch", CLASSIFIER)
+def test_a_classifier_of_timms_is_a_body_to_start_from(arch, tmp_path):
+    state = create_classifier(ARCHS[arch], seed=4).state_dict()
+    write_tensors(tmp_path / f"{arch}.safetensors", state)
+    learn = vision_learner(empty_dataloaders(LABELS), arch, weights=tmp_path, seed=3)
+    np.testing.assert_array_equal(learn.model.state_dict()["conv_stem.weight"],
+                                  state["conv_stem.weight"])
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "mobilenetv3_large_100", "efficientnet_b0"])
+def test_a_whole_model_comes_back(arch, tmp_path):
+    learn = learner(arch, path=tmp_path)
     path = learn.export_weights("fastai.safetensors", names="fastai")
-    other = learner(seed=2, path=tmp_path)
+    other = learner(arch, seed=2, path=tmp_path)
     assert other.load_weights(path) is other
     for name, value in learn.model.state_dict().items():
         np.testing.assert_array_equal(other.model.state_dict()[name], value)
