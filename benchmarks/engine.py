@@ -2,8 +2,8 @@
 
     python benchmarks/engine.py PYTHON [--only NAME ...] [--rounds N] [--out FOLDER]
 
-PYTHON is the interpreter of an environment with torch, torchvision and fastai. Every side of a
-comparison is a process of its own that lives through all rounds; setup and warm-up are not timed.
+PYTHON is the interpreter of an environment with torch, torchvision, timm and fastai. Every side of
+a comparison is a process of its own that lives through all rounds; setup and warm-up are not timed.
 In a round all sides of a group take one turn each, so that what else happens on the machine hits
 all of them. A row's figures are medians over the rounds, its ratio is theirs / ours (for memory
 ours / theirs) of the medians, its spread the smallest and the largest ratio of a single round.
@@ -79,6 +79,7 @@ OURS, TORCH = Side("engine_ours.py"), Side("peer_torch.py")
 EAGER, COMPILED = TORCH.but(layout="NCHW"), TORCH.but(compiled=True)
 JEMALLOC, BOTH = TORCH.but(jemalloc=True), COMPILED.but(jemalloc=True)
 OURS_228, OURS_50 = OURS.but(side=228), OURS.but(arch="resnet50", batch=32)
+CONVNEXT = {"arch": "convnext_tiny", "batch": 32}
 INFER, PREDICT = {"task": "infer"}, {"task": "predict", "batch": 1, "side": 228}
 OURS_AVX2 = OURS.but(env=(("MLCLASSIFY_ISA", "avx2"),))
 TORCH_AVX2 = TORCH.but(env=(("ONEDNN_MAX_CPU_ISA", "AVX2"), ("ATEN_CPU_CAPABILITY", "avx2")))
@@ -106,6 +107,12 @@ ROWS = (
         (TORCH.but(**PREDICT),), 3.0, "ms"),
     Row("resnet50", "training resnet50, batch 32, against channels_last", OURS_50,
         (TORCH.but(arch="resnet50", batch=32),), 1.5),
+    Row("convnext eager", "training convnext_tiny, batch 32, against timm's as it comes, NCHW",
+        OURS.but(**CONVNEXT), (EAGER.but(**CONVNEXT),)),
+    Row("convnext channels_last", "training convnext_tiny, batch 32, against channels_last",
+        OURS.but(**CONVNEXT), (TORCH.but(**CONVNEXT),)),
+    Row("convnext best", "training convnext_tiny, batch 32, against the better of the two",
+        OURS.but(**CONVNEXT), (EAGER.but(**CONVNEXT), TORCH.but(**CONVNEXT)), 1.0),
     Row("avx2", "training with AVX2 forced on both, against channels_last", OURS_AVX2,
         (TORCH_AVX2,), 2.2),
     Row("threads ours", "our training, two threads against one", OURS_PAIR, (OURS_ALONE,), 1.85),

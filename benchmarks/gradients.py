@@ -59,6 +59,8 @@ def stirred(model, r):
     for name, value in state.items():
         if name.endswith("running_var") or (value.ndim == 1 and name.endswith("weight")):
             state[name] = r.uniform(0.5, 1.5, value.shape)
+        elif name.endswith("gamma"):
+            state[name] = r.uniform(0.1, 0.5, value.shape)
         elif name.endswith(("running_mean", "bias")):
             state[name] = r.normal(0, 0.1, value.shape)
     return state

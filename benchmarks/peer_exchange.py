@@ -28,9 +28,11 @@ def mobile(arch):
     from fastai.vision import learner
 
     def bodiless_head(model):
-        """A convolution after the mean is not of the body."""
+        """A convolution or norm after the mean is not of the body."""
         if hasattr(model, "norm_head"):
             model.conv_head = torch.nn.Identity()
+        elif hasattr(model, "head"):
+            model.head = torch.nn.Identity()
         return model
 
     yield "timm", timm.__version__, Means(bodiless_head(timm.create_model(arch, num_classes=0)))

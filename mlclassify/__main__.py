@@ -127,8 +127,8 @@ def _train(commands: Commands) -> None:
     option = command.add_argument
     _data(command, "of the split and of the training")
     option("--out", default="export.safetensors", help="the model (default: %(default)s)")
-    option("--arch", default="resnet18", help="resnet18, 34, 50, 101, mobilenetv3_large_100 or "
-           "efficientnet_b0 (default: %(default)s)")
+    option("--arch", default="resnet18", help="resnet18, 34, 50, 101, mobilenetv3_large_100, "
+           "efficientnet_b0 or convnext_tiny (default: %(default)s)")
     option("--weights", type=Path, help="pretrained weights, a file or a folder of them")
     option("--no-pretrained", dest="pretrained", action="store_false", help="train from scratch")
     option("--size", type=int, default=224, help="of the crops, in pixels (default: %(default)s)")

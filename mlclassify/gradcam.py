@@ -135,6 +135,20 @@ def _batchnorm(x: Float64, own: _Own, options: _Options) -> _Through:
     return (x - own["running_mean"]) * scale + own["bias"], lambda dy: dy * scale
 
 
+def _layernorm(x: Float64, own: _Own, options: _Options) -> _Through:
+    d = x - x.mean(axis=1, keepdims=True)
+    inverse = 1 / np.sqrt((d * d).mean(axis=1, keepdims=True) + options["eps"])
+    xhat = d * inverse
+
+    def backward(dy: Float64) -> Float64:
+        dz = dy * own["weight"]
+        along = (dz * xhat).mean(axis=1, keepdims=True)
+        dx: Float64 = inverse * (dz - dz.mean(axis=1, keepdims=True) - xhat * along)
+        return dx
+
+    return xhat * own["weight"] + own["bias"], backward
+
+
 def _dropout(x: Float64, own: _Own, options: _Options) -> _Through:
     return x, lambda dy: dy
 
@@ -156,5 +170,6 @@ def _hardswish(x: Float64, own: _Own, options: _Options) -> _Through:
 
 _LAYERS = {
     "activation": _hardswish, "avgpool": _average, "concatpool": _maximum_and_average,
-    "batchnorm": _batchnorm, "dropout": _dropout, "linear": _linear, "relu": _relu,
+    "batchnorm": _batchnorm, "dropout": _dropout, "layernorm": _layernorm, "linear": _linear,
+    "relu": _relu,
 }

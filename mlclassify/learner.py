@@ -57,7 +57,7 @@ from mlclassify.types import FigSize, Function, StrPath
 from mlclassify.verdict import verdict
 from mlclassify.vision.augment import add_normalization, normalizations
 from mlclassify.vision.models import Model, build_backbone
-from mlclassify.weight_names import named_as, named_as_here
+from mlclassify.weight_names import has_head, named_as, named_as_here
 from mlclassify.weights import (
     ModelFileError,
     named_place,
@@ -660,7 +660,9 @@ class Learner(Predictor):
         Examples
         --------
         ``learn.export_weights("body.safetensors", "timm")``; then, with timm,
-        ``timm.create_model("resnet18", num_classes=0, checkpoint_path="body.safetensors")``
+        ``timm.create_model("resnet18", num_classes=0, checkpoint_path="body.safetensors")``. timm's
+        ConvNeXt has a last norm in its head, which no body holds: there, ``load_state_dict(...,
+        strict=False)``, which leaves it as it is.
         """
         path = self.path / check_path("export_weights", "fname", fname)
         tensors = named_as(self.model.state_dict(), names, "export_weights")
@@ -692,7 +694,7 @@ class Learner(Predictor):
         """
         path = self.path / check_path("load_weights", "fname", fname)
         tensors = named_as_here(read_tensors(path, "load_weights")[0])
-        if any(name.startswith("head.") for name in tensors):
+        if has_head(tensors):
             try:
                 self.model.load_state_dict(tensors)
             except (TypeError, ValueError) as error:

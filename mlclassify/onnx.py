@@ -130,6 +130,7 @@ class _Graph:
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.channels: dict[str, int] = {}  # the first dimension of a constant
+        self.flat: set[str] = set()  # values that are (N, C), not (N, C, H, W)
         self.bytes = 0
 
     def add(self, op: str, *inputs: str, name: str = "", unused: tuple[str, ...] = (),
@@ -149,6 +150,12 @@ class _Graph:
         if array.ndim:
             self.channels[name] = len(array)
         return name
+
+    def number(self, value: float) -> str:
+        """Return the name of a constant number, which is made once."""
+        name = f"number.{value}"
+        known = any(constant.name == name for constant in self.initializers)
+        return name if known else self.constant(name, np.float32(value))
 
 
 # --- from pixels to images
@@ -260,8 +267,10 @@ def _add_network(graph: _Graph, model: Model, images: str,
             pooled = [_add_pool(graph, name, op, given[0]) for op in _POOLS[kind]]
             values.append(pooled[0] if len(pooled) == 1 else
                           graph.add("Concat", *pooled, name=name, axis=1))
+            graph.flat.add(values[-1])
         else:
             values.append(_LAYERS[kind](graph, name, given, options, known))
+            graph.flat |= {values[-1]} if given[0] in graph.flat else set()
     return values[-1], pooled
 
 
@@ -281,7 +290,30 @@ def _conv(graph: _Graph, name: str, x: list[str], options: dict[str, Any], known
 
 def _linear(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
             known: set[str]) -> str:
-    return graph.add("Gemm", *x, *_own(name, known, "weight", "bias"), name=name, transB=1)
+    weight, *bias = _own(name, known, "weight", "bias")
+    if x[0] in graph.flat:
+        return graph.add("Gemm", *x, weight, *bias, name=name, transB=1)
+    sides = graph.constant(f"{name}.sides", np.array([2, 3]))
+    return graph.add("Conv", *x, graph.add("Unsqueeze", weight, sides), *bias, name=name,
+                     kernel_shape=[1, 1])
+
+
+def _layernorm(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
+               known: set[str]) -> str:
+    """Add a norm of channels, which are last for LayerNormalization."""
+    own, eps = _own(name, known, "weight", "bias"), options["eps"]
+    if x[0] in graph.flat:
+        return graph.add("LayerNormalization", *x, *own, name=name, axis=-1, epsilon=eps)
+    last = graph.add("Transpose", x[0], perm=[0, 2, 3, 1])
+    y = graph.add("LayerNormalization", last, *own, axis=-1, epsilon=eps)
+    return graph.add("Transpose", y, perm=[0, 3, 1, 2], name=name)
+
+
+def _layerscale(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
+                known: set[str]) -> str:
+    sides = graph.constant(f"{name}.sides", np.array([1, 2]))
+    gamma = graph.add("Unsqueeze", f"{name}.gamma", sides)
+    return graph.add("Add", graph.add("Mul", x[0], gamma), x[1], name=name)
 
 
 def _batchnorm(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
@@ -300,8 +332,17 @@ def _activate(graph: _Graph, act: str, x: str, name: str = "") -> str:
         return graph.add("Mul", x, graph.add("Sigmoid", x), name=name)
     if act == "hardsigmoid":
         return graph.add("HardSigmoid", x, name=name, alpha=1 / 6)
+    if act == "gelu":
+        return _gelu(graph, x, name)
     op = {"relu": "Relu", "sigmoid": "Sigmoid", "hardswish": "HardSwish"}[act]
     return graph.add(op, x, name=name)
+
+
+def _gelu(graph: _Graph, x: str, name: str) -> str:
+    """Add x (1 + erf(x / sqrt 2)) / 2: opset 17 has no operation of its own for it."""
+    root, one, half = (graph.number(value) for value in (np.sqrt(0.5), 1, 0.5))
+    twice = graph.add("Add", graph.add("Erf", graph.add("Mul", x, root)), one)
+    return graph.add("Mul", graph.add("Mul", x, half), twice, name=name)
 
 
 def _activation(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
@@ -337,8 +378,8 @@ def _dropout(graph: _Graph, name: str, x: list[str], options: dict[str, Any],
 
 _LAYERS: dict[str, Callable[..., str]] = {
     "conv": _conv, "linear": _linear, "depthwise": _depthwise, "batchnorm": _batchnorm,
-    "maxpool": _maxpool, "relu": _relu, "activation": _activation, "scale": _scale,
-    "dropout": _dropout,
+    "layernorm": _layernorm, "layerscale": _layerscale, "maxpool": _maxpool, "relu": _relu,
+    "activation": _activation, "scale": _scale, "dropout": _dropout,
 }
 
 

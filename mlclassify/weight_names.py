@@ -17,6 +17,7 @@ _FASTAI = {
     "layer1": "0.4", "layer2": "0.5", "layer3": "0.6", "layer4": "0.7",
     "head.bn1": "1.2", "head.fc1": "1.4", "head.bn2": "1.6", "head.fc2": "1.8",
 }
+_HEAD = tuple(name + "." for name in _FASTAI if name.startswith("head."))
 _RESNET = {"conv1", "layer1", "layer2", "layer3", "layer4"}
 _WHOLE = "0.model."
 _OURS = {theirs: ours for ours, theirs in _FASTAI.items()}
@@ -58,7 +59,27 @@ def named_as(
         )
     if names == "fastai":
         return {_fastais(name, resnet): value for name, value in state.items()}
-    return {name: value for name, value in state.items() if not name.startswith("head.")}
+    return {name: value for name, value in state.items() if not name.startswith(_HEAD)}
+
+
+def has_head(tensors: Mapping[str, AnyArray]) -> bool:
+    """Whether weights, under the names here, hold the head that `vision_learner` makes.
+
+    Parameters
+    ----------
+    tensors : dict of str to ndarray
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> has_head({"head.fc2.weight": np.ones(1)}), has_head({"head.norm.weight": np.ones(1)})
+    (True, False)
+    """
+    return any(name.startswith(_HEAD) for name in tensors)
 
 
 def named_as_here(tensors: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
@@ -84,15 +105,18 @@ def named_as_here(tensors: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         return {_renamed(name, _OURS): value for name, value in tensors.items()}
     if not any(name.startswith(_WHOLE) for name in tensors):
         return dict(tensors)
-    # MobileNetV3's head begins with a convolution, with a bias; fastai keeps it and runs it never.
-    dead = f"{_WHOLE}conv_head." if f"{_WHOLE}conv_head.bias" in tensors else None
+    # Of timm's heads, fastai keeps what is no last layer and runs it never: ConvNeXt's norm, and
+    # the convolution that MobileNetV3's begins with, which has a bias.
+    dead: tuple[str, ...] = (f"{_WHOLE}head.",)
+    if f"{_WHOLE}conv_head.bias" in tensors:
+        dead += (f"{_WHOLE}conv_head.",)
     return {_renamed(name.removeprefix(_WHOLE), _OURS): value for name, value in tensors.items()
-            if dead is None or not name.startswith(dead)}
+            if not name.startswith(dead)}
 
 
 def _fastais(name: str, resnet: bool) -> str:
     """Return fastai's name of a weight."""
-    whole = not resnet and not name.startswith("head.")
+    whole = not resnet and not name.startswith(_HEAD)
     return _WHOLE + name if whole else _renamed(name, _FASTAI)
 
 

@@ -86,11 +86,16 @@ def dropout(x, seed, epoch, position, operation, p):
 
 # --- activations, by number and by name
 
-ACTIVATIONS = ("identity", "relu", "sigmoid", "silu", "hardsigmoid", "hardswish")
+ACTIVATIONS = ("identity", "relu", "sigmoid", "silu", "hardsigmoid", "hardswish", "gelu")
 
 
 def _hardsigmoid(x):
     return np.clip(x + 3, 0, 6) / 6
+
+
+def below(x):
+    """P(N <= x) of the normal distribution."""
+    return np.vectorize(lambda v: math.erfc(-v / math.sqrt(2)) / 2, otypes=[float])(x)
 
 
 @kernel
@@ -98,7 +103,8 @@ def activate(x, act):
     x = np.asarray(x, np.float64)
     return {"identity": lambda: x, "relu": lambda: np.maximum(x, 0), "sigmoid": lambda: sigmoid(x),
             "silu": lambda: x * sigmoid(x), "hardsigmoid": lambda: _hardsigmoid(x),
-            "hardswish": lambda: x * _hardsigmoid(x)}[ACTIVATIONS[act]]()
+            "hardswish": lambda: x * _hardsigmoid(x),
+            "gelu": lambda: x * below(x)}[ACTIVATIONS[act]]()
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -108,7 +114,8 @@ def slope(x, act):
     s, r, inside = sigmoid(x), sigmoid(-x), abs(x) < 3
     at = {"identity": np.ones_like(x), "relu": np.where(x > 0, 1.0, 0.0), "sigmoid": s * r,
           "silu": s + x * s * r, "hardsigmoid": np.where(inside, 1 / 6, 0.0),
-          "hardswish": np.where(inside, x / 3 + 0.5, np.where(x > 0, 1.0, 0.0))}[ACTIVATIONS[act]]
+          "hardswish": np.where(inside, x / 3 + 0.5, np.where(x > 0, 1.0, 0.0)),
+          "gelu": below(x) + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)}[ACTIVATIONS[act]]
     return np.where(np.isnan(x) & (ACTIVATIONS[act] not in ("identity", "relu")), x, at)
 
 
@@ -330,9 +337,9 @@ def row_places(scores, targets):
 # --- matrix products
 
 @kernel
-def gemm_tile(rows, offset, run, weights):
-    """rows[i] is the memory from a pixel on; weights (taps, run, columns)."""
-    out = np.zeros((len(rows), weights.shape[2]))
+def gemm_tile(rows, offset, run, weights, start=0.0):
+    """rows[i] is the memory from a pixel on; weights (taps, run, columns), start (columns,)."""
+    out = np.zeros((len(rows), weights.shape[2])) + start
     for i, row in enumerate(rows):
         for t, start in enumerate(offset):
             out[i] += np.asarray(row[start : start + run], np.float64) @ weights[t].astype(float)
@@ -535,6 +542,36 @@ def norm_backward(passed, dy, x, a, b, c):
     return np.asarray(a, np.float64) * dz + np.asarray(b, np.float64) * x + c, dz
 
 
+# --- layer norm, on (pixels, channels)
+
+@kernel
+def layer_norm(x, weight, bias, eps):
+    """(y, mean, 1 / deviation), the latter two of each pixel."""
+    x = np.asarray(x, np.float64)
+    mean = x.mean(1)
+    inverse = 1 / np.sqrt(((x - mean[:, None]) ** 2).mean(1) + eps)
+    return (x - mean[:, None]) * inverse[:, None] * weight + bias, mean, inverse
+
+
+@kernel
+def layer_norm_backward(x, dy, weight, mean, inverse):
+    """(dx, dweight, dbias)"""
+    inverse = np.asarray(inverse, np.float64)[:, None]
+    xhat = (x - np.asarray(mean, np.float64)[:, None]) * inverse
+    dz = np.asarray(dy, np.float64) * weight
+    dx = inverse * (dz - dz.mean(1)[:, None] - xhat * (dz * xhat).mean(1)[:, None])
+    return dx, (dy * xhat).sum(0), np.asarray(dy, np.float64).sum(0)
+
+
+# --- layer scale, on (pixels, channels)
+
+@kernel
+def layer_scale_backward(x, dy, scale):
+    """(dx, sum of dy x): the gradients of the input and of the scale."""
+    dy = np.asarray(dy, np.float64)
+    return dy * scale, (dy * x).sum(0)
+
+
 # --- pooling, on (taps or pixels, channels)
 
 def _first_largest(x):
@@ -728,6 +765,11 @@ def _pad(x, padding, value=0.0):
                   constant_values=value)
 
 
+def wide(v):
+    """A number for each channel, for all pixels."""
+    return v[None, :, None, None]
+
+
 def _crop(x, padding):
     return x[:, :, padding : x.shape[2] - padding, padding : x.shape[3] - padding]
 
@@ -740,7 +782,7 @@ def conv(inputs, params, options, **_):
     h, w = ((d - size) // stride + 1 for d in padded.shape[2:])
     taps = [(r, q) for r in range(size) for q in range(size)]
     y = sum(np.einsum("nchw,kc->nkhw", _window(padded, r, q, h, w, stride), weight[:, :, r, q])
-            for r, q in taps)
+            for r, q in taps) + wide(params.get("bias", np.zeros(len(weight))))
 
     def backward(dy):
         dx, dweight = np.zeros_like(padded), np.zeros_like(weight)
@@ -749,7 +791,8 @@ def conv(inputs, params, options, **_):
                 "nkhw,kc->nchw", dy, weight[:, :, r, q])
             dweight[:, :, r, q] = np.einsum(
                 "nkhw,nchw->kc", dy, _window(padded, r, q, h, w, stride))
-        return (_crop(dx, padding),), {"weight": dweight}
+        grads = {"weight": dweight, "bias": dy.sum((0, 2, 3))}
+        return (_crop(dx, padding),), {name: grads[name] for name in params}
 
     return y, backward
 
@@ -780,25 +823,24 @@ def depthwise(inputs, params, options, **_):
 
 @layer("linear")
 def linear(inputs, params, options, **_):
-    x, weight = inputs[0][:, :, 0, 0], params["weight"]
+    """Of the channels of every pixel."""
+    (x,), weight = inputs, params["weight"]
     shape, weight = weight.shape, weight.reshape(len(weight), -1)  # (K, C), or (K, C, 1, 1)
-    y = x @ weight.T + params.get("bias", 0.0)
+    y = np.einsum("nchw,kc->nkhw", x, weight) + wide(params.get("bias", np.zeros(len(weight))))
 
     def backward(dy):
-        dy = dy[:, :, 0, 0]
-        grads = {"weight": (dy.T @ x).reshape(shape), "bias": dy.sum(0)}
-        return ((dy @ weight)[:, :, None, None],), {name: grads[name] for name in params}
+        grads = {"weight": np.einsum("nkhw,nchw->kc", dy, x).reshape(shape),
+                 "bias": dy.sum((0, 2, 3))}
+        dx = np.einsum("nkhw,kc->nchw", dy, weight)
+        return (dx,), {name: grads[name] for name in params}
 
-    return y[:, :, None, None], backward
+    return y, backward
 
 
 @layer("batchnorm")
 def batchnorm(inputs, params, options, train, buffers, **_):
     """Training moves `buffers`, the running statistics, in place."""
     act = ACTIVATIONS.index("relu" if options.get("relu") else options.get("act", "identity"))
-
-    def wide(v):
-        return v[None, :, None, None]
 
     x, eps, take = inputs[0], options.get("eps", 1e-5), options.get("momentum", 0.1)
     n, mean, var = x.size // x.shape[1], buffers["running_mean"], buffers["running_var"]
@@ -818,6 +860,35 @@ def batchnorm(inputs, params, options, train, buffers, **_):
         return (dx, dz)[: len(inputs)], {"weight": dweight, "bias": dbias}
 
     return activate(z, act), backward
+
+
+def _pixels(x):
+    """(N, C, H, W) as (pixels, channels)."""
+    return x.transpose(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def _images(pixels, shape):
+    n, c, h, w = shape
+    return pixels.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+
+
+@layer("layernorm")
+def layernorm(inputs, params, options, **_):
+    (x,), weight = inputs, params["weight"]
+    y, mean, inverse = layer_norm(_pixels(x), weight, params["bias"], options.get("eps", 1e-5))
+
+    def backward(dy):
+        dx, dweight, dbias = layer_norm_backward(_pixels(x), _pixels(dy), weight, mean, inverse)
+        return (_images(dx, x.shape),), {"weight": dweight, "bias": dbias}
+
+    return _images(y, x.shape), backward
+
+
+@layer("layerscale")
+def layerscale(inputs, params, options, **_):
+    (x, residual), gamma = inputs, params["gamma"]
+    return x * wide(gamma) + residual, lambda dy: (
+        (dy * wide(gamma), dy), {"gamma": (dy * x).sum((0, 2, 3))})
 
 
 @layer("relu")
@@ -921,9 +992,9 @@ class Network:
         tensors, self._backward = [np.asarray(x, np.float64)], []
         for index, (kind, name, inputs, options) in enumerate(self.spec):
             buffers = self._part(name, ("running_mean", "running_var"))
-            y, backward = LAYERS[kind](
-                [tensors[i] for i in inputs], self._part(name, ("weight", "bias")), options,
-                train=train, buffers=buffers, index=index, key=key)
+            params = self._part(name, ("weight", "bias", "gamma"))
+            y, backward = LAYERS[kind]([tensors[i] for i in inputs], params, options, train=train,
+                                       buffers=buffers, index=index, key=key)
             self.state.update({f"{name}.{s}": value for s, value in buffers.items()})
             tensors.append(y)
             self._backward.append(backward)

@@ -452,9 +452,9 @@ OPTIONS = "out, kernel, stride, padding, p, eps, momentum, relu, act, bias"
     ([("conv", "c", (0,), CONV | {"kernel": 2**70})], ValueError,
      f"Net: `kernel` must lie in [0, 1048576], got {2**70}"),
     ([("activation", "", (0,), {"act": "swish"})], ValueError,
-     "Net: `act` must be one of relu, sigmoid, silu, hardsigmoid, hardswish, got 'swish'"),
+     "Net: `act` must be one of relu, sigmoid, silu, hardsigmoid, hardswish, gelu, got 'swish'"),
     ([("activation", "", (0,), {"act": 1})], ValueError,
-     "Net: `act` must be one of relu, sigmoid, silu, hardsigmoid, hardswish, got 1"),
+     "Net: `act` must be one of relu, sigmoid, silu, hardsigmoid, hardswish, gelu, got 1"),
     ([("dropout", "", (0,), {"p": "half"})], TypeError, "Net: `p` must be a number, got 'half'"),
 ])
 def test_a_spec_of_the_wrong_kind(spec, error, message):

@@ -91,7 +91,8 @@ def test_train_says_what_it_did_as_json(here, capsys):
     (("--out", "no/m.safetensors"), "export: `fname` must lie in a folder that exists, got "
                                     "'{here}/no/m.safetensors'"),
     (("--arch", "resnet5"), "vision_learner: `arch` must be one of resnet18, resnet34, resnet50, "
-                            "resnet101, mobilenetv3_large_100, efficientnet_b0, got 'resnet5'"),
+                            "resnet101, mobilenetv3_large_100, efficientnet_b0, convnext_tiny, got "
+                            "'resnet5'"),
     (("--epochs", "0"), "fit: `n_epoch` must be an integer of at least 1, got 0"),
     (("--csv-fname", "x.csv"), "read_table: there is no file 'b/x.csv'"),
     (("--bs", "90"), "dataloaders: `bs` must be at most the 48 training photos, got 90; pass bs=48 "

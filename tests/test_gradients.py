@@ -44,6 +44,11 @@ CASES = {  # id: kind, shapes of the inputs, shapes of the parameters, options
     "batchnorm relu": ("batchnorm", [(3, 2, 3, 2)], {"weight": (2,), "bias": (2,)}, {"relu": True}),
     "batchnorm residual relu": ("batchnorm", [(3, 2, 2, 2), (3, 2, 2, 2)],
                                 {"weight": (2,), "bias": (2,)}, {"relu": True}),
+    "conv with a bias": ("conv", [(2, 3, 4, 4)], {"weight": (2, 3, 2, 2), "bias": (2,)},
+                         {"kernel": 2, "stride": 2}),
+    "linear of pixels": ("linear", [(2, 4, 3, 2)], {"weight": (2, 4), "bias": (2,)}, {}),
+    "layernorm": ("layernorm", [(2, 5, 3, 2)], {"weight": (5,), "bias": (5,)}, {"eps": 1e-3}),
+    "layerscale": ("layerscale", [(2, 5, 3, 2), (2, 5, 3, 2)], {"gamma": (5,)}, {}),
     "batchnorm silu": ("batchnorm", [(3, 2, 3, 2)], {"weight": (2,), "bias": (2,)},
                        {"act": "silu"}),
     "linear of a convolution's shape": ("linear", [(3, 4, 1, 1)],
@@ -389,6 +394,72 @@ def test_linear(batch, inputs, out, bias, rng):
     compare(spec, (batch, 5, 1, 1), rng)
 
 
+@pytest.mark.parametrize("h, w", [(1, 1), (2, 3), (7, 13), (31, 17)])
+@pytest.mark.parametrize("inputs, out", [(3, 16), (17, 100), (70, 15)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_linear_of_every_pixel(h, w, inputs, out, bias, rng):
+    spec = after_conv(("linear", "fc", (1,), {"out": out, "bias": bias}), out=inputs)
+    compare(spec, (3, 2, h, w), rng)
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS[1:])
+@pytest.mark.parametrize("h, w", [(1, 1), (7, 13), (31, 31)])
+def test_linear_goes_through_an_activation(act, h, w, rng):
+    spec = after_conv(("linear", "a", (1,), {"out": 33, "bias": True}),
+                      ("activation", "", (2,), {"act": act}),
+                      ("linear", "b", (3,), {"out": 17}), ("batchnorm", "n", (4,), {}))
+    compare(spec, (3, 2, h, w), rng, bound=5e-5)
+
+
+@pytest.mark.parametrize("before", [
+    ("batchnorm", "n", (1,), {}), ("layernorm", "n", (1,), {}), ("dropout", "", (1,), {"p": 0.3})])
+def test_linear_goes_through_an_activation_of_what_is_written_again(before, rng):
+    spec = after_conv(before, ("activation", "", (2,), {"act": "silu"}),
+                      ("linear", "b", (3,), {"out": 17, "bias": True}))
+    compare(spec, (3, 2, 9, 5), rng)
+
+
+@pytest.mark.parametrize("readers", ["of the activation", "of what it reads"])
+def test_linear_leaves_an_activation_with_other_readers_alone(readers, rng):
+    more = 3 if readers == "of the activation" else 2
+    spec = after_conv(("linear", "a", (1,), {"out": 33, "bias": True}),
+                      ("activation", "", (2,), {"act": "gelu"}), ("linear", "b", (3,), {"out": 33}),
+                      ("layerscale", "sum", (4, more), {}))
+    compare(spec, (3, 2, 7, 5), rng)
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [
+    (1, 1, 0), (2, 2, 0), (3, 1, 1), (4, 4, 0), (5, 3, 2), (7, 2, 3)])
+@pytest.mark.parametrize("first", [False, True])
+def test_conv_with_a_bias(kernel, stride, padding, first, rng):
+    """Of the images, too; a 3x3 with one is not Winograd's."""
+    conv = {"out": 35, "kernel": kernel, "stride": stride, "padding": padding, "bias": True}
+    spec = [("conv", "c", (0,), conv)] if first else after_conv(("conv", "c", (1,), conv), out=33)
+    compare(spec, (3, 3, 13, 9), rng)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 16, 17, 100])
+@pytest.mark.parametrize("h, w", [(1, 1), (2, 3), (7, 13), (31, 17)])
+def test_layernorm(channels, h, w, rng):
+    spec = after_conv(("layernorm", "n", (1,), {"eps": 1e-2}), out=channels)
+    compare(spec, (3, 3, h, w), rng)
+
+
+def test_layernorm_of_the_images(rng):
+    compare([("layernorm", "n", (0,), {})], (4, 3, 6, 5), rng)
+
+
+@pytest.mark.parametrize("h, w", [(1, 1), (2, 3), (7, 13), (31, 17)])
+def test_layerscale(h, w, rng):
+    spec = after_conv(("conv", "other", (0,), {"out": 19, "kernel": 1}),
+                      ("layerscale", "s", (1, 2), {}))
+    compare(spec, (3, 3, h, w), rng)
+
+
+def test_layerscale_of_a_tensor_and_itself(rng):
+    compare(after_conv(("layerscale", "s", (1, 1), {})), (2, 3, 4, 5), rng)
+
+
 def test_linear_of_the_input_itself(rng):
     compare([("linear", "fc", (0,), {"out": 3, "bias": True})], (4, 5, 1, 1), rng)
 
@@ -398,6 +469,10 @@ CONSUMERS = {
     "conv": ("conv", "y", (1,), {"out": 19, "kernel": 3, "padding": 1}),
     "strided conv above": ("conv", "y", (1,), {"out": 19, "kernel": 1, "stride": 1}),
     "relu": ("relu", "", (1,), {}),
+    "gelu": ("activation", "", (1,), {"act": "gelu"}),
+    "layernorm": ("layernorm", "y", (1,), {}),
+    "linear": ("linear", "y", (1,), {"out": 19, "bias": True}),
+    "layerscale": ("layerscale", "y", (1, 1), {}),
     "dropout": ("dropout", "", (1,), {"p": 0.2}),
     "maxpool": ("maxpool", "", (1,), {"kernel": 3, "stride": 1, "padding": 1}),
 }
@@ -408,7 +483,10 @@ CONSUMERS = {
 def test_a_tensor_with_two_readers_gets_both_gradients(first, second, rng):
     a, b = CONSUMERS[first], CONSUMERS[second]
     b = (b[0], b[1] and "z", *b[2:])
-    spec = after_conv(a, b, ("batchnorm", "sum", (2, 3), {"relu": True}))
+    # A batch norm takes back what only shifts or scales the channels below it.
+    scaled = {"layernorm", "linear", "layerscale"} & {first, second}
+    total = ("layerscale", {}) if scaled else ("batchnorm", {"relu": True})
+    spec = after_conv(a, b, (total[0], "sum", (2, 3), total[1]))
     compare(spec, (3, 2, 7, 5), rng)
 
 

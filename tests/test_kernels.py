@@ -39,7 +39,7 @@ Loss = struct("Loss", logits=P, targets=P, weight=P, pos_weight=P, labels=Z, wei
               pos_weight_stride=Z, smoothing=F, missing=C.c_bool, gamma_neg=F, gamma_pos=F, clip=F,
               scale=F, loss=P, grad=P)
 Tile = struct("Tile", rows_in=P, out=P, rows=Z, columns=Z, offset=P, taps=Z, run=Z, weights=P,
-              segment=Z, accumulate=C.c_bool, ahead=Z, later=P)
+              start=P, segment=Z, accumulate=C.c_bool, ahead=Z, later=P)
 Outer = struct("Outer", a=P, b=P, segments=Z, pixels=Z, a_step=Z, b_step=Z, rows=Z, columns=Z,
                out=P, out_step=Z, accumulate=C.c_bool, later=P)
 Depthwise = struct("Depthwise", x=P, in_row=Z, rows=Z, cols=Z, step=Z, weights=P, bias=P, pixels=Z,
@@ -63,6 +63,10 @@ Lion = struct("Lion", keep=F, mom=F, late_mom=F, rate=F)
 Norm = struct("Norm", x=P, dy=P, y=P, scale=P, shift=P, pixels=Z, channels=Z, mean=P, inverse=P,
               a=P, b=P, c=P, dx=P, residual=P, add=C.c_int, add_residual=C.c_int,
               stream=C.c_int, act=C.c_int)
+LayerNorm = struct("LayerNorm", x=P, weight=P, bias=P, pixels=Z, stride=Z, channels=Z, eps=F,
+                   mean=P, inverse=P, y=P, dy=P, dx=P, dweight=P, dbias=P, add=C.c_int)
+LayerScale = struct("LayerScale", x=P, dy=P, scale=P, pixels=Z, channels=Z, dx=P, residual=P,
+                    add=C.c_int, add_residual=C.c_int)
 ScaleBackward = struct("ScaleBackward", x=P, dy=P, factor=P, pixels=Z, channels=Z, dx=P, dfactor=P,
                        add=C.c_bool)
 
@@ -354,6 +358,25 @@ def test_sigmoid_keeps_its_digits_in_both_tails_and_is_odd_around_a_half(isa, gu
     close(y, reference.sigmoid(x), 4 * ULP, 2e-45)
     assert (np.diff(y.astype(np.float64)) >= -2 * ULP * y[1:]).all()
     assert y[x < -105].max() == 0 and y[x > 20].min() == 1
+
+
+@each_isa
+def test_gelu_keeps_its_digits_in_the_tail(isa, guarded):
+    x = np.linspace(-15, 15, 30011).astype(np.float32)
+    y = run_activate(ACTS["gelu"])(isa, guarded, x)
+    close(y, reference.activate(x, ACTS["gelu"]), 6 * ULP, 2e-44)
+    assert (y[x < -14.5] == 0).all() and (y[x > 6] == x[x > 6]).all()
+
+
+@each_isa
+def test_the_slope_of_gelu_is_near_to_its_terms(isa, guarded):
+    """They cancel near -0.75."""
+    x = np.linspace(-15, 15, 30011).astype(np.float32)
+    slopes, act = guarded(np.ones_like(x)), ACTS["gelu"]
+    call(isa, "activate_backward", guarded(x), slopes, slopes, x.size, act, 0)
+    density = np.exp(-x.astype(float) ** 2 / 2) / np.sqrt(2 * np.pi)
+    terms = reference.below(x) + abs(x) * density
+    close(slopes, reference.slope(x, act), 0, 8 * ULP * terms + 2e-44)
 
 
 @each_isa
@@ -761,7 +784,7 @@ def tile_cases(isa):
     yield 1, columns[-1], 1, 513
 
 
-def run_tile(isa, guarded, case, accumulate):
+def run_tile(isa, guarded, case, accumulate, started=False):
     rows, columns, taps, run = case
     tile_columns = _core.kernels(isa)["tile_columns"]
     image = draw("random", (rows + 3, 700), "image")
@@ -769,23 +792,25 @@ def run_tile(isa, guarded, case, accumulate):
     offset = np.array([0, 350, -13], np.intp)[:taps]
     there = draw("random", (rows, columns), "there")
     out, source, held = [guarded(row) for row in there], guarded(image), guarded(weights)
+    start = guarded(draw("random", columns, "start"))
     places, results = pointers([row[13:] for row in source[:rows]]), pointers(out)
     call(isa, "gemm_tile", Tile(address(places), address(results), rows, columns, address(offset),
-                                taps, run, address(held), 100, accumulate))
+                                taps, run, address(held), address(start) if started else None, 100,
+                                accumulate))
     flat, at = source.ravel(), [13 + 700 * i for i in range(rows)]
     starts = [flat[i - 13 :] for i in at]
     want = reference.gemm_tile(starts, offset + 13, run, weights)
     size = reference.gemm_tile([abs(s) for s in starts], offset + 13, run, abs(weights))
-    base = there if accumulate else 0
+    base = (there if accumulate else 0) + (start if started else 0)
     return np.array(out), want[:, :columns] + base, size[:, :columns] + 1
 
 
 @each_isa
-@pytest.mark.parametrize("accumulate", [False, True])
-def test_gemm_tile_is_a_matrix_product(isa, accumulate, guarded):
+@pytest.mark.parametrize("accumulate, started", [(False, False), (True, False), (False, True)])
+def test_gemm_tile_is_a_matrix_product(isa, accumulate, started, guarded):
     for case in tile_cases(isa):
-        got, want, size = run_tile(isa, guarded, case, accumulate)
-        close(got, want, 0, 4 * ULP * size)
+        got, want, size = run_tile(isa, guarded, case, accumulate, started)
+        close(got, want, 0, 8 * ULP * size)
 
 
 @each_isa
@@ -1199,6 +1224,121 @@ def test_norm_backward(shape, edge, relu, outputs, add, guarded):
             if name in held:
                 start = there if add else 0
                 close(held[name], want + start, 0, 4 * ULP * (size + abs(there)))
+    assert len(set(results)) == 1
+
+
+# --- layer norm and layer scale
+
+def padded(pixels):
+    """Rows of channels as the engine has them: zeros up to a multiple of 16."""
+    pixels = np.atleast_2d(pixels)
+    return np.pad(pixels, ((0, 0), (0, -pixels.shape[1] % 16)))
+
+
+LAYER_SHAPES = [(0, 16), (1, 1), (2, 15), (7, 16), (3, 17), (5, 96), (2, 100)]  # pixels, channels
+each_layer_shape = pytest.mark.parametrize("shape", LAYER_SHAPES)
+
+
+def layer_arrays(shape, edge):
+    """Rows of an edge, and what else layer norm reads, all padded."""
+    rows = {"x": draw(edge, shape, "x"), "dy": draw("random", shape, "dy")}
+    rows |= {name: draw("random", shape[1], name) for name in ("weight", "bias")}
+    return rows, {name: padded(value) for name, value in rows.items()}
+
+
+def layer_job(guarded, shape, given, **more):
+    return LayerNorm(pixels=shape[0], stride=-(-shape[1] // 16) * 16, channels=shape[1], eps=1e-3,
+                     **{name: address(guarded(value)) for name, value in given.items()},
+                     **{name: address(value) for name, value in more.items()})
+
+
+@each_layer_shape
+@each_edge
+@pytest.mark.parametrize("in_place", [False, True])
+def test_layer_norm(shape, edge, in_place, guarded):
+    v, given = layer_arrays(shape, edge)
+    results = []
+    for isa in ISAS:
+        x = guarded(given["x"])
+        y = x if in_place else guarded(np.full_like(given["x"], 7))
+        mean, inverse = guarded(np.zeros(shape[0])), guarded(np.zeros(shape[0]))
+        job = layer_job(guarded, shape, {name: given[name] for name in ("weight", "bias")}, x=x,
+                        y=y, mean=mean, inverse=inverse)
+        call(isa, "layer_norm", job)
+        results.append(bits(y) + bits(mean) + bits(inverse))
+        assert (y[:, shape[1]:] == 0).all(), "padding"
+        if edge in ("infinite", "large"):
+            continue  # what sums of infinities and overflows make depends on their order
+        want, want_mean, want_inverse = reference.layer_norm(v["x"], v["weight"], v["bias"], 1e-3)
+        size = abs(v["x"].astype(float)).mean(1)[:, None]
+        close(mean, want_mean, 0, 16 * ULP * size[:, 0])
+        close(inverse, want_inverse, 16 * ULP)
+        size = (abs(v["x"]) + size) * np.nan_to_num(want_inverse)[:, None] * abs(v["weight"])
+        close(y[:, : shape[1]], want, 0, 32 * ULP * (size + abs(v["bias"])))
+    assert len(set(results)) == 1
+
+
+@each_layer_shape
+@each_edge
+@pytest.mark.parametrize("wanted, add", [(True, False), (True, True), (False, False)])
+def test_layer_norm_backward(shape, edge, wanted, add, guarded):
+    v, given = layer_arrays(shape, "random")
+    v["dy"] = draw(edge, shape, "dy")
+    given["dy"] = padded(v["dy"])
+    there, results = padded(draw("random", shape, "there")), []
+    _, mean, inverse = reference.layer_norm(v["x"], v["weight"], v["bias"], 1e-3)
+    given |= {"mean": mean, "inverse": inverse}
+    for isa in ISAS:
+        dx = guarded(there)
+        sums = [guarded(np.zeros(given["x"].shape[1])) for _ in range(2)]
+        job = layer_job(guarded, shape, given, dweight=sums[0], dbias=sums[1])
+        job.dx, job.add = address(dx) if wanted else None, add
+        call(isa, "layer_norm_backward", job)
+        results.append(bits(dx) + bits(sums[0]) + bits(sums[1]))
+        assert (dx[:, shape[1]:] == 0).all(), "padding"
+        if edge in ("infinite", "large"):
+            continue
+        wants = reference.layer_norm_backward(
+            v["x"], v["dy"], v["weight"], *(np.float32(a) for a in (mean, inverse)))
+        xhat = (abs(v["x"]) + abs(mean)[:, None]) * inverse[:, None]
+        dy, steps = abs(v["dy"].astype(float)), 32 * ULP
+        dz = dy * abs(v["weight"])
+        size = inverse[:, None] * (dz + dz.mean(1)[:, None] + xhat * (dz * xhat).mean(1)[:, None])
+        if wanted:
+            start = there[:, : shape[1]] if add else 0
+            close(dx[:, : shape[1]], wants[0] + start, 0, steps * (size + abs(start) + TINY / ULP))
+        else:
+            assert bits(dx) == bits(there)
+        close(sums[0][: shape[1]], wants[1], 0, steps * (dy * xhat).sum(0) + shape[0] * TINY)
+        close(sums[1][: shape[1]], wants[2], 0, steps * dy.sum(0))
+    assert len(set(results)) == 1
+
+
+@each_shape
+@each_edge
+@pytest.mark.parametrize("outputs, add", [
+    (("dx",), False), (("dx", "residual"), False), (("residual",), True),
+    (("dx", "residual"), True), ((), False)])
+def test_layer_scale_backward(shape, edge, outputs, add, guarded):
+    x, dy = draw("random", shape, "x"), draw(edge, shape)
+    scale, there, results = draw("random", shape[1]), draw("random", shape, "there"), []
+    start = draw("random", shape[1], "start")
+    for isa in ISAS:
+        held, dot = {name: guarded(there) for name in outputs}, guarded(start)
+        job = LayerScale(address(guarded(x)), address(guarded(dy)), address(guarded(scale)), *shape,
+                         add=add, add_residual=add,
+                         **{name: address(array) for name, array in held.items()})
+        call(isa, "layer_scale_backward", job, dot)
+        results.append(b"".join(map(bits, (*held.values(), dot))))
+        if edge == "large":
+            continue
+        want_dx, want_dot = reference.layer_scale_backward(x, dy, scale)
+        for name, want in (("dx", want_dx), ("residual", dy)):
+            if name in held:
+                close(held[name], want + (there if add else 0), 0,
+                      2 * ULP * (abs(want) + abs(there)))
+        size = (abs(x * dy.astype(float))).sum(0) + abs(start)
+        close(dot, start + want_dot, 0, (shape[0] + 3) * ULP * size)
     assert len(set(results)) == 1
 
 

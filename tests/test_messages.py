@@ -343,8 +343,8 @@ TABLE = [
      "export: `fname` must be a place to write to, got 'empty.safetensors' (Is a directory)"),
     (lambda: learner().export(), ValueError,
      "export: `model` must be create_model's of resnet18, resnet34, resnet50, resnet101, "
-     "mobilenetv3_large_100, efficientnet_b0, for a file holds no functions, got tiny; "
-     "mlclassify.weights.write_tensors(path, model.state_dict()) saves the weights alone"),
+     "mobilenetv3_large_100, efficientnet_b0, convnext_tiny, for a file holds no functions, got "
+     "tiny; mlclassify.weights.write_tensors(path, model.state_dict()) saves the weights alone"),
     # weights and the factory
     (lambda: vision_learner(tiny_loaders(), tiny, weights=3), TypeError,
      "vision_learner: `weights` must be a path or str, got 3"),
@@ -379,7 +379,7 @@ TABLE = [
      "vision_learner: `weights` must be None with pretrained=False, got 'x'"),
     (lambda: vision_learner(tiny_loaders(), "resnet19"), ValueError,
      "vision_learner: `arch` must be one of resnet18, resnet34, resnet50, resnet101, "
-     "mobilenetv3_large_100, efficientnet_b0, got 'resnet19'"),
+     "mobilenetv3_large_100, efficientnet_b0, convnext_tiny, got 'resnet19'"),
     (lambda: vision_learner(tiny_loaders(), tiny, pretrained=False, ps=1.5), ValueError,
      "vision_learner: `ps` must lie in [0, 1), got 1.5"),
     (lambda: vision_learner(tiny_loaders(), tiny, pretrained=False, n_out=0), ValueError,

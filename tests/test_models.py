@@ -191,8 +191,8 @@ def test_eight_steps_of_training_are_torchs(shared, imagenet):
     model.load_state_dict(linear, strict=False)
     body = model.groups[0] + model.groups[1]
     model.net.set_groups([body, model.groups[2]])
-    model.net.set_decay([n for g in model.groups for n in g if not model._is_batchnorm(n)])
-    frozen = [n for n in body if not model._is_batchnorm(n)]
+    model.net.set_decay([n for g in model.groups for n in g if not model._is_norm(n)])
+    frozen = [n for n in body if not model._is_norm(n)]
     model.net.set_trainable([n for n in model.parameters() if n not in frozen])
     opt, loss_func = Adam(model.net, 2), BCEWithLogitsLossFlat()
     names = [our_name(n) for n in golden["param_names_f64"]]

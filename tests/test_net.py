@@ -62,8 +62,8 @@ def trains_alike(net, network, x, rng, bound, gradient_bound):
 # --- the specification
 
 CONV = {"out": 8, "kernel": 3, "stride": 1, "padding": 1}
-KINDS = ("conv, linear, depthwise, batchnorm, relu, activation, scale, dropout, maxpool, avgpool, "
-         "concatpool")
+KINDS = ("conv, linear, depthwise, batchnorm, layernorm, layerscale, relu, activation, scale, "
+         "dropout, maxpool, avgpool, concatpool")
 
 
 def conv_rule(**change):
@@ -114,6 +114,11 @@ def pool_rule(kernel, stride, padding):
     ([("batchnorm", "n", (0,), {"momentum": float("nan")})],
      "Net: layer 0 (batchnorm n) must have eps > 0 and momentum in [0, 1], got eps 1e-05, momentum "
      "nan"),
+    ([("layernorm", "n", (0,), {"eps": 0})],
+     "Net: layer 0 (layernorm n) must have eps > 0, got 0"),
+    ([("layerscale", "s", (0,), {})], "Net: layer 0 (layerscale) must have 2 to 2 inputs, got 1"),
+    ([("layerscale", "s", (0, 0), {"bias": True})],
+     "Net: layer 0 (layerscale s) must have no bias"),
     ([("batchnorm", "n", (0, 0), {"act": "silu"})],
      "Net: layer 0 (batchnorm n) must have no activation but relu where it adds a residual"),
     ([("activation", "", (0,), {})], "Net: layer 0 (activation) must have act, got none"),
@@ -140,9 +145,8 @@ def test_a_spec_that_breaks_a_rule(layers, message):
      "Net: the input of layer 0 (depthwise d) must be at least 5 pixels on each side, got 4 x 9"),
     ([("maxpool", "", (0,), {"kernel": 3})], (1, 3, 3, 2), False,
      "Net: the input of layer 0 (maxpool) must be at least 3 pixels on each side, got 3 x 2"),
-    ([("linear", "l", (0,), {"out": 2})], (1, 3, 2, 1), False,
-     "Net: the input of layer 0 (linear l) must be 1 x 1 pixels, got 2 x 1; put a pooling layer "
-     "before it"),
+    ([("avgpool", "", (0,), {}), ("layerscale", "s", (0, 1), {})], (2, 3, 4, 4), False,
+     "Net: the inputs of layer 1 (layerscale s) must have one shape, got 4 x 4 x 3 and 1 x 1 x 3"),
     ([("conv", "c", (0,), CONV), ("avgpool", "", (1,), {}), ("scale", "", (0, 2), {})],
      (2, 3, 4, 4), False,
      "Net: the second input of layer 2 (scale) must be 1 x 1 x 3, got 1 x 1 x 8"),
@@ -199,6 +203,40 @@ def test_evaluation_of_a_residual_network(side, batch, rng):
     net, network = make(small_resnet(), rng)
     x = images(rng, batch, side)
     assert relative(net.forward(x), network.forward(x)) < 5e-6
+
+
+def small_mlp(width=20, also=()):
+    """What a block of ConvNeXt has above its depthwise convolution, of every pixel."""
+    return [("conv", "stem", (0,), {"out": width, "kernel": 4, "stride": 4, "bias": True}),
+            ("layernorm", "norm", (1,), {"eps": 1e-6}),
+            ("linear", "fc1", (2,), {"out": 4 * width, "bias": True}),
+            ("activation", "", (3,), {"act": "gelu"}),
+            ("linear", "fc2", (4,), {"out": width, "bias": True}),
+            ("layerscale", "scale", (5, 1), {}), *also]
+
+
+# With two readers of what fc1 and fc2 write, these write it, and gelu and scale read it.
+@pytest.mark.parametrize("also", [
+    (), [("linear", "more", (3,), {"out": 20}), ("layerscale", "sum", (7, 5), {})]])
+@pytest.mark.parametrize("side", [4, 20, 31])
+def test_a_prediction_with_gelu_and_layerscale_in_epilogues(also, side, rng):
+    net, network = make(small_mlp(also=also), rng)
+    x = images(rng, 3, side)
+    first = net.forward(x)
+    assert relative(first, network.forward(x)) < 5e-6
+    trained = net.forward(x, train=True)
+    assert relative(trained, first) < 1e-6
+
+
+def test_a_pixel_that_is_not_finite_stays_alone_in_layernorm(rng):
+    net, _ = make(small_mlp(), rng)
+    x = images(rng, 2, 12).copy(order="K")
+    clean = net.forward(x)
+    x[1, 0, 5, 5] = np.inf
+    y = net.forward(x)
+    assert np.isnan(y[1, :, 1, 1]).all()
+    y[1, :, 1, 1] = clean[1, :, 1, 1]
+    assert y.tobytes() == clean.tobytes()
 
 
 def test_images_come_out_as_a_view_of_nhwc_memory(rng):
@@ -782,6 +820,43 @@ def test_a_stem_has_the_same_bits_for_any_threads(kernel, below, batch, side, rn
     assert all(result == results[0] for result in results)
     for name, got in net.gradients().items():
         assert relative(got, grads[name]) < 5e-5, name
+
+
+@pytest.mark.parametrize("batch, side", [(1, 9), (3, 67), (5, 32)])
+def test_an_mlp_has_the_same_bits_for_any_threads(batch, side, rng):
+    before = _core.get_num_threads()
+    net, network = make(small_mlp(also=[("avgpool", "", (6,), {})]), rng)
+    x = images(rng, batch, side)
+    want = network.forward(x, train=True)
+    g = rng.normal(size=want.shape).astype(np.float32)
+    grads, results = network.backward(g), []
+    try:
+        for threads in (1, 2, 3, 7):
+            _core.set_num_threads(threads)
+            net.forward(x, train=True)
+            net.backward(g)
+            results.append({name: got.tobytes() for name, got in net.gradients().items()})
+    finally:
+        _core.set_num_threads(before)
+    assert all(result == results[0] for result in results)
+    for name, got in net.gradients().items():
+        assert relative(got, grads[name]) < 2e-5, name
+
+
+@pytest.mark.parametrize("trained", [
+    ["fc1.weight"], ["fc1.bias", "fc2.bias"], ["fc2.weight"], ["norm.weight"], ["scale.gamma"],
+    ["stem.weight", "stem.bias"]])
+def test_an_mlp_partly_frozen(trained, rng):
+    net, _ = make(small_mlp(also=[("avgpool", "", (6,), {})]), rng)
+    x = images(rng, 3, 21)
+    free = {}
+    for names in (list(net.parameters()), trained):
+        net.set_trainable(names)
+        y = net.forward(x, train=True)
+        net.backward(np.linspace(-1, 1, y.size, dtype=np.float32).reshape(y.shape))
+        free = free or {name: g.copy() for name, g in net.gradients().items()}
+    assert set(net.gradients()) == set(trained)
+    assert len(same(net.gradients(), free)) == len(trained)
 
 
 def test_threads_may_change_between_forward_and_backward(rng):

@@ -96,6 +96,8 @@ def stir(model, seed):
             state[name] = r.normal(0, 0.1, value.shape)
         elif name.endswith("running_var") or ("bn" in name and name.endswith("weight")):
             state[name] = r.uniform(0.5, 1.5, value.shape)
+        elif name.endswith("gamma"):
+            state[name] = r.uniform(0.1, 0.5, value.shape)
         elif name.endswith("bias"):
             state[name] = value + r.normal(0, 0.1, value.shape)
     for name in state:
@@ -112,7 +114,7 @@ def stir(model, seed):
 @pytest.mark.parametrize("arch", [
     "resnet18", *(pytest.param(name, marks=pytest.mark.slow)
                   for name in ("resnet34", "resnet50", "resnet101", "mobilenetv3_large_100",
-                               "efficientnet_b0")),
+                               "efficientnet_b0", "convnext_tiny")),
 ])
 def test_a_hundred_random_batches(arch, tmp_path):
     model = create_model(ARCHS[arch], 5, seed=3)
@@ -141,7 +143,7 @@ def normalized(pixels):
 @pytest.mark.parametrize("arch", [
     "resnet18", *(pytest.param(name, marks=pytest.mark.slow)
                   for name in ("resnet34", "resnet50", "resnet101", "mobilenetv3_large_100",
-                               "efficientnet_b0")),
+                               "efficientnet_b0", "convnext_tiny")),
 ])
 def test_photos_of_every_backbone(arch, shared, tmp_path):
     model, backbone = create_model(ARCHS[arch], 5, seed=3), build_backbone(ARCHS[arch])

@@ -22,11 +22,12 @@ from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 FASTAI = {"resnet18": (110, "1e2c2f03baa992ab"), "resnet34": (190, "54bc23d133f23430"),
           "resnet50": (275, "dae38e8d006da9a5"), "resnet101": (530, "237aa740904af459"),
           "mobilenetv3_large_100": (272, "ad0673c6f2d19a50"),
-          "efficientnet_b0": (319, "c5204646ae78d79a")}
+          "efficientnet_b0": (319, "c5204646ae78d79a"),
+          "convnext_tiny": (188, "3a301118748620e3")}
 BODY = {"resnet18": (100, "43a9b5e01e6dc88a"), "resnet34": (180, "ccdf35a55b18384f"),
         "resnet50": (265, "9fb760970125b1e9"), "resnet101": (520, "5a1ad461b7161e1c"),
         "mobilenetv3_large_100": (262, "ff5d259a1c945cdd"),
-        "efficientnet_b0": (309, "450a546895f2cf63")}
+        "efficientnet_b0": (309, "450a546895f2cf63"), "convnext_tiny": (178, "b9c96a68250f39a4")}
 CLASSIFIER = {"mobilenetv3_large_100": (266, "3dba8ad57b7701f1"),
               "efficientnet_b0": (311, "f62a5c98a74c6670")}
 LABELS = ["a", "b", "c", "d", "e"]

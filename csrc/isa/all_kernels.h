@@ -3,6 +3,7 @@
 #include "../simd/math.h"
 
 #include "../kernels/pointwise.c"
+#include "../kernels/gelu.c"
 #include "../kernels/activations.c"
 #include "../kernels/losses.c"
 #include "../kernels/counts.c"
@@ -11,6 +12,8 @@
 #include "../kernels/depthwise.c"
 #include "../kernels/winograd.c"
 #include "../kernels/batchnorm.c"
+#include "../kernels/layernorm.c"
+#include "../kernels/layerscale.c"
 #include "../kernels/pooling.c"
 #include "../kernels/scale.c"
 #include "../kernels/optim.c"

@@ -1,7 +1,7 @@
 /* Activations: functions of one number, and their slopes. Every name of mlc_activation:
  *
  *     identity x        relu max(0, x)        sigmoid s(x) = 1 / (1 + e^-x)        silu x s(x)
- *     hardsigmoid h(x) = min(6, max(0, x + 3)) / 6        hardswish x h(x)
+ *     hardsigmoid h(x) = min(6, max(0, x + 3)) / 6        hardswish x h(x)        gelu x P(N <= x)
  *
  * (silu: Elfwing et al., arXiv:1702.03118; the hard ones: Howard et al., arXiv:1905.02244.) A slope
  * at a corner is that of the flat side. NaN stays NaN. Callers give `act` as a constant wherever a
@@ -21,6 +21,7 @@ static inline __attribute__((always_inline)) vf v_activate(const int act, vf x)
     case MLC_SILU: return v_mul(x, v_sigmoid(x));
     case MLC_HARDSIGMOID: return v_hardsigmoid(x);
     case MLC_HARDSWISH: return v_mul(x, v_hardsigmoid(x));
+    case MLC_GELU: return v_gelu(x);
     }
     return x;
 }
@@ -52,6 +53,7 @@ static inline __attribute__((always_inline)) vf v_slope(const int act, vf x)
     case MLC_SILU: v_sigmoids(x, &s, &r); return v_fma(v_mul(x, s), r, s);
     case MLC_HARDSIGMOID: return v_hard_slope(x, v_set(1.0f / 6), zero);
     case MLC_HARDSWISH: return v_hard_slope(x, v_fma(x, v_set(1.0f / 3), v_set(0.5f)), one);
+    case MLC_GELU: return v_gelu_slope(x);
     }
     return one;
 }
@@ -63,6 +65,7 @@ static inline __attribute__((always_inline)) vf v_slope(const int act, vf x)
     case MLC_SILU: body(MLC_SILU, __VA_ARGS__); break;                                             \
     case MLC_HARDSIGMOID: body(MLC_HARDSIGMOID, __VA_ARGS__); break;                               \
     case MLC_HARDSWISH: body(MLC_HARDSWISH, __VA_ARGS__); break;                                   \
+    case MLC_GELU: body(MLC_GELU, __VA_ARGS__); break;                                             \
     default: body(MLC_IDENTITY, __VA_ARGS__);                                                      \
     }
 

@@ -22,6 +22,20 @@ static inline __attribute__((always_inline)) void tile_zero(vf sum[TILE_ROWS][TI
     }
 }
 
+static inline __attribute__((always_inline)) void tile_start(vf sum[TILE_ROWS][TILE_VECTORS],
+                                                             size_t rows, const mlc_tile *tile)
+{
+    tile_zero(sum, rows);
+    if (!tile->start) return;
+    UNROLL
+    for (size_t j = 0; j < TILE_VECTORS; j++) {
+        if (j * VN >= tile->columns) continue;
+        vf start = v_load(tile->start + j * VN);
+        UNROLL
+        for (size_t i = 0; i < rows; i++) sum[i][j] = start;
+    }
+}
+
 /* Write or add the sums to `out[i]`, the first `columns` (a multiple of VN) of each row. */
 static inline __attribute__((always_inline)) void tile_store(vf sum[TILE_ROWS][TILE_VECTORS],
                                                              size_t rows, float *const *out,
@@ -49,7 +63,7 @@ static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile
     bool accumulate = tile->accumulate;
     const char *later = (const char *)(tile->later ? tile->later : w);
     size_t left = tile->segment;
-    tile_zero(sum, rows);
+    tile_start(sum, rows, tile);
     for (size_t t = 0; t < tile->taps; t++) {
         const float *in[TILE_ROWS];
         UNROLL

@@ -22,6 +22,7 @@ typedef enum {
     MLC_SILU,
     MLC_HARDSIGMOID,
     MLC_HARDSWISH,
+    MLC_GELU,
     MLC_ACTIVATIONS
 } mlc_activation;
 
@@ -78,6 +79,7 @@ typedef struct {
     const ptrdiff_t *offset;
     size_t taps, run;
     const float *weights;
+    const float *start; /* `columns` floats that every sum starts from; NULL: zeros */
     size_t segment;     /* steps between two stores of the sums, at least 1 */
     bool accumulate;    /* add to out instead of writing it */
     size_t ahead;       /* the next call's rows: floats from in[0]; fetched into the L1 cache */
@@ -163,6 +165,27 @@ typedef struct {
     int stream; /* dx and residual need not stay in the cache; aligned to MLC_LANES floats */
     int act;    /* mlc_activation; not with y */
 } mlc_norm_backward;
+
+/* Layer norm over the channels of pixels, and its backward; see kernels/layernorm.c. */
+typedef struct {
+    const float *x, *weight, *bias;
+    size_t pixels, stride, channels; /* stride: a multiple of MLC_LANES less than those more */
+    float eps;
+    float *mean, *inverse; /* of each pixel; forward writes them, backward reads them */
+    float *y;              /* forward */
+    const float *dy;       /* backward, and so the rest */
+    float *dx;             /* NULL: not wanted */
+    float *dweight, *dbias;
+    int add; /* add to dx instead of writing it */
+} mlc_layer_norm;
+
+/* Backward of a scale of each channel and a residual; see kernels/layerscale.c. */
+typedef struct {
+    const float *x, *dy, *scale;
+    size_t pixels, channels;
+    float *dx, *residual;  /* NULL: not wanted */
+    int add, add_residual; /* add to dx, to residual, instead of writing it */
+} mlc_layerscale;
 
 /* Backward of scale_pixels over a row; see kernels/scale.c. */
 typedef struct {

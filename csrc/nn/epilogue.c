@@ -73,6 +73,13 @@ void mlc_moments_merge(const mlc_moments *m, size_t channels, double *mean, doub
 
 /* --- epilogues ------------------------------------------------------------------------------- */
 
+void mlc_activate(mlc_activation act, const mlc_tensor *t, const float *x, float *y, size_t pixels)
+{
+    mlc_kernel->activate(x, y, pixels * t->stride, act);
+    for (size_t p = 0; p < pixels && t->c < t->stride; p++, y += t->stride)
+        memset(y + t->c, 0, (t->stride - t->c) * sizeof *y);
+}
+
 /* `pixels` of one row, the first of them pixel x of row r. */
 static void finish_row(const mlc_finish *f, size_t chunk, size_t r, size_t x, size_t pixels)
 {
@@ -80,7 +87,15 @@ static void finish_row(const mlc_finish *f, size_t chunk, size_t r, size_t x, si
     size_t stride = f->out->stride;
     float *y = f->y + tensor_row_at(f->out, r) + x * stride;
     if (e->mean) mlc_moments_add(&f->moments, chunk, y, pixels);
-    if (!e->scale) return;
+    if (e->slope_at) {
+        const float *at = e->slope_at + tensor_row_at(e->like, r) + x * stride;
+        mlc_kernel->activate_backward(at, y, y, pixels * stride, e->act, false);
+        return;
+    }
+    if (!e->scale) {
+        if (e->act) mlc_activate(e->act, f->out, y, y, pixels);
+        return;
+    }
     const float *residual =
         e->residual ? e->residual + tensor_row_at(e->like, r) + x * stride : NULL;
     mlc_kernel->norm_apply(y, residual, pixels, stride, e->scale, e->shift, e->act, false, y);

@@ -25,6 +25,10 @@ void mlc_moments_add(const mlc_moments *moments, size_t chunk, const float *x, s
 /* Mean and biased variance of each channel, from all chunks. */
 void mlc_moments_merge(const mlc_moments *moments, size_t channels, double *mean, double *variance);
 
+/* y = act(x) of pixels one after another of a tensor like t; channels that it does not have stay
+ * zero, which a sigmoid of them would not. y may be x. */
+void mlc_activate(mlc_activation act, const mlc_tensor *t, const float *x, float *y, size_t pixels);
+
 /* An epilogue at work on the tensor `out` at y. */
 typedef struct {
     const mlc_epilogue *epilogue;

@@ -81,7 +81,8 @@ typedef struct {
     const float *scale, *shift; /* a stride of floats each; NULL: y stays as it is */
     const float *residual;      /* a tensor of shape `like`; NULL: none; only with a scale */
     const mlc_tensor *like;
-    mlc_activation act; /* only with a scale */
+    mlc_activation act;
+    const float *slope_at; /* a tensor of shape `like`: instead, y = y times act's slope at it */
 } mlc_epilogue;
 
 /* The processes that train one net together, each with its part of every batch; how they are
@@ -107,7 +108,9 @@ typedef struct mlc_run {
     const mlc_peers *peers;       /* NULL: none */
     const mlc_epilogue *epilogue; /* of a convolution's forward; NULL: none */
     const mlc_epilogue
-        *prologue; /* of a layer's forward: what to do to x[0] first; NULL: nothing */
+        *prologue;       /* of a layer's forward: what to do to x[0] first; NULL: nothing */
+    const float *before; /* backward that goes through a layer before: x[0] of that; else NULL, */
+    mlc_activation act;  /* and what it does */
     const double *mean, *variance; /* of x[0], where its writer has measured them; else NULL */
     /* backward only; shapes of gradients differ from those of values in their halo */
     const mlc_tensor *din[MLC_MAX_INPUTS], *dout;
@@ -122,8 +125,14 @@ struct mlc_layer_class {
     const char *kind;
     size_t min_inputs, max_inputs;
     bool weight, statistics;
+    const char *weight_name; /* NULL: "weight" */
+    bool scales;             /* the weight is a scale and starts at 1; else at 0 */
+    bool shifts;             /* has a bias, asked for or not */
     bool any_stride;         /* x[0] may have pixels of any number of floats */
     bool epilogue, prologue; /* forward does run->epilogue, run->prologue */
+    bool activation;         /* y is a function of each number of x[0], and fold tells which */
+    bool goes_through; /* such a layer before it needs neither run: forward does its prologue, and
+                        * backward goes on to what that reads */
     /* out_channels, and the dims of weight and bias, from in_channels and the options */
     mlc_status (*declare)(mlc_layer *layer, mlc_error *error);
     mlc_status (*shape)(const mlc_layer *layer, const mlc_tensor *const *in, bool train,

@@ -1,6 +1,7 @@
-/* Activations where they are not part of a batch norm. A task is one row of one image; padded
- * channels, of which sigmoids would not stay zero, are cleared. */
-#include "layer.h"
+/* Activations where they are not part of a batch norm. A convolution or linear layer before one
+ * does it in its epilogue in a prediction. y is not kept for the layers that read it in backward:
+ * rewrite makes it once more. A task is one row of one image. */
+#include "epilogue.h"
 
 static mlc_status activation_declare(mlc_layer *layer, mlc_error *error)
 {
@@ -15,18 +16,15 @@ static bool activation_plan(const mlc_layer *layer, const mlc_tensor *const *in,
 {
     (void)layer, (void)in, (void)out;
     needs->keeps_input = true;
+    needs->rewrites = true;
     return true;
 }
 
 static void activation_row(void *context, size_t row)
 {
     const mlc_run *run = context;
-    const mlc_tensor *out = run->out;
-    float *y = run->y + tensor_row_at(out, row);
-    mlc_kernel->activate(run->x[0] + tensor_row_at(run->in[0], row), y, out->w * out->stride,
-                         run->layer->options.act);
-    for (size_t x = 0; x < out->w && out->c < out->stride; x++, y += out->stride)
-        memset(y + out->c, 0, (out->stride - out->c) * sizeof *y);
+    mlc_activate(run->layer->options.act, run->out, run->x[0] + tensor_row_at(run->in[0], row),
+                 run->y + tensor_row_at(run->out, row), run->out->w);
 }
 
 static void activation_row_backward(void *context, size_t row)
@@ -40,7 +38,12 @@ static void activation_row_backward(void *context, size_t row)
 
 static bool activation_forward(const mlc_run *run)
 {
-    return mlc_parallel_for(tensor_rows(run->out), activation_row, (void *)run);
+    return !run->y || mlc_parallel_for(tensor_rows(run->out), activation_row, (void *)run);
+}
+
+static void activation_fold(const mlc_run *run, mlc_epilogue *epilogue)
+{
+    *epilogue = (mlc_epilogue){.act = run->layer->options.act};
 }
 
 static bool activation_backward(const mlc_run *run)
@@ -53,9 +56,12 @@ const mlc_layer_class mlc_layer_activation = {
     .kind = "activation",
     .min_inputs = 1,
     .max_inputs = 1,
+    .activation = true,
     .declare = activation_declare,
     .shape = mlc_same_shape,
     .plan = activation_plan,
     .forward = activation_forward,
     .backward = activation_backward,
+    .fold = activation_fold,
+    .rewrite = activation_forward,
 };

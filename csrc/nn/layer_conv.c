@@ -1,7 +1,7 @@
-/* Convolution and, as its 1 x 1 case on 1 x 1 images, the linear layer.
+/* Convolution and, as its 1 x 1 case, the linear layer of every pixel.
  *
- * With input x (N, H, W, C), weights w (K, C, R, R), stride s and padding p,
- *     y(n, i, j)[k] = sum over r, q, c of x(n, i s + r - p, j s + q - p)[c] w[k][c][r][q].
+ * With input x (N, H, W, C), weights w (K, C, R, R), a bias b or none, stride s and padding p,
+ *     y(n, i, j)[k] = b[k] + sum over r, q, c of x(n, i s + r - p, j s + q - p)[c] w[k][c][r][q].
  *
  * forward        One product. The halo of x holds the padding, and a filter row of R pixels times C
  *                channels is contiguous in NHWC, so a tap is a whole filter row: R taps of R C.
@@ -12,6 +12,7 @@
  * weights        summed over pixels. Images are cut into a fixed number of chunks with partial sums
  *                of their own, added in order: enough tasks for many threads, the same bits for
  *                any. */
+#include "bias.h"
 #include "phases.h"
 #include "product.h"
 #include "winograd.h"
@@ -40,6 +41,7 @@ static mlc_status conv_declare(mlc_layer *layer, mlc_error *error)
     mlc_param *w = layer->weight;
     w->ndim = 4;
     w->dims[0] = o->out, w->dims[1] = layer->in_channels, w->dims[2] = w->dims[3] = o->kernel;
+    mlc_bias_declare(layer);
     return MLC_OK;
 }
 
@@ -74,7 +76,7 @@ static bool uses_winograd(const mlc_layer *layer, const mlc_tensor *in, const ml
                           bool train)
 {
     const mlc_options *o = &layer->options;
-    return !layer->exact && o->kernel == 3 && o->padding == 1 &&
+    return !layer->exact && !layer->bias && o->kernel == 3 && o->padding == 1 &&
            mlc_winograd_pays(in, out, o->stride, train);
 }
 
@@ -113,6 +115,13 @@ static size_t conv_blocks(const mlc_tensor *out)
     return mlc_product_blocks(out->n * out->h * out->w);
 }
 
+/* Where the moments of an epilogue end, in scratch. */
+static bool moments_end(const mlc_tensor *out, size_t *bytes)
+{
+    return mlc_moments_bytes(conv_blocks(out), out->stride, bytes) &&
+           mlc_add(*bytes, MLC_ALIGN - *bytes % MLC_ALIGN, bytes);
+}
+
 static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
                       mlc_needs *needs)
 {
@@ -129,6 +138,8 @@ static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
         !mlc_mul(bytes, sizeof(float) * conv_chunks(layer, in[0], out), &bytes))
         return false;
     needs->scratch_back = bytes;
+    if (layer->bias && !mlc_bias_scratch(out, &bytes)) return false;
+    if (bytes > needs->scratch_back) needs->scratch_back = bytes;
     if (!mlc_moments_bytes(conv_blocks(out), out->stride, &needs->scratch)) return false;
     if (!uses_winograd(layer, in[0], out, false)) return true;
     needs->predicts_taps = mlc_winograd_packs(out);
@@ -240,8 +251,16 @@ static bool direct_forward(const mlc_run *run)
         .run = o->kernel * in->stride,
         .columns = out->stride,
         .weights = run->layer->packed[MLC_FORWARD],
+        .start = run->layer->bias ? run->layer->bias->value : NULL,
         .finish = run->epilogue ? &finish : NULL,
     };
+    if (run->prologue) {
+        size_t moments;
+        moments_end(out, &moments);
+        product.act = run->prologue->act;
+        product.room = (float *)((char *)run->scratch + moments);
+        product.workers = run->workers;
+    }
     return mlc_product_run(&product, 1);
 }
 
@@ -249,7 +268,7 @@ static void activate_row(void *context, size_t row)
 {
     const mlc_run *run = context;
     float *y = run->y + tensor_row_at(run->out, row);
-    mlc_kernel->activate(y, y, run->out->w * run->out->stride, run->epilogue->act);
+    mlc_activate(run->epilogue->act, run->out, y, y, run->out->w);
 }
 
 /* Winograd's kernels know a ReLU; other activations come in a pass of their own. */
@@ -262,7 +281,8 @@ static bool winograd_forward(const mlc_run *run)
     job.epilogue = run->epilogue;
     job.scratch = run->scratch;
     if (!mlc_winograd_run(&job)) return false;
-    if (!run->epilogue || run->epilogue->act <= MLC_RELU) return true;
+    const mlc_epilogue *e = run->epilogue;
+    if (!e || e->act == MLC_IDENTITY || (e->act == MLC_RELU && e->scale)) return true;
     return mlc_parallel_for(tensor_rows(run->out), activate_row, (void *)run);
 }
 
@@ -310,9 +330,12 @@ static bool backward_data(const mlc_run *run)
 {
     mlc_product products[MLC_PRODUCTS];
     ptrdiff_t offset[MLC_PRODUCTS][MAX_KERNEL * MAX_KERNEL];
+    mlc_epilogue slope = {.slope_at = run->before, .like = run->in[0], .act = run->act};
+    mlc_finish finish = {.epilogue = &slope, .out = run->din[0], .y = run->dx[0]};
     size_t s = run->layer->options.stride, count = 0;
     for (size_t phase = 0; phase < s * s; phase++) {
         mlc_product p = phase_product(run, phase / s, phase % s, offset[count]);
+        if (run->before) p.finish = &finish; /* of the only phase there is */
         if (p.h && p.w && (p.taps || !p.accumulate)) products[count++] = p;
         if (count < MLC_PRODUCTS && phase + 1 < s * s) continue;
         if (count && !mlc_product_run(products, count)) return false;
@@ -492,6 +515,7 @@ static bool winograd_data(const mlc_run *run)
 static bool conv_backward(const mlc_run *run)
 {
     bool winograd = uses_winograd(run->layer, run->in[0], run->out, true);
+    if (!mlc_bias_backward(run)) return false;
     if (run->layer->weight->trainable &&
         !(winograd ? winograd_weights(run) : backward_weights(run)))
         return false;
@@ -528,42 +552,18 @@ static mlc_status linear_declare(mlc_layer *layer, mlc_error *error)
     layer->weight->ndim = as_conv ? 4 : 2;
     layer->weight->dims[0] = layer->out_channels, layer->weight->dims[1] = layer->in_channels;
     layer->weight->dims[2] = layer->weight->dims[3] = 1;
-    if (layer->bias) layer->bias->ndim = 1, layer->bias->dims[0] = layer->out_channels;
+    mlc_bias_declare(layer);
     return MLC_OK;
 }
 
-static mlc_status linear_shape(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
-                               mlc_tensor *out, mlc_error *error)
+static bool linear_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
+                        mlc_needs *needs)
 {
-    if (in[0]->h != 1 || in[0]->w != 1)
-        return mlc_fail(error, MLC_VALUE,
-                        "Net: the input of layer %zu (linear %s) must be 1 x 1 pixels, got %zu x "
-                        "%zu; put a pooling layer before it",
-                        layer->index, layer->name, in[0]->h, in[0]->w);
-    return conv_shape(layer, in, train, out, error);
-}
-
-static bool linear_forward(const mlc_run *run)
-{
-    if (!conv_forward(run)) return false;
-    const mlc_param *bias = run->layer->bias;
-    for (size_t n = 0; bias && n < run->out->n; n++) {
-        float *y = run->y + tensor_at(run->out, n, 0, 0);
-        for (size_t k = 0; k < bias->size; k++) y[k] += bias->value[k];
-    }
-    return true;
-}
-
-static bool linear_backward(const mlc_run *run)
-{
-    const mlc_param *bias = run->layer->bias;
-    for (size_t k = 0; bias && bias->trainable && k < bias->size; k++) {
-        double sum = run->accumulate_params ? (double)bias->grad[k] : 0;
-        for (size_t n = 0; n < run->dout->n; n++)
-            sum += (double)run->dy[tensor_at(run->dout, n, 0, 0) + k];
-        bias->grad[k] = (float)sum;
-    }
-    return conv_backward(run);
+    size_t moments, room;
+    needs->workers = (size_t)mlc_threads_get();
+    return conv_plan(layer, in, out, needs) && moments_end(out, &moments) &&
+           mlc_mul(MLC_PRODUCT_PIXELS * sizeof(float), in[0]->stride, &room) &&
+           mlc_mul(room, needs->workers, &room) && mlc_add(moments, room, &needs->scratch);
 }
 
 const mlc_layer_class mlc_layer_linear = {
@@ -571,12 +571,14 @@ const mlc_layer_class mlc_layer_linear = {
     .min_inputs = 1,
     .max_inputs = 1,
     .weight = true,
+    .epilogue = true,
+    .goes_through = true,
     .any_stride = true,
     .declare = linear_declare,
-    .shape = linear_shape,
-    .plan = conv_plan,
-    .forward = linear_forward,
-    .backward = linear_backward,
+    .shape = conv_shape,
+    .plan = linear_plan,
+    .forward = conv_forward,
+    .backward = conv_backward,
     .packed_floats = conv_packed_floats,
     .pack = conv_pack,
 };

@@ -133,8 +133,9 @@ static mlc_status add_layer(mlc_net *net, const mlc_layer_spec *spec, mlc_error 
     set_input(net, layer);
     bool statistics = layer->class->statistics;
     if (layer->class->weight) {
-        layer->weight = add_param(net, layer, "weight");
-        if (spec->options.bias || statistics) layer->bias = add_param(net, layer, "bias");
+        const char *weight = layer->class->weight_name;
+        layer->weight = add_param(net, layer, weight ? weight : "weight");
+        if (spec->options.bias || layer->class->shifts) layer->bias = add_param(net, layer, "bias");
         if (mlc_net_param(net, layer->weight->name) != layer->weight)
             return mlc_fail(error, MLC_VALUE,
                             "Net: the name of layer %zu must be its own, got '%s' "
@@ -142,7 +143,7 @@ static mlc_status add_layer(mlc_net *net, const mlc_layer_spec *spec, mlc_error 
                             layer->index, layer->name);
     }
     if ((status = layer->class->declare(layer, error))) return status;
-    if (layer->weight) status = allocate_param(layer->weight, statistics ? 1.0f : 0.0f, error);
+    if (layer->weight) status = allocate_param(layer->weight, layer->class->scales, error);
     if (!status && layer->bias) status = allocate_param(layer->bias, 0.0f, error);
     if (!status && statistics) {
         layer->mean = add_buffer(net, layer, "running_mean");

@@ -5,7 +5,8 @@
  * in its epilogue. In a prediction all of the batch norm is the convolution's epilogue: it runs in
  * the batch norm's place and writes its output, and the tensor between them does not exist. Nor, in
  * training, does that between a batch norm and a maximum that is its only reader: that applies it
- * to what it reads.
+ * to what it reads. Nor is there an activation's output that one linear layer reads, nor the
+ * gradient of it: that activates what it multiplies, and goes back through the activation.
  *
  * Going back it is the reader of a gradient that asks for it: where a layer can do with a few rows
  * of its dy at a time, and the one layer above it can make them one by one, all of dy never exists.
@@ -87,6 +88,7 @@ static void find_fusions(const mlc_net *net, mlc_plan *plan)
         const mlc_layer *layer = &net->layers[i];
         size_t t = layer->inputs[0];
         if (!layer->class->fold || !t || !net->layers[t - 1].class->epilogue) continue;
+        if (plan->train && !layer->class->statistics) continue;
         if (!plan->train && (reader_count(net, t) > 1 || t == plan->also)) continue;
         plan->fusion[i].source = (int)t - 1;
         plan->fusion[t - 1].norm = (int)i;
@@ -101,8 +103,22 @@ static void find_read_through(const mlc_net *net, mlc_plan *plan)
         size_t t = layer->inputs[0];
         if (!layer->class->prologue || plan->needs[i].keeps_input || !t) continue;
         if (net->layers[t - 1].input_count > 1) continue;
-        plan->fusion[t - 1].read_through = net->layers[t - 1].class->fold &&
+        plan->fusion[t - 1].read_through = net->layers[t - 1].class->statistics &&
                                            plan->needs[t - 1].rewrites && reader_count(net, t) == 1;
+    }
+}
+
+/* Activations whose one reader does all of their work. */
+static void find_through(const mlc_net *net, mlc_plan *plan)
+{
+    for (size_t i = 0; plan->train && i < net->layer_count; i++) {
+        size_t t = net->layers[i].inputs[0];
+        if (!net->layers[i].class->goes_through || !t) continue;
+        const mlc_layer *before = &net->layers[t - 1];
+        bool alone = reader_count(net, t) == 1 && reader_count(net, before->inputs[0]) == 1;
+        mlc_fusion *fusion = &plan->fusion[t - 1];
+        fusion->through = before->class->activation && before->inputs[0] && alone;
+        fusion->read_through |= fusion->through;
     }
 }
 
@@ -198,14 +214,17 @@ static int value_end(const mlc_net *net, const mlc_plan *plan, size_t t)
 }
 
 /* A gradient lives from its last reader's backward to its writer's. */
-static int grad_start(const mlc_net *net, size_t t)
+static int grad_start(const mlc_net *net, const mlc_plan *plan, size_t t)
 {
     int start = backward_time(net, t - 1);
     if (t == net->layer_count) return (int)net->layer_count - 1;
     for (size_t i = t; i < net->layer_count; i++)
-        for (size_t k = 0; k < net->layers[i].input_count; k++)
-            if (net->layers[i].inputs[k] == t && backward_time(net, i) < start)
-                start = backward_time(net, i);
+        for (size_t k = 0; k < net->layers[i].input_count; k++) {
+            if (net->layers[i].inputs[k] != t) continue;
+            int time =
+                plan->fusion[i].through ? grad_start(net, plan, i + 1) : backward_time(net, i);
+            if (time < start) start = time;
+        }
     return start;
 }
 
@@ -270,16 +289,18 @@ static mlc_status plan_blocks(const mlc_net *net, mlc_plan *plan, mlc_error *err
         if (!t || !(is_folded(plan, t - 1) || plan->fusion[t - 1].read_through))
             status = add_tensor(plan, &plan->value[t], first, value_end(net, plan, t), error);
         if (!status && plan->again[t].planned) status = add_again(plan, t, error);
-        if (!status && plan->train && t && !plan->by_rows[t])
-            status = add_tensor(plan, &plan->grad[t], grad_start(net, t),
+        bool has_grad = plan->train && t && !plan->by_rows[t] && !plan->fusion[t - 1].through;
+        if (!status && has_grad)
+            status = add_tensor(plan, &plan->grad[t], grad_start(net, plan, t),
                                 backward_end(net, plan, t - 1), error);
     }
     for (size_t i = 0; i < net->layer_count && !status; i++)
         status = plan_layer(net, plan, i, error);
     for (size_t i = 0; i < net->layer_count; i++) {
         if (is_folded(plan, i)) plan->value[i + 1] = plan->value[plan->fusion[i].norm + 1];
-        if (plan->fusion[i].read_through)
-            plan->value[i + 1] = plan->value[net->layers[i].inputs[0]];
+        size_t t = net->layers[i].inputs[0];
+        if (plan->fusion[i].read_through) plan->value[i + 1] = plan->value[t];
+        if (plan->fusion[i].through) plan->grad[i + 1] = plan->grad[t];
     }
     return status ? status : mlc_layout_place(&plan->layout, error);
 }
@@ -327,6 +348,7 @@ static mlc_status plan_layout(const mlc_net *net, size_t n, size_t h, size_t w, 
     }
     find_fusions(net, plan);
     find_read_through(net, plan);
+    find_through(net, plan);
     find_by_rows(net, plan);
     find_again(net, plan);
     if ((status = plan_blocks(net, plan, error))) goto failed;
@@ -497,16 +519,15 @@ static mlc_run run_of(const mlc_net *net, const mlc_plan *plan, size_t i)
 
 /* What layer i's forward does: its own, and of the layers that it works for. */
 static mlc_run forward_run(const mlc_net *net, const mlc_plan *plan, size_t i,
-                           mlc_epilogue *epilogue)
+                           mlc_epilogue *prologue, mlc_epilogue *epilogue)
 {
     mlc_run run = run_of(net, plan, i);
     size_t t = run.layer->inputs[0];
     if (plan->fusion[i].read_through) run.y = NULL;
     if (t && plan->fusion[t - 1].read_through) {
-        mlc_run norm = run_of(net, plan, t - 1);
-        norm.layer->class->fold(&norm, epilogue);
-        run.prologue = epilogue;
-        return run;
+        mlc_run before = run_of(net, plan, t - 1);
+        before.layer->class->fold(&before, prologue);
+        run.prologue = prologue;
     }
     const mlc_fusion *fusion = &plan->fusion[i];
     if (!plan->train && fusion->source != MLC_NONE) {
@@ -536,9 +557,9 @@ bool mlc_plan_forward(const mlc_net *net, mlc_plan *plan)
 {
     memset(plan->seconds, 0, 2 * net->layer_count * sizeof *plan->seconds);
     for (size_t i = 0; i < net->layer_count; i++) {
-        mlc_epilogue epilogue;
+        mlc_epilogue prologue, epilogue;
         if (is_folded(plan, i)) continue;
-        mlc_run run = forward_run(net, plan, i, &epilogue);
+        mlc_run run = forward_run(net, plan, i, &prologue, &epilogue);
         if (run.y) clear_halo(plan, &plan->value[i + 1]);
         if (!timed(run.layer->class->forward, &run, &plan->seconds[i])) return false;
     }
@@ -614,7 +635,15 @@ static float *late_value(const mlc_net *net, mlc_plan *plan, size_t t)
 static bool find_values(const mlc_net *net, mlc_plan *plan, mlc_run *run, size_t i)
 {
     const mlc_needs *needs = &plan->needs[i];
-    if (needs->keeps_input) run->x[0] = late_value(net, plan, run->layer->inputs[0]);
+    size_t t = run->layer->inputs[0];
+    if (t && plan->fusion[t - 1].through) {
+        mlc_run before = run_of(net, plan, t - 1);
+        mlc_epilogue does;
+        before.layer->class->fold(&before, &does);
+        run->act = does.act;
+        if (!(run->before = late_value(net, plan, before.layer->inputs[0]))) return false;
+    }
+    if (needs->keeps_input) run->x[0] = late_value(net, plan, t);
     if (needs->keeps_second) run->x[1] = late_value(net, plan, run->layer->inputs[1]);
     if (needs->keeps_output) run->y = late_value(net, plan, i + 1);
     return run->x[0] && (run->x[1] || !needs->keeps_second) && run->y;
@@ -636,6 +665,10 @@ bool mlc_plan_backward(const mlc_net *net, mlc_plan *plan, bool accumulate)
     for (size_t t = 0; t <= net->layer_count; t++) plan->again[t].written = false;
     for (size_t i = net->layer_count; i-- > 0;) {
         if (!plan->wanted[i + 1] || !plan->written[i + 1]) continue;
+        if (plan->fusion[i].through) { /* its reader has written the gradient of what it reads */
+            plan->written[net->layers[i].inputs[0]] = true;
+            continue;
+        }
         mlc_run *run = &plan->back[i];
         *run = run_of(net, plan, i);
         if (!find_values(net, plan, run, i)) return false;

@@ -20,6 +20,7 @@ typedef struct {
     int norm;   /* of a convolution: the last batch norm that its epilogue works for, or MLC_NONE */
     int source; /* of that batch norm: the convolution */
     bool read_through; /* training: its one reader applies it; its output is not written */
+    bool through;      /* and goes back through it: nor is there a gradient of its output */
     size_t moments;    /* training: the block of the convolution's mean and variance */
 } mlc_fusion;
 

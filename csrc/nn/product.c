@@ -1,6 +1,6 @@
 #include "product.h"
 
-enum { BLOCK_PIXELS = 84, SEGMENT = 256, FEW_BLOCKS = 16 };
+enum { BLOCK_PIXELS = MLC_PRODUCT_PIXELS, SEGMENT = 256, FEW_BLOCKS = 16 };
 
 /* How a product is cut into tasks: blocks of pixels, against all panels or each against one. */
 typedef struct {
@@ -37,6 +37,16 @@ static void addresses(const mlc_product *p, size_t first, size_t count, const fl
     }
 }
 
+/* Let the pixels come from the running worker's room, activated. */
+static void activate(const mlc_product *p, size_t count, const float **in)
+{
+    float *to = p->room + mlc_worker() * BLOCK_PIXELS * p->run;
+    for (size_t i = 0; i < count; i++, to += p->run) {
+        mlc_kernel->activate(in[i], to, p->run, p->act);
+        in[i] = to;
+    }
+}
+
 /* Ask for the lines that a tile will write, while the one before it is computed. */
 static void prefetch_out(float *const *out, size_t count, size_t columns)
 {
@@ -60,6 +70,7 @@ static void run_block(const mlc_product *p, const product_cut *cut, size_t task)
            panel = mlc_kernel->tile_columns;
     size_t count = block_count(cut, first);
     addresses(p, first, count, in, out);
+    if (p->act) activate(p, count, in);
     for (size_t i = 0; i < count; i++) out[i] += from * panel;
     const float *weights = p->weights + from * p->taps * p->run * panel;
     size_t all = p->columns,
@@ -75,6 +86,7 @@ static void run_block(const mlc_product *p, const product_cut *cut, size_t task)
                              .taps = p->taps,
                              .run = p->run,
                              .weights = weights,
+                             .start = p->start ? p->start + column : NULL,
                              .segment = SEGMENT,
                              .accumulate = p->accumulate};
             size_t next = i + tile.rows, left = count - next;
@@ -133,12 +145,12 @@ static product_cut cut_product(const mlc_product *p)
 bool mlc_product_run(const mlc_product *products, size_t count)
 {
     product_job job = {.products = products, .count = count};
-    size_t most = 0;
+    size_t most = 0, workers = products->act ? products->workers : SIZE_MAX;
     for (size_t i = 0; i < count; i++) {
         job.cut[i] = cut_product(&products[i]);
         if (job.cut[i].tasks > most) most = job.cut[i].tasks;
     }
-    if (!mlc_parallel_for(most * count, product_task, &job)) return false;
+    if (!mlc_parallel_limit(most * count, workers, product_task, &job)) return false;
     if (!products->finish) return true;
     size_t blocks = job.cut->blocks;
     if (job.cut->tasks > blocks && !mlc_parallel_for(blocks, finish_task, &job)) return false;

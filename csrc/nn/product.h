@@ -21,11 +21,17 @@ typedef struct {
     const ptrdiff_t *offset;
     size_t taps, run, columns;
     const float *weights;
+    const float *start; /* `columns` floats that every sum starts from; NULL: zeros */
     bool accumulate;
+    /* What happens to the input first, of one tap of all its channels; its result goes to `room`,
+     * MLC_PRODUCT_PIXELS x run floats for each of `workers` threads. Else MLC_IDENTITY. */
+    mlc_activation act;
+    float *room;
+    size_t workers;
     const mlc_finish *finish; /* of the output, a chunk for each block; NULL: none */
 } mlc_product;
 
-enum { MLC_PRODUCTS = 4 };
+enum { MLC_PRODUCTS = 4, MLC_PRODUCT_PIXELS = 84 /* at most, of a task */ };
 
 /* Up to MLC_PRODUCTS that read the same input, side by side; one alone where it has a finish. */
 bool mlc_product_run(const mlc_product *products, size_t count);

@@ -95,7 +95,8 @@ int mlc_wino_then(const mlc_winograd *job)
 {
     if (job->accumulate) return MLC_WINO_ADD;
     if (!job->epilogue) return MLC_WINO_STORE;
-    return job->epilogue->scale ? MLC_WINO_NORM : MLC_WINO_SUMS;
+    if (job->epilogue->scale) return MLC_WINO_NORM;
+    return job->epilogue->mean ? MLC_WINO_SUMS : MLC_WINO_STORE;
 }
 
 static size_t block_pixels(const mlc_wino_block *b)

@@ -43,7 +43,7 @@ static const option_field option_fields[] = {
 static const char *const activations[MLC_ACTIVATIONS] = {
     [MLC_RELU] = "relu",           [MLC_SIGMOID] = "sigmoid",
     [MLC_SILU] = "silu",           [MLC_HARDSIGMOID] = "hardsigmoid",
-    [MLC_HARDSWISH] = "hardswish",
+    [MLC_HARDSWISH] = "hardswish", [MLC_GELU] = "gelu",
 };
 
 static int parse_activation(PyObject *value, mlc_activation *act)
@@ -54,9 +54,10 @@ static int parse_activation(PyObject *value, mlc_activation *act)
             *act = a;
             return 0;
         }
-    PyErr_Format(PyExc_ValueError,
-                 "Net: `act` must be one of relu, sigmoid, silu, hardsigmoid, hardswish, got %R",
-                 value);
+    PyErr_Format(
+        PyExc_ValueError,
+        "Net: `act` must be one of relu, sigmoid, silu, hardsigmoid, hardswish, gelu, got %R",
+        value);
     return -1;
 }
 

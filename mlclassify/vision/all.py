@@ -162,6 +162,7 @@ from mlclassify.vision.augment import (
 from mlclassify.vision.image import Image, PILImage
 from mlclassify.vision.learner import cnn_learner, vision_learner
 from mlclassify.vision.models import (
+    convnext_tiny,
     efficientnet_b0,
     mobilenetv3_large_100,
     resnet18,
@@ -191,14 +192,14 @@ __all__ = [
     "TensorBase", "TensorBoardCallback", "TensorImage", "TensorMultiCategory",
     "TerminateOnNaNCallback", "TrackerCallback", "TrainTestSplitter", "Transform", "WandbCallback",
     "Warp", "Zoom", "accuracy_multi", "aug_transforms", "average_precision_score", "best_threshold",
-    "cnn_learner", "download_images", "drawn_bears", "duckduckgo_search", "efficientnet_b0",
-    "find_duplicates", "find_thresholds", "flatten_check", "get_files", "get_image_files",
-    "get_num_threads", "imagenet_stats", "load_learner", "minimum", "mobilenetv3_large_100", "nn",
-    "np", "parent_label", "partial", "pd", "plot_grad_cam", "plot_sweep", "plt", "resnet101",
-    "resnet18", "resnet34", "resnet50", "scrape_images", "search_images", "set_num_threads",
-    "set_seed", "show_images", "slide", "steep", "stratified_folds", "sweep", "table_of_folders",
-    "tensor", "threshold_curve", "torch", "use_kwargs_dict", "valley", "verify_images",
-    "vision_learner",
+    "cnn_learner", "convnext_tiny", "download_images", "drawn_bears", "duckduckgo_search",
+    "efficientnet_b0", "find_duplicates", "find_thresholds", "flatten_check", "get_files",
+    "get_image_files", "get_num_threads", "imagenet_stats", "load_learner", "minimum",
+    "mobilenetv3_large_100", "nn", "np", "parent_label", "partial", "pd", "plot_grad_cam",
+    "plot_sweep", "plt", "resnet101", "resnet18", "resnet34", "resnet50", "scrape_images",
+    "search_images", "set_num_threads", "set_seed", "show_images", "slide", "steep",
+    "stratified_folds", "sweep", "table_of_folders", "tensor", "threshold_curve", "torch",
+    "use_kwargs_dict", "valley", "verify_images", "vision_learner",
 ]
 
 

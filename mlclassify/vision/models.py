@@ -2,8 +2,8 @@
 
 A network is a list of (kind, name, inputs, options) for ``_core.Net``: tensor 0 is the batch of
 images and layer i writes tensor i + 1. Parameters carry the names of others in the backbone,
-torchvision's of a ResNet and timm's of the mobile networks, and ``head.`` names above it. A new
-backbone is a function that lists its layers, and a line in ARCHS.
+torchvision's of a ResNet and timm's of all others, and ``head.`` names above it. A new backbone is
+a function that lists its layers, and a line in ARCHS.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _Sum: TypeAlias = Callable[[Float64], object]
 _BATCHNORM = {"eps": 1e-5, "momentum": 0.1}
 _HEAD_BATCHNORM_BIAS = 1e-3
 _HEAD_WIDTH = 512
+_LAYERSCALE = 1e-6  # a block of a fresh network adds next to nothing
 _NOT_KEPT = "num_batches_tracked"
 
 
@@ -47,14 +48,26 @@ class Layers(list[Layer]):
     def pointwise(self, x: int, name: str, out: int) -> int:
         return self.conv(x, name, out, 1, 1)
 
-    def depthwise(self, x: int, name: str, kernel: int, stride: int) -> int:
-        return self.add("depthwise", name, x, kernel=kernel, stride=stride, padding=kernel // 2)
+    def depthwise(self, x: int, name: str, kernel: int, stride: int, bias: bool = False) -> int:
+        return self.add("depthwise", name, x, kernel=kernel, stride=stride, padding=kernel // 2,
+                        bias=bias)
 
     def batchnorm(self, x: int, name: str, residual: int | None = None, relu: bool = False,
                   act: str | None = None) -> int:
         inputs = (x,) if residual is None else (x, residual)
         then = {"relu": relu} if act is None else {"act": act}
         return self.add("batchnorm", name, *inputs, **then, **_BATCHNORM)
+
+
+    def layernorm(self, x: int, name: str) -> int:
+        return self.add("layernorm", name, x, eps=1e-6)
+
+    def linear(self, x: int, name: str, out: int) -> int:
+        return self.add("linear", name, x, out=out, bias=True)
+
+    def patches(self, x: int, name: str, out: int, side: int) -> int:
+        """A convolution of patches side by side."""
+        return self.add("conv", name, x, out=out, kernel=side, stride=side, padding=0, bias=True)
 
 
 def _pooled_linear(layers: Layers, x: int, n_out: int) -> None:
@@ -80,6 +93,8 @@ class Architecture:
         ``top(layers, x, n_out)`` adds the head that its ImageNet weights come with.
     library : {'torchvision', 'timm'}
         Whose names its parameters have.
+    std : float, optional
+        Standard deviation that the weights of its backbone start with; default He's, by outputs.
     """
 
     name: str
@@ -88,6 +103,7 @@ class Architecture:
     groups: tuple[tuple[str, ...], ...]
     top: Callable[[Layers, int, int], None] = field(default=_pooled_linear, repr=False)
     library: str = "torchvision"
+    std: float | None = None
 
 
 _Block: TypeAlias = Callable[[Layers, int, str, int, int, bool], int]
@@ -309,8 +325,49 @@ efficientnet_b0 = Architecture(
     "efficientnet_b0", _efficientnet_layers, 1280,
     (("conv_stem", "bn1", "blocks", "conv_head", "bn2"),), _efficientnet_top, "timm")
 
+# --- ConvNeXt
+
+
+def _convnext_layers(depths: Sequence[int], widths: Sequence[int]) -> Layers:
+    """ConvNeXt (arXiv:2201.03545), with timm's names, up to its last feature map.
+
+    That is where timm's ``forward_features`` ends, and so what fastai puts its head on: the last
+    layer norm comes after the mean and is part of ImageNet's head.
+    """
+    layers = Layers()
+    x = layers.patches(0, "stem.0", widths[0], 4)
+    x = layers.layernorm(x, "stem.1")
+    for stage, (depth, width) in enumerate(zip(depths, widths)):
+        if stage > 0:
+            x = layers.layernorm(x, f"stages.{stage}.downsample.0")
+            x = layers.patches(x, f"stages.{stage}.downsample.1", width, 2)
+        for i in range(depth):
+            x = _convnext_block(layers, x, f"stages.{stage}.blocks.{i}", width)
+    return layers
+
+
+def _convnext_block(layers: Layers, x: int, name: str, width: int) -> int:
+    """Filter each channel by itself, then mix them at every pixel, and add that, scaled, to x."""
+    y = layers.depthwise(x, f"{name}.conv_dw", 7, 1, bias=True)
+    y = layers.layernorm(y, f"{name}.norm")
+    y = layers.linear(y, f"{name}.mlp.fc1", 4 * width)
+    y = layers.add("activation", f"{name}.mlp.act", y, act="gelu")
+    y = layers.linear(y, f"{name}.mlp.fc2", width)
+    return layers.add("layerscale", name, y, x)
+
+
+def _convnext_top(layers: Layers, x: int, n_out: int) -> None:
+    x = layers.add("avgpool", "head.global_pool", x)
+    x = layers.layernorm(x, "head.norm")
+    layers.linear(x, "head.fc", n_out)
+
+
+convnext_tiny = Architecture(
+    "convnext_tiny", lambda: _convnext_layers((3, 3, 9, 3), (96, 192, 384, 768)), 768,
+    (("stem", "stages"),), _convnext_top, "timm", std=0.02)
+
 ARCHS = {arch.name: arch for arch in (resnet18, resnet34, resnet50, resnet101,
-                                      mobilenetv3_large_100, efficientnet_b0)}
+                                      mobilenetv3_large_100, efficientnet_b0, convnext_tiny)}
 
 
 def create_model(
@@ -558,7 +615,8 @@ class Model:
         """Draw the weights to start from: the head's, and the backbone's if `body`.
 
         Convolutions start as torchvision's (He, by outputs), linear layers as fastai's (He, by
-        inputs), batch norm at scale 1 and shift 0, in the head 1e-3.
+        inputs), those of a ConvNeXt as timm's (standard deviation 0.02); norms at scale 1 and
+        shift 0, batch norms of the head at 1e-3; a layer scale at 1e-6.
         """
         state = {}
         for position, (name, value) in enumerate(self.net.parameters().items()):
@@ -573,18 +631,22 @@ class Model:
     def _start_of(
         self, name: str, shape: tuple[int, ...], seed: int, position: int
     ) -> Float32:
-        if self._is_batchnorm(name):
-            shift = 0 if self._in_body(name) else _HEAD_BATCHNORM_BIAS
-            return np.full(shape, 1 if name.endswith(".weight") else shift, np.float32)
-        if name.endswith(".bias"):
-            return np.zeros(shape, np.float32)
         kind = self._kinds[name.rpartition(".")[0]]
+        if name.endswith(".bias"):
+            in_head = kind == "batchnorm" and not self._in_body(name)
+            return np.full(shape, _HEAD_BATCHNORM_BIAS if in_head else 0, np.float32)
+        if self._is_norm(name):
+            return np.ones(shape, np.float32)
+        if kind == "layerscale":
+            return np.full(shape, _LAYERSCALE, np.float32)
+        if self.arch.std is not None and self._in_body(name):
+            return _normal(shape, seed, position, self.arch.std)
         filters = 1 if kind == "depthwise" else shape[0]
         fan = filters * shape[2] * shape[3] if len(shape) == 4 else shape[1]
         return _normal(shape, seed, position, np.sqrt(2 / fan))
 
-    def _is_batchnorm(self, name: str) -> bool:
-        return self._kinds[name.rpartition(".")[0]] == "batchnorm"
+    def _is_norm(self, name: str) -> bool:
+        return self._kinds[name.rpartition(".")[0]] in ("batchnorm", "layernorm")
 
     def _in_body(self, name: str) -> bool:
         return any(name.split(".", maxsplit=1)[0] in group for group in self.arch.groups)
@@ -675,7 +737,7 @@ class Model:
         ----------
         n : int
         train_bn : bool
-            Whether batch norms of the frozen groups go on training, as fastai has it.
+            Whether norms of the frozen groups go on training, as fastai has it.
         """
         if not isinstance(n, (int, np.integer)) or not -len(self.groups) <= n < len(self.groups):
             raise ValueError(
@@ -684,7 +746,7 @@ class Model:
         first = n % len(self.groups)
         self.set_trainable([
             name for i, group in enumerate(self.groups) for name in group
-            if i >= first or (train_bn and self._is_batchnorm(name))
+            if i >= first or (train_bn and self._is_norm(name))
         ])
 
     def set_trainable(self, names: Sequence[str]) -> None:
@@ -701,10 +763,10 @@ class Model:
         self.freeze_to(0)
 
     def set_decay(self, wd_bn_bias: bool = False) -> None:
-        """Let weight decay reach all parameters, or all but batch norms and biases."""
+        """Let weight decay reach all parameters, or all but norms and biases."""
         self.net.set_decay([
             name for group in self.groups for name in group
-            if wd_bn_bias or not (self._is_batchnorm(name) or name.endswith(".bias"))
+            if wd_bn_bias or not (self._is_norm(name) or name.endswith(".bias"))
         ])
 
     def first_not_finite(self) -> str | None:
