@@ -22,7 +22,8 @@ from mlclassify.vision.all import (
     parent_label,
     vision_learner,
 )
-from mlclassify.vision.models import ARCHS, create_classifier
+from mlclassify.vision.backbones import ARCHS
+from mlclassify.vision.models import create_classifier
 
 LABELS = 3
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from mlclassify.data.block import empty_dataloaders
 from mlclassify.learner import Learner
-from mlclassify.vision.models import ARCHS, create_model
+from mlclassify.vision.backbones import ARCHS
+from mlclassify.vision.models import create_model
 from mlclassify.weights import read_tensors, write_tensors
 
 HERE = Path(__file__).parent

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from mlclassify.arrays import images_to_c
-from mlclassify.vision.models import ARCHS, create_classifier
+from mlclassify.vision.backbones import ARCHS
+from mlclassify.vision.models import create_classifier
 from mlclassify.weights import read_tensors, write_tensors
 
 HERE = Path(__file__).parent

@@ -27,7 +27,8 @@ from mlclassify.data.block import DataBlock
 from mlclassify.data.split import EndSplitter
 from mlclassify.learner import Learner
 from mlclassify.vision.augment import Resize, aug_transforms
-from mlclassify.vision.models import create_model, resnet18
+from mlclassify.vision.backbones import resnet18
+from mlclassify.vision.models import create_model
 
 NAMES = ("fit", "predict", "get_preds", "tune")
 BS, SIZE, LABELS = 16, 224, ("black", "grizzly", "teddy")

@@ -18,7 +18,8 @@ from mlclassify._core import get_num_threads
 from mlclassify.arrays import images_to_c
 from mlclassify.ranks import current
 from mlclassify.together import sharing
-from mlclassify.vision.models import create_model, resnet18
+from mlclassify.vision.backbones import resnet18
+from mlclassify.vision.models import create_model
 
 SIZES = (8, 1 << 10, 16 << 10, 256 << 10, 4 << 20, 44 << 20)
 SIDE, PHOTOS = 128, 8  # of the step that is timed: photos of each rank

@@ -30,14 +30,9 @@ from mlclassify.tensor import nn, tensor
 from mlclassify.thresholds import check_thresh
 from mlclassify.types import AnyArray, Float32, StrPath
 from mlclassify.vision import augment
+from mlclassify.vision.backbones import ARCHS, Architecture
 from mlclassify.vision.image import Image
-from mlclassify.vision.models import (
-    ARCHS,
-    Architecture,
-    Model,
-    build_backbone,
-    build_model,
-)
+from mlclassify.vision.models import Model, build_backbone, build_model
 from mlclassify.weights import (
     ModelFileError,
     named_place,

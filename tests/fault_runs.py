@@ -29,7 +29,7 @@ from mlclassify import _core
 from mlclassify.callbacks import Callback
 from mlclassify.learner import load_learner
 from mlclassify.metrics import APScoreMulti, F1ScoreMulti, RocAucMulti
-from mlclassify.vision.models import ARCHS
+from mlclassify.vision.backbones import ARCHS
 from mlclassify.weights import read_tensors
 
 try:

@@ -32,7 +32,7 @@ from mlclassify.data import download  # noqa: E402
 from mlclassify.data.table import LabelTable, read_table  # noqa: E402
 from mlclassify.export import digest  # noqa: E402
 from mlclassify.learner import load_learner  # noqa: E402
-from mlclassify.vision.models import ARCHS  # noqa: E402
+from mlclassify.vision.backbones import ARCHS  # noqa: E402
 from mlclassify.weights import read_tensors  # noqa: E402
 
 EPOCHS = 6

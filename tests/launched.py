@@ -27,7 +27,7 @@ from mlclassify.vision.augment import (
     aug_transforms,
     imagenet_stats,
 )
-from mlclassify.vision.models import ARCHS
+from mlclassify.vision.backbones import ARCHS
 
 
 class Steps(Callback):

@@ -36,7 +36,8 @@ from mlclassify.interpret import Interpretation
 from mlclassify.learner import Learner, load_learner
 from mlclassify.metrics import APScoreMulti, accuracy_multi
 from mlclassify.vision.augment import Normalize, Resize, aug_transforms, imagenet_stats
-from mlclassify.vision.models import ARCHS, create_model
+from mlclassify.vision.backbones import ARCHS
+from mlclassify.vision.models import create_model
 
 WATCHED = {"rss": ("resident memory", "kB"), "fds": ("open descriptors", ""),
            "threads": ("threads", ""), "blocks": ("blocks of Python's memory", "")}

@@ -13,15 +13,10 @@ from mlclassify.metrics import AccumMetric, accuracy_multi
 from mlclassify.optim import Adam
 from mlclassify.tensor import Tensor, nn, tensor
 from mlclassify.vision.augment import RandomResizedCrop, aug_transforms
+from mlclassify.vision.backbones import Architecture, Layers
 from mlclassify.vision.image import Image, random_crop_box, squish_center_crop
 from mlclassify.vision.learner import vision_learner
-from mlclassify.vision.models import (
-    Architecture,
-    Layers,
-    build_model,
-    create_classifier,
-    create_model,
-)
+from mlclassify.vision.models import build_model, create_classifier, create_model
 
 X = tensor([[1.25, -2.75], [0.5, float("nan")]])
 RAMP = Image.fromarray(np.arange(64 * 64, dtype=np.uint32).astype(np.uint8).reshape(64, 64))

@@ -14,15 +14,14 @@ from mlclassify.data.split import EndSplitter
 from mlclassify.gradcam import grad_cam, head_gradient, head_logits
 from mlclassify.learner import Learner, load_learner
 from mlclassify.vision.augment import Resize
-from mlclassify.vision.models import (
+from mlclassify.vision.backbones import (
     ARCHS,
     Architecture,
     _convnext_layers,
     _convnext_top,
     convnext_tiny,
-    create_classifier,
-    create_model,
 )
+from mlclassify.vision.models import create_classifier, create_model
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
 small = Architecture("small", lambda: _convnext_layers((1, 1, 2, 1), (8, 19, 24, 40)), 40,

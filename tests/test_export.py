@@ -61,7 +61,7 @@ def test_functions_of_a_notebook_need_not_be_there_to_load(tmp_path):
     image, _ = photos(1, seed=4)[0]
     np.save(tmp_path / "image.npy", image)
     asking = (
-        "import numpy as np; from tiny import tiny; from mlclassify.vision.models import ARCHS; "
+        "import numpy as np; from tiny import tiny; from mlclassify.vision.backbones import ARCHS; "
         "ARCHS['tiny'] = tiny; from mlclassify.learner import load_learner; "
         "told = load_learner('lambdas.safetensors').predict(np.load('image.npy')); "
         "print(told.probs.tolist())"

@@ -666,7 +666,7 @@ def test_the_bears_of_the_post(shared):
     from mlclassify.data.split import RandomSplitter
     from mlclassify.data.transforms import Pipeline
     from mlclassify.vision.augment import RandomResizedCrop
-    from mlclassify.vision.models import resnet18
+    from mlclassify.vision.backbones import resnet18
 
     bears = shared("bears")
     kinds = ("black", "grizzly", "teddy")

@@ -47,8 +47,8 @@ from mlclassify.vision.augment import (
     Resize,
     aug_transforms,
 )
+from mlclassify.vision.backbones import resnet18
 from mlclassify.vision.learner import vision_learner
-from mlclassify.vision.models import resnet18
 from mlclassify.weights import ModelFileError
 
 X = np.zeros((2, 3), np.float32)

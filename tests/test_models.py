@@ -12,10 +12,8 @@ from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.optim import Adam
 from mlclassify.tensor import Tensor
 from mlclassify.vision.augment import imagenet_stats
-from mlclassify.vision.models import (
+from mlclassify.vision.backbones import (
     ARCHS,
-    create_classifier,
-    create_model,
     efficientnet_b0,
     mobilenetv3_large_100,
     resnet18,
@@ -23,6 +21,7 @@ from mlclassify.vision.models import (
     resnet50,
     resnet101,
 )
+from mlclassify.vision.models import create_classifier, create_model
 from mlclassify.weights import ModelFileError, read_tensors
 
 

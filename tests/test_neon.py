@@ -64,7 +64,7 @@ sys.path.insert(0, "tests")
 from pathlib import Path
 from test_neon import digest
 from test_reproducible import bits, run
-from mlclassify.vision.models import ARCHS
+from mlclassify.vision.backbones import ARCHS
 from tiny import tiny
 ARCHS["tiny"] = tiny
 print(digest(bits(run(Path(sys.argv[1]), path=sys.argv[1]))))

@@ -29,13 +29,9 @@ from mlclassify.vision.augment import (
     aug_transforms,
     imagenet_stats,
 )
+from mlclassify.vision.backbones import ARCHS
 from mlclassify.vision.image import Image, open_image
-from mlclassify.vision.models import (
-    ARCHS,
-    build_backbone,
-    create_classifier,
-    create_model,
-)
+from mlclassify.vision.models import build_backbone, create_classifier, create_model
 
 if not os.environ.get("MLCLASSIFY_TEST_DATA"):
     pytest.importorskip("onnx", reason="pip install '.[test]' brings onnx")

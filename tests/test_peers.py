@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from mlclassify.arrays import images_to_c
-from mlclassify.vision.models import Architecture, Layers, create_model
+from mlclassify.vision.backbones import Architecture, Layers
+from mlclassify.vision.models import create_model
 
 LABELS = 5
 

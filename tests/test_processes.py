@@ -84,7 +84,7 @@ POOL = """
     from tiny import photos, tiny
     from mlclassify import _core
     from mlclassify.learner import load_learner
-    from mlclassify.vision.models import ARCHS
+    from mlclassify.vision.backbones import ARCHS
 
     def prepare(file):
         global learn

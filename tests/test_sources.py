@@ -21,8 +21,9 @@ from mlclassify.interpret import Interpretation
 from mlclassify.learner import Learner, load_learner
 from mlclassify.metrics import accuracy_multi
 from mlclassify.vision.augment import Normalize, Resize, aug_transforms, imagenet_stats
+from mlclassify.vision.backbones import resnet18
 from mlclassify.vision.learner import vision_learner
-from mlclassify.vision.models import create_model, resnet18
+from mlclassify.vision.models import create_model
 
 NAMES = [
     "sky_1",

@@ -33,6 +33,7 @@ PYTHON_STOREYS = [
     {"losses", "metrics", "selection", "plot", "verdict", "weights", "optim"},
     {"calibration", "vision.image"},
     {"data"},
+    {"vision.backbones"},
     {"prediction", "label", "vision.augment", "vision.models"},
     {"callbacks", "novelty", "gradcam"},
     {"schedule", "tracker", "steps", "loggers", "together"},

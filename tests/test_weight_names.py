@@ -14,8 +14,9 @@ from mlclassify.calibration import Calibration
 from mlclassify.checks import MLClassifyWarning
 from mlclassify.data.block import empty_dataloaders
 from mlclassify.learner import Learner
+from mlclassify.vision.backbones import ARCHS
 from mlclassify.vision.learner import vision_learner
-from mlclassify.vision.models import ARCHS, create_classifier, create_model
+from mlclassify.vision.models import create_classifier, create_model
 from mlclassify.weight_names import NAMINGS
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 

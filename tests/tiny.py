@@ -9,7 +9,8 @@ from mlclassify.data.block import DataBlock
 from mlclassify.data.split import EndSplitter
 from mlclassify.learner import Learner
 from mlclassify.vision.augment import Normalize, Resize, imagenet_stats
-from mlclassify.vision.models import ARCHS, Architecture, Layers, create_model
+from mlclassify.vision.backbones import ARCHS, Architecture, Layers
+from mlclassify.vision.models import create_model
 
 LABELS = ("blue", "green", "red")
 CHANNEL = {"red": 0, "green": 1, "blue": 2}

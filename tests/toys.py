@@ -188,7 +188,9 @@ _LAYERS["toy_halve"] = _toy_halve
 ]
 
 BACKBONE = [
-    Edit("mlclassify/vision/models.py", '''def _toy_layers() -> Layers:
+    Edit("mlclassify/vision/backbones.py", '''
+
+def _toy_layers() -> Layers:
     layers = Layers()
     x = layers.conv(0, "conv1", 8, 3, 2)
     x = layers.batchnorm(x, "bn1", relu=True)
@@ -199,9 +201,7 @@ BACKBONE = [
 
 toynet = Architecture("toynet", _toy_layers, 16, (("conv1", "bn1"), ("layer1",)))
 ARCHS["toynet"] = toynet
-
-
-''', before="def create_model("),
+'''),
 ]
 
 METRIC = [
@@ -302,7 +302,7 @@ PUBLIC = [
 from mlclassify.metrics import ToyMulti
 from mlclassify.tracker import ToyCounter
 from mlclassify.vision.augment import ToyShade
-from mlclassify.vision.models import toynet
+from mlclassify.vision.backbones import toynet
 """, before="from mlclassify.weights import ModelFileError\n"),
     Edit("mlclassify/vision/all.py", '"ToyCounter", "ToyLossFlat", "ToyMulti", "ToyShade",\n    ',
          before='"TrackerCallback", '),

@@ -27,7 +27,7 @@ from mlclassify.data.table import LabelTable
 from mlclassify.scoring.merge import merge_parts
 from mlclassify.scoring.score import score_files
 from mlclassify.tracker import CSVLogger
-from mlclassify.vision.models import ARCHS
+from mlclassify.vision.backbones import ARCHS
 from mlclassify.weights import read_tensors
 
 CALLS = ("write", "fsync", "close", "rename")

@@ -22,8 +22,8 @@ from mlclassify.plot import Grid, plot_sweep
 from mlclassify.tensor import linspace
 from mlclassify.thresholds import best_threshold, sweep
 from mlclassify.vision.augment import RandomResizedCrop, aug_transforms
+from mlclassify.vision.backbones import resnet18
 from mlclassify.vision.learner import vision_learner
-from mlclassify.vision.models import resnet18
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -159,9 +159,7 @@ from mlclassify.vision.augment import (
     aug_transforms,
     imagenet_stats,
 )
-from mlclassify.vision.image import Image, PILImage
-from mlclassify.vision.learner import cnn_learner, vision_learner
-from mlclassify.vision.models import (
+from mlclassify.vision.backbones import (
     convnext_tiny,
     efficientnet_b0,
     mobilenetv3_large_100,
@@ -170,6 +168,8 @@ from mlclassify.vision.models import (
     resnet50,
     resnet101,
 )
+from mlclassify.vision.image import Image, PILImage
+from mlclassify.vision.learner import cnn_learner, vision_learner
 from mlclassify.weights import ModelFileError
 
 __all__ = [

@@ -14,7 +14,8 @@ from mlclassify.rng import check_seed, default_seed
 from mlclassify.trainer import Cbs
 from mlclassify.types import Function, StrPath
 from mlclassify.vision.augment import Normalize, add_normalization, imagenet_stats
-from mlclassify.vision.models import ARCHS, Architecture, create_model
+from mlclassify.vision.backbones import ARCHS, Architecture
+from mlclassify.vision.models import create_model
 from mlclassify.weights import pretrained_tensors
 
 

@@ -171,7 +171,7 @@ FULL = """
     import resource, sys
     from test_schedule import bits
     from tiny import tiny, tiny_learner
-    from mlclassify.vision.models import ARCHS
+    from mlclassify.vision.backbones import ARCHS
 
     ARCHS["tiny"] = tiny
     learn = tiny_learner(path=sys.argv[1])
@@ -216,7 +216,7 @@ SMALL = """
     from test_schedule import bits
     from tiny import tiny, tiny_learner
     from mlclassify.learner import load_learner
-    from mlclassify.vision.models import ARCHS
+    from mlclassify.vision.backbones import ARCHS
 
     ARCHS["tiny"] = tiny
     disk = Path(sys.argv[1])
@@ -278,7 +278,7 @@ STORM = """
     from test_schedule import bits
     from tiny import tiny, tiny_learner
     from mlclassify.learner import load_learner
-    from mlclassify.vision.models import ARCHS
+    from mlclassify.vision.backbones import ARCHS
 
     ARCHS["tiny"] = tiny
     heard = []

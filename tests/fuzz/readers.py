@@ -23,13 +23,13 @@ from mlclassify.data import download
 from mlclassify.data.table import read_table
 from mlclassify.label.session import Session
 from mlclassify.learner import load_learner
+from mlclassify.vision.backbones import ARCHS
 from mlclassify.vision.image import (
     Image,
     UnreadableImageError,
     open_image,
     verify_image,
 )
-from mlclassify.vision.models import ARCHS
 from mlclassify.weights import ModelFileError, read_tensors
 
 os.environ["MLCLASSIFY_PROGRESS"] = "0"
