@@ -73,7 +73,7 @@ SECONDS ?= 60
 fuzz: $(BUILT)
 	-$(RUN) -m pip install --quiet 'atheris>=3'
 	$(RUN) tests/fuzz/campaign.py --seconds $(SECONDS) --out benchmarks/results/fuzz.md \
-		$(if $(shell command -v clang),--native)
+		$(if $(shell command -v clang 2>/dev/null),--native)
 
 MINUTES ?= 30
 long-run: $(BUILT)

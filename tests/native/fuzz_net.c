@@ -26,7 +26,8 @@ static mlc_options options_of(input *in)
     options.p = ONE_OF(in, parts);
     options.eps = flags & 4 ? ONE_OF(in, parts) : 1e-5;
     options.momentum = flags & 8 ? ONE_OF(in, parts) : 0.1;
-    options.relu = flags & 1, options.bias = flags & 2;
+    options.act = flags & 1 ? MLC_RELU : (mlc_activation)((flags >> 4) % MLC_ACTIVATIONS);
+    options.bias = flags & 2;
     return options;
 }
 
