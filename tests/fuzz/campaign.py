@@ -34,8 +34,9 @@ are of code that clang built with its sanitizers of addresses and undefined beha
 begin with `c:` call it without Python, with arrays that end where they must
 (`tests/native/fuzz_*.c`), on every instruction set of the machine, and compare the bits that one
 thread and three give. A finding is any other exception, a report, a crash, an execution of more
-than a minute, or more than 4 GB of memory. `reached` counts the branches of what leads; in C, of all in
-the program, where every instruction set has kernels of its own and other targets call the rest.
+than a minute, or more than 4 GB of memory. `reached` counts the branches of what leads; in C, of
+all in the program, where every instruction set has kernels of its own and other targets call the
+rest.
 
 mlclassify {version}, NumPy {numpy}, Pillow {pillow}, Python {python}, {system}.
 
