@@ -2,7 +2,8 @@
 
     python benchmarks/engine.py PYTHON [--only NAME ...] [--rounds N] [--out FOLDER]
 
-PYTHON is the interpreter of an environment with torch, torchvision and fastai. Every side of a
+PYTHON is the interpreter of an environment with torch, torchvision and fastai, and timm for the
+networks that have its names. Every side of a
 comparison is a process of its own that lives through all rounds; setup and warm-up are not timed.
 In a round all sides of a group take one turn each, so that what else happens on the machine hits
 all of them. A row's figures are medians over the rounds, its ratio is theirs / ours (for memory
@@ -79,6 +80,7 @@ OURS, TORCH = Side("engine_ours.py"), Side("peer_torch.py")
 EAGER, COMPILED = TORCH.but(layout="NCHW"), TORCH.but(compiled=True)
 JEMALLOC, BOTH = TORCH.but(jemalloc=True), COMPILED.but(jemalloc=True)
 OURS_228, OURS_50 = OURS.but(side=228), OURS.but(arch="resnet50", batch=32)
+MOBILE = {"mobilenetv3": "mobilenetv3_large_100", "efficientnet": "efficientnet_b0"}  # timm's names
 INFER, PREDICT = {"task": "infer"}, {"task": "predict", "batch": 1, "side": 228}
 OURS_AVX2 = OURS.but(env=(("MLCLASSIFY_ISA", "avx2"),))
 TORCH_AVX2 = TORCH.but(env=(("ONEDNN_MAX_CPU_ISA", "AVX2"), ("ATEN_CPU_CAPABILITY", "avx2")))
@@ -106,6 +108,14 @@ ROWS = (
         (TORCH.but(**PREDICT),), 3.0, "ms"),
     Row("resnet50", "training resnet50, batch 32, against channels_last", OURS_50,
         (TORCH.but(arch="resnet50", batch=32),), 1.5),
+    *(row for short, arch in MOBILE.items() for row in (
+        Row(f"{short} eager", f"training {arch}, batch 32, against timm's in torch, NCHW",
+            OURS.but(arch=arch, batch=32), (EAGER.but(arch=arch, batch=32),), 1.0),
+        Row(f"{short} channels_last", f"training {arch}, batch 32, against channels_last",
+            OURS.but(arch=arch, batch=32), (TORCH.but(arch=arch, batch=32),), 1.0),
+        Row(f"{short}_infer", f"inference of {arch}, batch 32, against channels_last",
+            OURS.but(arch=arch, batch=32, **INFER), (TORCH.but(arch=arch, batch=32, **INFER),),
+            1.0))),
     Row("avx2", "training with AVX2 forced on both, against channels_last", OURS_AVX2,
         (TORCH_AVX2,), 2.2),
     Row("threads ours", "our training, two threads against one", OURS_PAIR, (OURS_ALONE,), 1.85),

@@ -24,14 +24,23 @@ def declare_operators():
             _operators.define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
 
 
+def network(arch):
+    """Return a ResNet of torchvision's, or another network of timm's."""
+    if not arch.startswith("resnet"):
+        import timm
+
+        return timm.create_model(arch, num_classes=LABELS)
+    from torchvision import models
+
+    return getattr(models, arch)(weights=None, num_classes=LABELS)
+
+
 class Training:
     """A network with everything that a training step needs."""
 
     def __init__(self, side):
-        from torchvision import models
-
         torch.manual_seed(0)
-        model = getattr(models, side["arch"])(weights=None, num_classes=LABELS)
+        model = network(side["arch"])
         x = torch.randn(side["batch"], 3, side["side"], side["side"])
         if side["layout"] == "channels_last":
             model = model.to(memory_format=torch.channels_last)
