@@ -79,6 +79,7 @@ OURS, TORCH = Side("engine_ours.py"), Side("peer_torch.py")
 EAGER, COMPILED = TORCH.but(layout="NCHW"), TORCH.but(compiled=True)
 JEMALLOC, BOTH = TORCH.but(jemalloc=True), COMPILED.but(jemalloc=True)
 OURS_228, OURS_50 = OURS.but(side=228), OURS.but(arch="resnet50", batch=32)
+MOBILE = {"mobilenetv3": "mobilenetv3_large_100", "efficientnet": "efficientnet_b0"}  # timm's names
 CONVNEXT = {"arch": "convnext_tiny", "batch": 32}
 INFER, PREDICT = {"task": "infer"}, {"task": "predict", "batch": 1, "side": 228}
 OURS_AVX2 = OURS.but(env=(("MLCLASSIFY_ISA", "avx2"),))
@@ -107,6 +108,14 @@ ROWS = (
         (TORCH.but(**PREDICT),), 3.0, "ms"),
     Row("resnet50", "training resnet50, batch 32, against channels_last", OURS_50,
         (TORCH.but(arch="resnet50", batch=32),), 1.5),
+    *(row for short, arch in MOBILE.items() for row in (
+        Row(f"{short} eager", f"training {arch}, batch 32, against timm's in torch, NCHW",
+            OURS.but(arch=arch, batch=32), (EAGER.but(arch=arch, batch=32),), 1.0),
+        Row(f"{short} channels_last", f"training {arch}, batch 32, against channels_last",
+            OURS.but(arch=arch, batch=32), (TORCH.but(arch=arch, batch=32),), 1.0),
+        Row(f"{short}_infer", f"inference of {arch}, batch 32, against channels_last",
+            OURS.but(arch=arch, batch=32, **INFER), (TORCH.but(arch=arch, batch=32, **INFER),),
+            1.0))),
     Row("convnext eager", "training convnext_tiny, batch 32, against timm's as it comes, NCHW",
         OURS.but(**CONVNEXT), (EAGER.but(**CONVNEXT),)),
     Row("convnext channels_last", "training convnext_tiny, batch 32, against channels_last",

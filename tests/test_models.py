@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from reference import Network, random_state
-from tiny import tiny
+from tiny import photos, tiny, tiny_loaders
 
 from mlclassify import _core
 from mlclassify.arrays import images_to_c
+from mlclassify.gradcam import grad_cam
+from mlclassify.learner import load_learner
 from mlclassify.losses import BCEWithLogitsLossFlat
 from mlclassify.optim import Adam
 from mlclassify.tensor import Tensor
@@ -21,6 +23,7 @@ from mlclassify.vision.backbones import (
     resnet50,
     resnet101,
 )
+from mlclassify.vision.learner import vision_learner
 from mlclassify.vision.models import create_classifier, create_model
 from mlclassify.weights import ModelFileError, read_tensors
 
@@ -349,3 +352,34 @@ def test_repr():
                            "538,496 of them training")
     assert ARCHS["resnet18"] is resnet18
     assert repr(resnet18).startswith("Architecture(name='resnet18'")
+
+
+# --- whole learners of them
+
+
+@pytest.mark.parametrize("arch", [arch.name for arch in MOBILE])
+def test_a_learner_of_a_mobile_network(arch, tmp_path, monkeypatch):
+    """Named by a str: trained, frozen and not, saved both ways, and asked for all that it tells."""
+    monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
+    dls = tiny_loaders(24, 8)
+    learn = vision_learner(dls, arch, pretrained=False, seed=3, path=tmp_path)
+    before = learn.model.state_dict()
+    learn.fine_tune(1, freeze_epochs=1)
+    after = learn.model.state_dict()
+    assert [name for name in before if np.array_equal(before[name], after[name])] == []
+    learn.save("half")
+    again = vision_learner(dls, arch, pretrained=False, seed=4, path=tmp_path).load("half")
+    pictures = [item[0] for item in photos(3, seed=9)]
+    learn.fit_novelty(0.2, k=3, pretrained=False)
+    again.novelty = learn.novelty
+    loaded = load_learner(learn.export("whole.safetensors"))
+    for got, plain, want in zip(loaded.predict(pictures), again.predict(pictures),
+                                learn.predict(pictures)):
+        np.testing.assert_array_equal(got.probs, want.probs)
+        np.testing.assert_array_equal(plain.probs, want.probs)
+        assert got.novelty == want.novelty
+    lines = str(learn.summary()).splitlines()
+    assert [line.split()[1:5] for line in lines if line.startswith("blocks.0.0.conv_dw")] == [
+        ["depthwise", "16" if arch.startswith("mobile") else "32", "x", "8"]]
+    heat = grad_cam(learn.model, np.zeros((1, 3, 64, 64), np.float32), 0)
+    assert heat.shape == (1, 2, 2) and np.isfinite(heat).all()

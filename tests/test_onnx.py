@@ -12,6 +12,7 @@ import pytest
 from tiny import photos, register, tiny, tiny_learner, tiny_loaders
 
 from mlclassify import __version__
+from mlclassify.arrays import images_to_c
 from mlclassify.calibration import Calibration
 from mlclassify.data.block import empty_dataloaders
 from mlclassify.data.files import get_image_files
@@ -102,6 +103,19 @@ def stir(model, seed):
         if last_of_block:
             state[name] = state[name] * 0.2
     model.load_state_dict(state)
+    if model.arch.library == "timm":
+        settle(model, r)
+
+
+def settle(model, r):
+    """Measure the statistics of a network whose factors would wear the photos away or blow up.
+
+    On noise of many colors and contrasts: were the pictures alike, little differences would count.
+    """
+    for _ in range(40):
+        contrast, color = r.uniform(0, 2, (8, 3, 1, 1)), r.normal(size=(8, 3, 1, 1))
+        noise = r.normal(size=(8, 3, 64, 64))
+        model.forward(images_to_c(contrast * noise + color), train=True)
 
 
 # --- the network

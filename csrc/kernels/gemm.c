@@ -7,63 +7,99 @@
  * FMA units needs. Sums run in the order of the reduction, so a tile's result depends on nothing
  * but its operands.
  *
- * The bodies are inlined with a constant number of rows: only then can GCC keep `sum` in registers.
- */
+ * The bodies are inlined with a constant number of rows and of vectors: only then can GCC keep
+ * `sum` in registers. Fewer vectors than TILE_VECTORS are the end of a row of outputs, which of a
+ * layer of few channels is all of it. */
 
 #define UNROLL _Pragma("GCC unroll 8")
 
 static inline __attribute__((always_inline)) void tile_zero(vf sum[TILE_ROWS][TILE_VECTORS],
-                                                            size_t rows)
+                                                            const size_t rows, const size_t vectors)
 {
     UNROLL
     for (size_t i = 0; i < rows; i++) {
         UNROLL
-        for (size_t j = 0; j < TILE_VECTORS; j++) sum[i][j] = v_set(0.0f);
+        for (size_t j = 0; j < vectors; j++) sum[i][j] = v_set(0.0f);
     }
 }
 
+/* What sums begin with: zeros, or a bias. */
 static inline __attribute__((always_inline)) void tile_start(vf sum[TILE_ROWS][TILE_VECTORS],
-                                                             size_t rows, const mlc_tile *tile)
+                                                             const size_t rows,
+                                                             const size_t vectors,
+                                                             const mlc_tile *tile)
 {
-    tile_zero(sum, rows);
+    tile_zero(sum, rows, vectors);
     if (!tile->start) return;
     UNROLL
-    for (size_t j = 0; j < TILE_VECTORS; j++) {
-        if (j * VN >= tile->columns) continue;
+    for (size_t j = 0; j < vectors; j++) {
         vf start = v_load(tile->start + j * VN);
         UNROLL
         for (size_t i = 0; i < rows; i++) sum[i][j] = start;
     }
 }
 
-/* Write or add the sums to `out[i]`, the first `columns` (a multiple of VN) of each row. */
+/* Write or add the sums to `out[i]`. */
 static inline __attribute__((always_inline)) void tile_store(vf sum[TILE_ROWS][TILE_VECTORS],
-                                                             size_t rows, float *const *out,
-                                                             size_t columns, bool accumulate)
+                                                             const size_t rows,
+                                                             const size_t vectors,
+                                                             float *const *out, bool accumulate)
 {
     UNROLL
     for (size_t i = 0; i < rows; i++) {
         UNROLL
-        for (size_t j = 0; j < TILE_VECTORS; j++) {
-            if (j * VN >= columns) continue;
+        for (size_t j = 0; j < vectors; j++) {
             float *to = out[i] + j * VN;
             v_store(to, accumulate ? v_add(v_load(to), sum[i][j]) : sum[i][j]);
         }
     }
 }
 
+/* body(job, rows, vectors) with the constants that the job asks for. */
+#if TILE_ROWS > 6
+#define BY_ROWS(body, job, vectors)                                                                \
+    switch ((job)->rows) {                                                                         \
+    case 1: body(job, 1, vectors); break;                                                          \
+    case 2: body(job, 2, vectors); break;                                                          \
+    case 3: body(job, 3, vectors); break;                                                          \
+    case 4: body(job, 4, vectors); break;                                                          \
+    case 5: body(job, 5, vectors); break;                                                          \
+    case 6: body(job, 6, vectors); break;                                                          \
+    case 7: body(job, 7, vectors); break;                                                          \
+    }
+#elif TILE_ROWS > 4
+#define BY_ROWS(body, job, vectors)                                                                \
+    switch ((job)->rows) {                                                                         \
+    case 1: body(job, 1, vectors); break;                                                          \
+    case 2: body(job, 2, vectors); break;                                                          \
+    case 3: body(job, 3, vectors); break;                                                          \
+    case 4: body(job, 4, vectors); break;                                                          \
+    case 5: body(job, 5, vectors); break;                                                          \
+    case 6: body(job, 6, vectors); break;                                                          \
+    }
+#else
+#define BY_ROWS(body, job, vectors)                                                                \
+    switch ((job)->rows) {                                                                         \
+    case 1: body(job, 1, vectors); break;                                                          \
+    case 2: body(job, 2, vectors); break;                                                          \
+    case 3: body(job, 3, vectors); break;                                                          \
+    case 4: body(job, 4, vectors); break;                                                          \
+    }
+#endif
+
 /* Sums are written out every `segment` steps: a float sum of a few thousand terms in a row loses
  * twice the digits of one of sums of a few hundred, for 1 % of the time. */
 enum { LINE = 64 }; /* bytes of a cache line: how much a step fetches for later */
 
-static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile, size_t rows)
+static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile, const size_t rows,
+                                                            const size_t vectors)
 {
     vf sum[TILE_ROWS][TILE_VECTORS];
     const float *w = tile->weights;
     bool accumulate = tile->accumulate;
     const char *later = (const char *)(tile->later ? tile->later : w);
     size_t left = tile->segment;
-    tile_start(sum, rows, tile);
+    tile_start(sum, rows, vectors, tile);
     for (size_t t = 0; t < tile->taps; t++) {
         const float *in[TILE_ROWS];
         UNROLL
@@ -77,38 +113,32 @@ static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile
                 __builtin_prefetch(ahead, 0, 3);
                 __builtin_prefetch(later, 0, 2);
                 UNROLL
-                for (size_t j = 0; j < TILE_VECTORS; j++) b[j] = v_load(w + j * VN);
+                for (size_t j = 0; j < vectors; j++) b[j] = v_load(w + j * VN);
                 UNROLL
                 for (size_t i = 0; i < rows; i++) {
                     vf a = v_set(in[i][k]);
                     UNROLL
-                    for (size_t j = 0; j < TILE_VECTORS; j++) sum[i][j] = v_fma(a, b[j], sum[i][j]);
+                    for (size_t j = 0; j < vectors; j++) sum[i][j] = v_fma(a, b[j], sum[i][j]);
                 }
             }
             if (left) continue;
-            tile_store(sum, rows, tile->out, tile->columns, accumulate);
-            tile_zero(sum, rows);
+            tile_store(sum, rows, vectors, tile->out, accumulate);
+            tile_zero(sum, rows, vectors);
             accumulate = true;
             left = tile->segment;
         }
     }
-    if (left < tile->segment || !accumulate)
-        tile_store(sum, rows, tile->out, tile->columns, accumulate);
+    if (left < tile->segment || !accumulate) tile_store(sum, rows, vectors, tile->out, accumulate);
 }
 
 static void gemm_tile(const mlc_tile *tile)
 {
-    switch (tile->rows) {
-    case 1: tile_body(tile, 1); break;
-    case 2: tile_body(tile, 2); break;
-    case 3: tile_body(tile, 3); break;
-    case 4: tile_body(tile, 4); break;
-#if TILE_ROWS > 4
-    case 5: tile_body(tile, 5); break;
-    case 6: tile_body(tile, 6); break;
-#endif
-#if TILE_ROWS > 6
-    case 7: tile_body(tile, 7); break;
+    switch (tile->columns / VN) {
+    case 1: BY_ROWS(tile_body, tile, 1) break;
+    case 2: BY_ROWS(tile_body, tile, 2) break;
+#if TILE_VECTORS > 2
+    case 3: BY_ROWS(tile_body, tile, 3) break;
+    case 4: BY_ROWS(tile_body, tile, 4) break;
 #endif
     }
 }
@@ -117,17 +147,18 @@ static void gemm_tile(const mlc_tile *tile)
  * machine to foresee. */
 enum { AHEAD = 8 };
 
-static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o, size_t rows)
+static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o, const size_t rows,
+                                                             const size_t vectors)
 {
     vf sum[TILE_ROWS][TILE_VECTORS];
     const char *later = (const char *)(o->later || !o->segments ? o->later : o->b[0]);
     UNROLL
     for (size_t i = 0; i < rows; i++) {
         UNROLL
-        for (size_t j = 0; j < TILE_VECTORS; j++)
+        for (size_t j = 0; j < vectors; j++)
             __builtin_prefetch(o->out + i * o->out_step + j * VN, 1);
     }
-    tile_zero(sum, rows);
+    tile_zero(sum, rows, vectors);
     for (size_t s = 0; s < o->segments; s++) {
         const float *a = o->a[s], *b = o->b[s];
         for (size_t p = 0; p < o->pixels; p++, a += o->a_step, b += o->b_step, later += LINE) {
@@ -136,7 +167,7 @@ static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o,
             __builtin_prefetch(a + AHEAD * o->a_step + rows - 1);
             __builtin_prefetch(a + rows - 1 + 16, 0, 2);
             UNROLL
-            for (size_t j = 0; j < TILE_VECTORS; j++) {
+            for (size_t j = 0; j < vectors; j++) {
                 __builtin_prefetch(b + AHEAD * o->b_step + j * VN);
                 v[j] = v_load(b + j * VN);
             }
@@ -144,30 +175,26 @@ static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o,
             for (size_t i = 0; i < rows; i++) {
                 vf x = v_set(a[i]);
                 UNROLL
-                for (size_t j = 0; j < TILE_VECTORS; j++) sum[i][j] = v_fma(x, v[j], sum[i][j]);
+                for (size_t j = 0; j < vectors; j++) sum[i][j] = v_fma(x, v[j], sum[i][j]);
             }
         }
     }
     float *out[TILE_ROWS];
     UNROLL
     for (size_t i = 0; i < rows; i++) out[i] = o->out + i * o->out_step;
-    tile_store(sum, rows, out, o->columns, o->accumulate);
+    tile_store(sum, rows, vectors, out, o->accumulate);
 }
 
-/* `b` must be readable for a whole tile's columns even where fewer are wanted. */
 static void gemm_outer(const mlc_outer *outer)
 {
-    switch (outer->rows) {
-    case 1: outer_body(outer, 1); break;
-    case 2: outer_body(outer, 2); break;
-    case 3: outer_body(outer, 3); break;
-    case 4: outer_body(outer, 4); break;
-#if TILE_ROWS > 4
-    case 5: outer_body(outer, 5); break;
-    case 6: outer_body(outer, 6); break;
-#endif
-#if TILE_ROWS > 6
-    case 7: outer_body(outer, 7); break;
+    switch (outer->columns / VN) {
+    case 1: BY_ROWS(outer_body, outer, 1) break;
+    case 2: BY_ROWS(outer_body, outer, 2) break;
+#if TILE_VECTORS > 2
+    case 3: BY_ROWS(outer_body, outer, 3) break;
+    case 4: BY_ROWS(outer_body, outer, 4) break;
 #endif
     }
 }
+
+#undef BY_ROWS
