@@ -321,7 +321,7 @@ def column_scores(scores, targets):
 
 
 @kernel
-def highestbelow(scores, limit):
+def highest_below(scores, limit):
     return max((s for s in np.asarray(scores).tolist() if not s >= limit), default=-np.inf)
 
 
