@@ -80,6 +80,7 @@ INNER_STOREYS = {
         {"parts"},
         {"journal", "merge"},
         {"score"},
+        {"scorer"},
     ],
     "thresholds": [
         {"decide"},
