@@ -112,6 +112,15 @@ def test_parquet_holds_the_same(here):
     assert str(table.schema.field("prob_teddy").type) == "float"
     merge_parts([Path("x.parquet")], "y.parquet")
     assert parquet.read_table("y.parquet").equals(table)
+    for i, ending in ((1, "csv"), (2, "parquet")):
+        score(here, f"{i}.{ending}", "b/labels.csv", "n.safetensors", shard=(i, 2), bs=15)
+    for out in ("all.csv", "all.parquet"):  # of both kinds
+        merge_parts(["2.parquet", "1.csv"], out)
+        for a, b in zip(read_rows(Path(out)), columns, strict=True):
+            assert list(a) == list(b) and (a["fname"], a["labels"]) == (b["fname"], b["labels"])
+            assert a["error"] == b["error"] and (a["prob_black"] is None) == bool(a["error"])
+            if not a["error"]:
+                assert a["prob_black"] == pytest.approx(b["prob_black"], abs=1e-6)
 
 
 def test_a_part_is_judged_as_its_rows_are(here):

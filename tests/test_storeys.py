@@ -82,6 +82,7 @@ INNER_STOREYS = {
         {"parts"},
         {"journal", "merge"},
         {"score"},
+        {"scorer"},
     ],
     "thresholds": [
         {"decide"},

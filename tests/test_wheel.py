@@ -1,11 +1,14 @@
 """What is handed out: a source distribution that builds, a small wheel, and what it installs."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from importlib.metadata import files
 from pathlib import Path
 
 import pytest
@@ -70,3 +73,58 @@ def test_what_is_installed_trains_and_predicts(made, tmp_path):
     said = run(sys.executable, "-m", "mlclassify", "demo", "--out", "demo", cwd=tmp_path,
                env=environment)
     assert "loaded again, it predicts the same" in said
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Function that makes an environment with these distributions, copies of what is here, alone.
+
+    It returns a function that runs a program of that environment, which finds no other.
+    """
+
+    def make(*distributions, path=""):
+        place = tmp_path / "bare"
+        run(sys.executable, "-m", "venv", "--without-pip", place)
+        [site] = place.glob("lib/python*/site-packages")
+        for file in (file for name in distributions for file in files(name)):
+            if ".." not in file.parts and file.suffix != ".pyc":
+                (site / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file.locate(), site / file)
+        env = {"PATH": f"{place / 'bin'}:{path}", "MLCLASSIFY_PROGRESS": "0", "HOME": str(tmp_path)}
+
+        def program(name, *arguments, **more):
+            return run(place / "bin" / name, *arguments, cwd=tmp_path, env={**env, **more})
+
+        return program
+
+    return make
+
+
+def test_a_bare_environment_without_a_compiler_is_enough(made, bare, tmp_path):
+    program = bare("numpy", "pillow", "safetensors", "tqdm")
+    run(sys.executable, "-m", "pip", "--python", tmp_path / "bare", "install", "--quiet",
+        "--no-index", made[0], cwd=tmp_path, env={"PATH": ""})  # and check its dependencies
+    there = program("python", "-c", "import importlib.metadata as m; "
+                    "print(*sorted(d.name.lower() for d in m.distributions()))")
+    assert there.split() == ["mlclassify", "numpy", "pillow", "safetensors", "tqdm"]
+    assert json.loads(program("mlclassify", "info", "--json"))["mlclassify"]
+    program("python", "-c", "from mlclassify.data.samples import drawn_bears; "
+            "drawn_bears('b', 30, seed=1, size=40)")
+    program("mlclassify", "train", "b", "--folder", "images", "--size", "32", "--bs", "8",
+            "--epochs", "1", "--no-pretrained", "--out", "m.safetensors")
+    [told] = json.loads(program("mlclassify", "predict", "m.safetensors", "b/images/00000.jpg",
+                                "--json"))
+    assert set(told["probs"]) == {"black", "grizzly", "teddy"}
+
+
+def test_the_source_builds_with_setuptools_numpy_and_a_compiler(made, bare, tmp_path):
+    with tarfile.open(made[1]) as file:
+        file.extractall(tmp_path / "source", filter="data")
+    [source] = (tmp_path / "source").iterdir()
+    program = bare("numpy", "setuptools", path=os.environ["PATH"])
+    build = (f"import os; os.chdir({str(source)!r}); "
+             "from setuptools.build_meta import build_wheel; build_wheel('.')")
+    program("python", "-c", build, MLCLASSIFY_CFLAGS="-O0")  # of what a build needs, -O3 is no part
+    [wheel] = source.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        assert any(re.fullmatch(r"mlclassify/_core\..*\.so", name) for name in file.namelist())

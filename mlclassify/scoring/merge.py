@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from mlclassify.scoring.parts import (
     read_part,
     read_rows,
 )
-from mlclassify.wholefile import replacing, table_text
+from mlclassify.wholefile import open_regular, replacing, table_text
 
 if TYPE_CHECKING:
     from mlclassify.types import Float64, Int64, StrPath, UInt8
@@ -163,16 +164,36 @@ def _write(out: Path, parts: list[tuple[Path, Part]]) -> None:
     """Write all rows into one file, whole or not at all."""
     if out.suffix not in (".csv", ".parquet"):
         raise ValueError(f"merge_parts: `out` must end in .csv or .parquet, got {out.name!r}")
-    columns, rows = parts[0][1].columns, _rows(parts)
     if out.suffix == ".parquet":
         parquet.check_installed("merge_parts")
-        with replacing(out) as file:
-            parquet.write(file, columns, rows)
-        return
+    columns, paths = parts[0][1].columns, [path for path, _ in parts]
+    alike = all(path.suffix == out.suffix for path in paths)
     with replacing(out) as file:
-        file.write(table_text([columns]).encode())
-        while some := list(islice(rows, _AT_A_TIME)):
-            file.write(table_text([map(_cell, row.values()) for row in some]).encode())
+        match out.suffix, alike:
+            case ".csv", True:
+                _copy_lines(file, columns, paths)
+            case ".csv", False:
+                _write_lines(file, columns, _rows(parts))
+            case ".parquet", True:
+                parquet.copy(file, columns, paths)
+            case ".parquet", False:
+                parquet.write(file, columns, _rows(parts))
+
+
+def _copy_lines(file: IO[bytes], columns: Iterable[str], paths: list[Path]) -> None:
+    file.write(table_text([columns]).encode())
+    for path in paths:
+        with open_regular(path, "merge_parts") as part:
+            part.readline()  # the columns
+            shutil.copyfileobj(part, file)
+
+
+def _write_lines(
+    file: IO[bytes], columns: Iterable[str], rows: Iterator[dict[str, Any]]
+) -> None:
+    file.write(table_text([columns]).encode())
+    while some := list(islice(rows, _AT_A_TIME)):
+        file.write(table_text([map(_cell, row.values()) for row in some]).encode())
 
 
 def _cell(value: float | str | None) -> str | None:
@@ -183,11 +204,12 @@ def _cell(value: float | str | None) -> str | None:
 def _judged(part: Part, rows: Iterator[dict[str, Any]], bits: int) -> Judged:
     """Count decisions and probabilities, some rows at a time."""
     place = {label: i for i, label in enumerate(part.labels)}
+    columns = [prob_column(label) for label in part.labels]
     stream = StreamingScores(len(place), bits)
     counts = np.zeros((3, len(place)), np.int64)
     good = (row for row in rows if not row[ERROR])
     while some := list(islice(good, _AT_A_TIME)):
-        probs = np.array([[row[prob_column(label)] for label in place] for row in some], np.float32)
+        probs = np.array([[row[column] for column in columns] for row in some], np.float32)
         decided, truth = (_indicators(part, place, [row[column] for row in some])
                           for column in (LABELS, TARGETS))
         stream.update(probs, truth)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _GROUP = 1 << 14  # rows
 
@@ -21,16 +24,34 @@ def check_installed(function: str) -> None:
         ) from error
 
 
+def schema_of(columns: dict[str, type]) -> pyarrow.Schema:
+    """Return the schema of rows that have these columns, for pyarrow."""
+    import pyarrow
+
+    kinds = {str: pyarrow.string(), float: pyarrow.float32()}
+    return pyarrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
+
+
 def write(file: IO[bytes], columns: dict[str, type], rows: Iterator[dict[str, Any]]) -> None:
     """Write rows of texts and float32 into an open file."""
     import pyarrow
     from pyarrow.parquet import ParquetWriter
 
-    kinds = {str: pyarrow.string(), float: pyarrow.float32()}
-    schema = pyarrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
+    schema = schema_of(columns)
     with ParquetWriter(file, schema) as writer:
         while group := list(islice(rows, _GROUP)):
             writer.write_table(pyarrow.Table.from_pylist(group, schema))
+
+
+def copy(file: IO[bytes], columns: dict[str, type], paths: list[Path]) -> None:
+    """Write all rows of other files into an open one."""
+    from pyarrow.parquet import ParquetFile, ParquetWriter
+
+    with ParquetWriter(file, schema_of(columns)) as writer:
+        for path in paths:
+            with ParquetFile(path) as part:
+                for group in part.iter_batches(_GROUP):
+                    writer.write_batch(group)
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:

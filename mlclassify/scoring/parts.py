@@ -66,9 +66,7 @@ class Part:
     @property
     def columns(self) -> dict[str, type]:
         """The columns of the file, in order: whether they hold texts or numbers."""
-        texts = [FNAME, LABELS, *[TARGETS] * self.labelled]
-        numbers = [*map(prob_column, self.labels), *[NOVELTY] * self.novelty]
-        return {**dict.fromkeys(texts, str), **dict.fromkeys(numbers, float), ERROR: str}
+        return columns_of(self.labels, self.labelled, self.novelty)
 
     def plan(self) -> Part:
         """Return what it is a part of, without what came out."""
@@ -81,6 +79,19 @@ class Part:
         except (OSError, ValueError):
             return None
         return there if there.plan() == self.plan() else None
+
+
+def columns_of(labels: list[str], labelled: bool = False, novelty: bool = False) -> dict[str, type]:
+    """Return the columns of scores, in order: whether they hold texts or numbers.
+
+    Examples
+    --------
+    >>> list(columns_of(["sea", "sky"], novelty=True))
+    ['fname', 'labels', 'prob_sea', 'prob_sky', 'novelty', 'error']
+    """
+    texts = [FNAME, LABELS, *[TARGETS] * labelled]
+    numbers = [*map(prob_column, labels), *[NOVELTY] * novelty]
+    return {**dict.fromkeys(texts, str), **dict.fromkeys(numbers, float), ERROR: str}
 
 
 def prob_column(label: str) -> str:
