@@ -4,8 +4,12 @@ The source directory is the whole project, so that a link from one file to anoth
 the site as where the project is hosted. Notebooks are shown as they were saved, never run.
 """
 
+import re
 import sys
 from pathlib import Path
+
+from docutils import nodes
+from latex2mathml.converter import convert
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -41,7 +45,7 @@ autosummary_generate = False
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_param = False  # types are words here, not names to be looked up
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]
 add_module_names = False
 python_use_unqualified_type_names = True
 
@@ -54,9 +58,33 @@ html_css_files = ["site.css"]
 html_extra_path = ["_site"]  # index.html, which leads to root_doc
 html_show_sourcelink = False
 html_copy_source = False
+html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}
 
 # --- external links, where there is a network: make docs-links
 
 linkcheck_anchors = False
 linkcheck_timeout = 20
+
+# --- formulas: MathML, which browsers draw themselves, so that pages need no script from elsewhere
+
+html_math_renderer = "mathml"
+
+
+def _math(display):
+    def visit(translator, node):
+        translator.body.append(convert(node.astext(), display=display))
+        raise nodes.SkipNode
+
+    return visit, None
+
+
+def named_defaults(app, what, name, obj, options, signature, returns):
+    """Defaults of a signature by their names, not as ``<class 'mlclassify.optim.Adam'>``."""
+    named = re.sub(r"<(?:class|function) '?(?:\w+\.)*(\w+)[^>]*>", r"\1", signature or "")
+    return named or signature, returns
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", named_defaults)
+    app.add_html_math_renderer("mathml", _math("inline"), _math("block"))

@@ -29,10 +29,17 @@ _FIRST, _SECOND = "optimizer.m.", "optimizer.v."
 
 @dataclass
 class Checkpoint:
-    """What a file holds; `optimizer` is None where it was saved without.
+    """What a file holds.
 
-    `optimizer` has the fields name, hypers, state (as `Optimizer.state_dict`), trainable, seed and
-    epochs_begun.
+    Attributes
+    ----------
+    weights : dict of str to float32 array
+        Under their names.
+    vocab : list of str
+        The labels.
+    optimizer : dict or None
+        None where it was saved without; else name, hypers, state (as `Optimizer.state_dict`),
+        trainable, seed and epochs_begun.
     """
 
     weights: dict[str, Float32]

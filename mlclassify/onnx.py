@@ -43,6 +43,11 @@ _TINY = np.float32(1e-30)  # divides features of length 0, which stay 0
 def write_onnx(learn: Exported, path: Path) -> None:
     """Write a learner to `path`, whole or not at all.
 
+    Parameters
+    ----------
+    learn : Exported or Learner
+    path : Path
+
     Raises
     ------
     ImportError

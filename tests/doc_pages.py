@@ -78,6 +78,7 @@ def reference_names():
         entries = re.findall(
             r"automodule:: (\S+)\n   :members: ((?:.+\n)(?: {10,}.+\n)*)", page.read_text()
         )
+        entries += re.findall(r"autoclass:: ([\w.]+)\.(\w+)", page.read_text())
         named[page.name] = [
             f"{module}:{name}"
             for module, names in entries

@@ -46,7 +46,13 @@ class BudgetSpentError(FetchError):
 
 
 class BusyError(FetchError):
-    """A server that may answer later; `wait` is how many seconds it asks for, or None."""
+    """A server that may answer later.
+
+    Attributes
+    ----------
+    wait : float or None
+        How many seconds it asks for.
+    """
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)

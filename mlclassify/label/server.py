@@ -97,7 +97,15 @@ def label_images(path: StrPath, labels: str | Iterable[str] | None = None,
 
 
 class LabelServer(ThreadingHTTPServer):
-    """The server of a `Session`, bound when it is made; `url` is where its page is."""
+    """The server of a `Session`, bound when it is made; `url` is where its page is.
+
+    Parameters
+    ----------
+    session : Session
+        Photos and their labels.
+    port : int
+        Of this machine; 0 takes one that is free.
+    """
 
     daemon_threads = True
 
