@@ -85,6 +85,12 @@ def named_defaults(app, what, name, obj, options, signature, returns):
     return named or signature, returns
 
 
+def no_field_numbers(app, what, name, obj, skip, options):
+    """Leave out fields of named tuples, which say only their number: the class describes them."""
+    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field") else None
+
+
 def setup(app):
     app.connect("autodoc-process-signature", named_defaults)
+    app.connect("autodoc-skip-member", no_field_numbers)
     app.add_html_math_renderer("mathml", _math("inline"), _math("block"))

@@ -58,7 +58,7 @@ def blocks(path, language):
 def toctree_entries(path):
     """The pages that the toctrees of a page lead to."""
     entries = [
-        line
+        re.sub(r".*<(.*)>", r"\1", line)  # Title <page>
         for body in blocks(path, "{toctree}")
         for line in body.splitlines()
         if line and not line.startswith(":")

@@ -57,7 +57,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(made):
 def test_the_source_distribution_holds_what_it_is_built_and_tested_of(made):
     with tarfile.open(made[1]) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
-    for folder in ("csrc", "tests", "docs"):
+    for folder in ("csrc", "tests", "docs", "benchmarks"):
         if (ROOT / ".git").exists():
             assert set(run("git", "ls-files", folder, cwd=ROOT).split()) <= names
 
