@@ -165,7 +165,7 @@ def test_arguments_are_described_or_said_to_be_those_of_another(name):
     if name.split(":")[0] in OF_TORCH:
         return
     said = inspect.getdoc(thing) or ""
-    sections = re.search(r"^(Parameters|Attributes)\n---", said, re.M)
+    sections = re.search(r"^(Parameters|Attributes)\n---", said, re.MULTILINE)
     try:
         arguments = set(inspect.signature(thing).parameters) - {"self", "args", "kwargs"}
     except ValueError:  # an exception, which takes a message
