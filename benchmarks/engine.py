@@ -51,6 +51,7 @@ class Side:
     layout: str = "channels_last"
     compiled: bool = False
     jemalloc: bool = False
+    bf16: bool = False
     env: tuple = ()
     photos: str = ""
 
@@ -106,6 +107,10 @@ ROWS = (
         (TORCH.but(**PREDICT),), 3.0, "ms"),
     Row("resnet50", "training resnet50, batch 32, against channels_last", OURS_50,
         (TORCH.but(arch="resnet50", batch=32),), 1.5),
+    Row("bf16 train", "training in bfloat16 against autocast's, channels_last",
+        OURS.but(bf16=True), (TORCH.but(bf16=True),), 1.3),
+    Row("bf16 float32", "training in bfloat16 against ours in float32", OURS.but(bf16=True),
+        (OURS,)),
     Row("avx2", "training with AVX2 forced on both, against channels_last", OURS_AVX2,
         (TORCH_AVX2,), 2.2),
     Row("threads ours", "our training, two threads against one", OURS_PAIR, (OURS_ALONE,), 1.85),

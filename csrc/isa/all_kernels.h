@@ -3,6 +3,7 @@
 #include "../simd/math.h"
 
 #include "../kernels/pointwise.c"
+#include "../kernels/bf16.c"
 #include "../kernels/losses.c"
 #include "../kernels/counts.c"
 #include "../kernels/sort.c"

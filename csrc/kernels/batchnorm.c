@@ -38,23 +38,29 @@ static void norm_sums(const float *x, size_t pixels, size_t channels, const floa
         norm_sums_group(x + c, pixels, channels, shift + c, sum + c, square + c, 1);
 }
 
-static inline __attribute__((always_inline)) void
-norm_apply_body(const float *x, const float *residual, size_t pixels, size_t channels,
-                const float *scale, const float *shift, int relu, const int stream, float *y)
+/* Of x, or of its copy in bf16 where that is given. */
+static inline vf norm_load(const float *x, const uint16_t *copy, size_t at)
+{
+    return copy ? v_load_bf16(copy + at) : v_load(x + at);
+}
+
+static inline __attribute__((always_inline)) void norm_apply_body(const mlc_norm_rewrite *j,
+                                                                  const int stream)
 {
     vf zero = v_set(0.0f);
-    for (size_t p = 0; p < pixels; p++, x += channels, y += channels) {
-        for (size_t c = 0; c < channels; c += VN) {
-            vf r = v_fma(v_load(x + c), v_load(scale + c), v_load(shift + c));
-            if (residual) r = v_add(r, v_load(residual + c));
-            if (relu) r = v_max(zero, r);
+    for (size_t p = 0; p < j->pixels; p++)
+        for (size_t c = 0; c < j->channels; c += VN) {
+            size_t at = p * j->channels + c;
+            vf x = norm_load(j->x, j->x_copy, at);
+            vf r = v_fma(x, v_load(j->scale + c), v_load(j->shift + c));
+            if (j->residual || j->residual_copy)
+                r = v_add(r, norm_load(j->residual, j->residual_copy, at));
+            if (j->relu) r = v_max(zero, r);
             if (stream)
-                v_stream(y + c, r);
+                v_stream(j->y + at, r);
             else
-                v_store(y + c, r);
+                v_store(j->y + at, r);
         }
-        if (residual) residual += channels;
-    }
 }
 
 /* y = x * scale + shift (+ residual), then max(0, .) if relu. y may be x or residual. stream: y
@@ -62,10 +68,28 @@ norm_apply_body(const float *x, const float *residual, size_t pixels, size_t cha
 static void norm_apply(const float *x, const float *residual, size_t pixels, size_t channels,
                        const float *scale, const float *shift, int relu, int stream, float *y)
 {
+    mlc_norm_rewrite job = {.x = x,
+                            .residual = residual,
+                            .pixels = pixels,
+                            .channels = channels,
+                            .scale = scale,
+                            .shift = shift,
+                            .relu = relu,
+                            .y = y};
     if (stream)
-        norm_apply_body(x, residual, pixels, channels, scale, shift, relu, 1, y);
+        norm_apply_body(&job, 1);
     else
-        norm_apply_body(x, residual, pixels, channels, scale, shift, relu, 0, y);
+        norm_apply_body(&job, 0);
+}
+
+/* The same where x or residual may be a copy in bf16. */
+static void norm_rewrite(const mlc_norm_rewrite *job)
+{
+    mlc_norm_rewrite own = *job; /* which no store can change: it is read once */
+    if (own.stream)
+        norm_apply_body(&own, 1);
+    else
+        norm_apply_body(&own, 0);
 }
 
 /* The gradient that the ReLU let through, at float `at` of the row, of channels from c on. */
@@ -74,7 +98,7 @@ static inline vf norm_dz(const mlc_norm_backward *j, size_t at, size_t c)
     vf zero = v_set(0.0f), d = v_load(j->dy + at);
     if (j->y) return v_select(v_gt(v_load(j->y + at), zero), d, zero);
     if (!j->scale) return d;
-    vf y = v_fma(v_load(j->x + at), v_load(j->scale + c), v_load(j->shift + c));
+    vf y = v_fma(norm_load(j->x, j->copy, at), v_load(j->scale + c), v_load(j->shift + c));
     return v_select(v_gt(y, zero), d, zero);
 }
 
@@ -92,7 +116,7 @@ static inline void norm_backward_sums_group(const mlc_norm_backward *j, size_t c
             size_t k = c + (size_t)v * VN, at = p * j->channels + k;
             vf d = norm_dz(j, at, k);
             s[v] = v_add(s[v], d);
-            t[v] = v_fma(d, v_mul(v_sub(v_load(j->x + at), m[v]), inverse[v]), t[v]);
+            t[v] = v_fma(d, v_mul(v_sub(norm_load(j->x, j->copy, at), m[v]), inverse[v]), t[v]);
         }
     for (int v = 0; v < group; v++) {
         v_store(sum + c + (size_t)v * VN, s[v]);
@@ -119,16 +143,17 @@ static inline void norm_put(float *to, vf value, int add, int stream)
         v_store(to, value);
 }
 
-/* residual = dz, then dx = a dz + b x + c. They may be one array. */
-static void norm_backward(const mlc_norm_backward *j)
+/* residual = dz, then dx = a dz + b x + c. They may be one array, and dx may be dy. */
+static void norm_backward(const mlc_norm_backward *job)
 {
+    const mlc_norm_backward own = *job, *j = &own; /* which no store can change */
     for (size_t p = 0; p < j->pixels; p++)
         for (size_t c = 0; c < j->channels; c += VN) {
             size_t at = p * j->channels + c;
             vf dz = norm_dz(j, at, c);
             if (j->residual) norm_put(j->residual + at, dz, j->add_residual, j->stream);
             if (!j->dx) continue;
-            vf r = v_fma(v_load(j->x + at), v_load(j->b + c), v_load(j->c + c));
+            vf r = v_fma(norm_load(j->x, j->copy, at), v_load(j->b + c), v_load(j->c + c));
             norm_put(j->dx + at, v_fma(dz, v_load(j->a + c), r), j->add, j->stream);
         }
 }

@@ -122,9 +122,10 @@ typedef struct {
 
 /* Batch norm backward over a row of pixels; see kernels/batchnorm.c. dz is dy where the ReLU let
  * through: where y > 0 if y is given, else where scale x + shift > 0 if scale is, else everywhere.
- */
+ * x is a row of floats, or one of bf16 where `copy` is given. */
 typedef struct {
     const float *x, *dy, *y, *scale, *shift;
+    const uint16_t *copy;
     size_t pixels, channels;
     const float *mean, *inverse; /* for the sums */
     const float *a, *b, *c;      /* for the rest */
@@ -132,6 +133,16 @@ typedef struct {
     int add, add_residual;       /* add to dx, to residual, instead of writing it */
     int stream; /* dx and residual need not stay in the cache; aligned to MLC_LANES floats */
 } mlc_norm_backward;
+
+/* norm_apply of rows where each of x and residual is floats or a copy in bf16. */
+typedef struct {
+    const float *x, *residual;
+    const uint16_t *x_copy, *residual_copy; /* instead of x, of residual; NULL: none */
+    size_t pixels, channels;
+    const float *scale, *shift;
+    int relu, stream;
+    float *y;
+} mlc_norm_rewrite;
 
 /* One Adam update; see kernels/optim.c. */
 typedef struct {

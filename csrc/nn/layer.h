@@ -69,6 +69,7 @@ typedef struct {
     bool predicts_taps;             /* in a prediction those of MLC_TAPS and no others */
     size_t workers;                 /* threads that the scratch is for; 0: it does not matter */
     bool rewrites;                  /* the output can be written again in backward */
+    bool in_place;                  /* backward can write dx[0] over dy */
     size_t dy_rows; /* backward can do with so many rows of its dy at a time; 0: with all only */
 } mlc_needs;
 
@@ -107,6 +108,9 @@ typedef struct mlc_run {
     const mlc_epilogue
         *prologue; /* of a layer's forward: what to do to x[0] first; NULL: nothing */
     const double *mean, *variance; /* of x[0], where its writer has measured them; else NULL */
+    /* of training: x[k] in bf16, row after row without a halo; NULL: there is none. After the
+     * forward pass it is instead of x[k]. */
+    const uint16_t *copy[MLC_MAX_INPUTS];
     /* backward only; shapes of gradients differ from those of values in their halo */
     const mlc_tensor *din[MLC_MAX_INPUTS], *dout;
     float *dx[MLC_MAX_INPUTS]; /* NULL: nobody needs it, or it is made row by row */
@@ -121,6 +125,7 @@ struct mlc_layer_class {
     size_t min_inputs, max_inputs;
     bool weight, statistics;
     bool epilogue, prologue; /* forward does run->epilogue, run->prologue */
+    bool reads_copy;         /* training takes run->copy[k] for x[k] */
     /* out_channels, and the dims of weight and bias, from in_channels and the options */
     mlc_status (*declare)(mlc_layer *layer, mlc_error *error);
     mlc_status (*shape)(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
