@@ -90,9 +90,11 @@ class Rows(Callback):
         self.rows.append([*values[-3:], time.monotonic() - self._since])
 
 
-def run(folder, weights, seed, exact=False):
+def run(folder, weights, seed, exact=False, bf16=False):
     """Train once; the rows of all epochs, the frozen one first, and seconds of `fine_tune`."""
     learn, rows = make_learner(folder, weights, seed, exact), Rows()
+    if bf16:
+        learn.to_bf16()
     with learn.no_bar(), learn.no_logging():
         since = time.monotonic()
         learn.fine_tune(4, cbs=rows)

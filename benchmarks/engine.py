@@ -51,6 +51,7 @@ class Side:
     layout: str = "channels_last"
     compiled: bool = False
     jemalloc: bool = False
+    bf16: bool = False
     env: tuple = ()
     photos: str = ""
 
@@ -122,6 +123,10 @@ ROWS = (
         OURS.but(**CONVNEXT), (TORCH.but(**CONVNEXT),)),
     Row("convnext best", "training convnext_tiny, batch 32, against the better of the two",
         OURS.but(**CONVNEXT), (EAGER.but(**CONVNEXT), TORCH.but(**CONVNEXT)), 1.0),
+    Row("bf16 train", "training in bfloat16 against autocast's, channels_last",
+        OURS.but(bf16=True), (TORCH.but(bf16=True),), 1.3),
+    Row("bf16 float32", "training in bfloat16 against ours in float32", OURS.but(bf16=True),
+        (OURS,)),
     Row("avx2", "training with AVX2 forced on both, against channels_last", OURS_AVX2,
         (TORCH_AVX2,), 2.2),
     Row("threads ours", "our training, two threads against one", OURS_PAIR, (OURS_ALONE,), 1.85),

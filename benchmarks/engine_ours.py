@@ -31,12 +31,13 @@ LABELS = 3
 class Training:
     """A network with everything that a training step needs."""
 
-    def __init__(self, arch, batch, side):
+    def __init__(self, arch, batch, side, bf16):
         rng = np.random.default_rng(0)
         # As the loader gives them: (N, 3, H, W), a view of NHWC memory.
         self.x = rng.standard_normal((batch, side, side, 3), np.float32).transpose(0, 3, 1, 2)
         self.y = (rng.random((batch, LABELS)) > 0.5).astype(np.float32)
         self.model, self.loss = create_classifier(arch, LABELS), BCEWithLogitsLossFlat()
+        self.model.set_bf16(bf16)
         self.opt = Adam(self.model.net, len(self.model.groups), lr=1e-4)
 
     def step(self):
@@ -122,7 +123,7 @@ def prepare(side):
              "threads": _core.get_num_threads()}
     if side["task"] == "predict":
         return about, timed(predictor(arch, side["photos"]), repeats=30, warm_up=5)
-    training = Training(arch, side["batch"], side["side"])
+    training = Training(arch, side["batch"], side["side"], side["bf16"])
     if side["task"] == "layers":
         return about, layer_times(training, convolutions(arch, side["side"]))
     if side["task"] == "infer":

@@ -1,6 +1,7 @@
 """torch's and fastai's side of benchmarks/engine.py; see worker.py for how it is talked to.
 
-A side's `layout` is "NCHW" or "channels_last"; `compiled` says whether torch.compile is used.
+A side's `layout` is "NCHW" or "channels_last"; `compiled` says whether torch.compile is used, `bf16`
+whether the forward pass runs under autocast to bfloat16.
 """
 
 import warnings
@@ -48,11 +49,14 @@ class Training:
         self.model, self.x = model, x
         self.y = (torch.rand(side["batch"], LABELS) > 0.5).float()
         self.opt = torch.optim.Adam(model.parameters(), 1e-4)
+        self.cast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=side["bf16"])
         compiled = torch.compile if side["compiled"] else lambda function: function
         self.loss, self.logits = compiled(self.loss_of), compiled(model)
 
     def loss_of(self, x, y):
-        return binary_cross_entropy_with_logits(self.model(x), y)
+        with self.cast:
+            logits = self.model(x)
+        return binary_cross_entropy_with_logits(logits.float(), y)
 
     def step(self):
         self.loss(self.x, self.y).backward()
@@ -60,7 +64,7 @@ class Training:
         self.opt.zero_grad()
 
     def infer(self):
-        with torch.no_grad():
+        with torch.no_grad(), self.cast:
             self.logits(self.x)
 
 

@@ -130,6 +130,7 @@ def _described(learn: Exported) -> _Json:
         "arch": model.arch.name,
         "ps": float(model.ps),
         "exact": model.exact,
+        "bf16": model.bf16,
         "vocab": [str(label) for label in learn.dls.vocab],
         "loss": loss,
         "item_tfms": _described_transforms(train.item_tfms, _ITEM_TFMS),
@@ -326,8 +327,8 @@ def check_version(rule: str, found: str, known: int, text: str) -> None:
 
 _PUBLIC_VERSION = r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}((a|b|rc|\.post|\.dev)[0-9]{1,4})?"
 _TYPES: dict[str, Any] = {
-    "written_by": (str, type(None)), "arch": str, "ps": float, "exact": bool, "vocab": list,
-    "loss": dict, "item_tfms": list, "batch_tfms": list, "seed": int, "epochs_begun": int,
+    "written_by": (str, type(None)), "arch": str, "ps": float, "exact": bool, "bf16": bool,
+    "vocab": list, "loss": dict, "item_tfms": list, "batch_tfms": list, "seed": int, "epochs_begun": int,
     "novelty": (dict, type(None)),
 }  # fmt: skip
 
@@ -359,7 +360,7 @@ def _restored(config: Any, tensors: dict[str, AnyArray]) -> Saved:
 def _check_types(config: Any) -> _Json:
     """Return the fields of a file; those that the first files had not are as they were."""
     if isinstance(config, dict):
-        config = {"exact": False, "written_by": None, **config}
+        config = {"exact": False, "bf16": False, "written_by": None, **config}
     if not isinstance(config, dict) or set(config) != set(_TYPES):
         raise ValueError(f"its fields must be {', '.join(_TYPES)}")
     for name, kind in _TYPES.items():
@@ -388,6 +389,7 @@ def _restored_model(config: _Json, tensors: Mapping[str, Float32]) -> Model:
     if any(t.dtype != np.float32 for t in tensors.values()):
         raise TypeError("its tensors must be float32")
     model = build_model(ARCHS[config["arch"]], len(config["vocab"]), config["ps"], config["exact"])
+    model.set_bf16(config["bf16"])
     model.load_state_dict(tensors)
     return model
 

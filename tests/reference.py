@@ -126,6 +126,31 @@ def activate_backward(x, dy, act):
 
 # --- losses and metrics
 
+# --- bfloat16
+
+@kernel
+def widen(halves):
+    """The floats whose upper 16 bits these are."""
+    return (np.asarray(halves, np.uint16).astype(np.uint32) << 16).view(np.float32)
+
+
+def _distance(x, halves):
+    """From |x| to the size of a bfloat16, where what comes after the largest is 2^128."""
+    size = np.abs(widen(halves).astype(np.float64))
+    return np.abs(np.abs(x.astype(np.float64)) - np.where(np.isfinite(size), size, 2.0**128))
+
+
+@kernel
+def narrow(x):
+    """Of the two bfloat16 that a float lies between the nearer one, or the even one."""
+    x = np.asarray(x, np.float32)
+    short = (x.view(np.uint32) >> 16).astype(np.uint16)
+    far = short + np.uint16(1)  # the next one away from 0
+    away = _distance(x, far) - _distance(x, short)
+    halves = np.where((away < 0) | ((away == 0) & (short % 2 == 1)), far, short)
+    return np.where(np.isnan(x), short | 0x40, np.where(np.isinf(x), short, halves))
+
+
 def _times(coefficient, value):
     """coefficient * value, where a coefficient of 0 leaves nothing of an infinite value."""
     return np.where((coefficient == 0) & np.isinf(value), 0.0, coefficient * value)
@@ -526,6 +551,13 @@ def _before_activation(passed, dy):
     """dz = dy where a ReLU let the output pass, or times the slope of another activation."""
     dy = np.asarray(dy, np.float64)
     return np.where(passed, dy, 0.0) if passed.dtype == bool else dy * passed
+
+
+@kernel
+def norm_rewrite(x, residual, scale, shift, act):
+    """norm_apply, of x and a residual in bfloat16."""
+    residual = None if residual is None else widen(residual)
+    return norm_apply(widen(x), residual, scale, shift, act)
 
 
 @kernel

@@ -60,8 +60,8 @@ Sgd = struct("Sgd", keep=F, mom=F, rate=F)
 WarpJob = struct("WarpJob", image=P, height=Z, width=Z, map=P, out_width=Z, border=C.c_int,
                  margin=F, nearest=C.c_bool)
 Lion = struct("Lion", keep=F, mom=F, late_mom=F, rate=F)
-Norm = struct("Norm", x=P, dy=P, y=P, scale=P, shift=P, pixels=Z, channels=Z, mean=P, inverse=P,
-              a=P, b=P, c=P, dx=P, residual=P, add=C.c_int, add_residual=C.c_int,
+Norm = struct("Norm", x=P, dy=P, y=P, scale=P, shift=P, copy=P, pixels=Z, channels=Z, mean=P,
+              inverse=P, a=P, b=P, c=P, dx=P, residual=P, add=C.c_int, add_residual=C.c_int,
               stream=C.c_int, act=C.c_int)
 LayerNorm = struct("LayerNorm", x=P, weight=P, bias=P, pixels=Z, stride=Z, channels=Z, eps=F,
                    mean=P, inverse=P, y=P, dy=P, dx=P, dweight=P, dbias=P, add=C.c_int)
@@ -69,6 +69,9 @@ LayerScale = struct("LayerScale", x=P, dy=P, scale=P, pixels=Z, channels=Z, dx=P
                     add=C.c_int, add_residual=C.c_int)
 ScaleBackward = struct("ScaleBackward", x=P, dy=P, factor=P, pixels=Z, channels=Z, dx=P, dfactor=P,
                        add=C.c_bool)
+
+Rewrite = struct("Rewrite", x=P, residual=P, x_copy=P, residual_copy=P, pixels=Z, channels=Z,
+                 scale=P, shift=P, act=C.c_int, stream=C.c_int, y=P)
 
 PARAMETERS = dict(re.findall(r"^KERNEL\((\w+), \((.*)\)\)$", KERNEL_LIST.read_text(), re.MULTILINE))
 TYPES = {"size_t": Z, "float": F, "int": C.c_int, "uint32_t": C.c_uint32, "bool": C.c_bool,
@@ -427,6 +430,42 @@ def test_relu_backward_and_dropout_work_in_place(isa, guarded):
         assert bits(g) == bits(run_relu_backward(isa, guarded, draw("nan", n)))
         call(isa, "dropout", d, d, n, Key(*KEY), 0.25, 0)
         assert bits(d) == bits(run_dropout(isa, guarded, draw("nan", n)))
+
+
+# --- bfloat16
+
+def every_half():
+    """Every bfloat16, and what lies between it and the next one: a little, half, more."""
+    lower = np.array([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)
+    return ((np.arange(65536, dtype=np.uint32) << 16)[:, None] | lower).ravel().view(np.float32)
+
+
+@each_isa
+def test_narrow(isa, guarded):
+    x = every_half()
+    halves = guarded(np.zeros(x.shape), np.uint16)
+    call(isa, "narrow", guarded(x), halves, x.size)
+    np.testing.assert_array_equal(halves, reference.narrow(x))
+    for n in lengths(isa):
+        some = guarded(np.zeros(n), np.uint16)
+        call(isa, "narrow", guarded(x[:n]), some, n)
+        np.testing.assert_array_equal(some, halves[:n])
+
+
+@each_isa
+def test_widen(isa, guarded):
+    halves = np.arange(65536, dtype=np.uint16)
+    for n in [*lengths(isa), halves.size]:
+        x = guarded(np.zeros(n))
+        call(isa, "widen", guarded(halves[:n], np.uint16), x, n)
+        assert x.tobytes() == reference.widen(halves[:n]).tobytes()
+
+
+def test_narrow_is_not_truncation():
+    x = np.array([1, 1 + 2**-9, 1 + 2**-8, 1 + 3 * 2**-8, 3.4e38, np.inf, np.nan, 1e-40],
+                 np.float32)
+    want = [1, 1, 1, 1 + 2**-6, np.inf, np.inf, np.nan, 2.0**-133]
+    np.testing.assert_allclose(reference.widen(reference.narrow(x)), np.float32(want), rtol=1e-3)
 
 
 # --- losses
@@ -1135,6 +1174,32 @@ def test_norm_apply(shape, edge, act, residual, place, guarded):
     assert len(set(results)) == 1
 
 
+@each_shape
+@pytest.mark.parametrize("copied", ["x", "residual", "x and residual"])
+@pytest.mark.parametrize("act", [0, ACTS["relu"], ACTS["silu"]])
+def test_norm_rewrite(shape, copied, act, guarded):
+    halves = {"x": reference.narrow(draw("random", shape)),
+              "residual": reference.narrow(draw("random", shape, "r"))}
+    scale, shift = draw("random", shape[1], "s"), draw("random", shape[1], "t")
+    given = {f"{name}_copy" if name in copied else name:
+             guarded(half, np.uint16) if name in copied else guarded(reference.widen(half))
+             for name, half in halves.items()}
+    results = []
+    for isa in ISAS:
+        for stream, y in (0, guarded(np.zeros(shape))), (1, aligned(shape)):
+            job = Rewrite(**{name: address(array) for name, array in given.items()},
+                          pixels=shape[0], channels=shape[1], scale=address(guarded(scale)),
+                          shift=address(guarded(shift)), act=act, stream=stream,
+                          y=address(y))
+            call(isa, "norm_rewrite", job)
+            results.append(bits(y))
+    size = (abs(reference.widen(halves["x"]) * scale.astype(float)) + abs(shift)
+            + abs(reference.widen(halves["residual"])))
+    want = reference.norm_rewrite(halves["x"], halves["residual"], scale, shift, act)
+    close(y, want, 0, 2 * ULP * size)
+    assert len(set(results)) == 1
+
+
 def norm_job(guarded, relu, arrays, **outputs):
     """What the backward kernels read, and where the ReLU let the output pass."""
     x, scale, shift = arrays["x"], arrays["scale"], arrays["shift"]
@@ -1340,6 +1405,30 @@ def test_layer_scale_backward(shape, edge, outputs, add, guarded):
         size = (abs(x * dy.astype(float))).sum(0) + abs(start)
         close(dot, start + want_dot, 0, (shape[0] + 3) * ULP * size)
     assert len(set(results)) == 1
+
+
+@each_shape
+@each_relu
+def test_norm_backward_of_a_copy_and_in_place(shape, relu, guarded):
+    v = norm_arrays(shape, "random")
+    copy = guarded(reference.narrow(v["x"]), np.uint16)
+    v["x"] = reference.widen(copy)
+    for isa in ISAS:
+        results = []
+        for halves in None, copy:
+            job, _ = norm_job(guarded, relu, v)
+            if halves is not None:
+                job.x, job.copy = None, address(halves)
+            sums, dots = guarded(np.zeros(shape[1])), guarded(np.zeros(shape[1]))
+            call(isa, "norm_backward_sums", job, sums, dots)
+            dx, residual = guarded(np.zeros(shape)), guarded(np.zeros(shape))
+            if halves is not None:
+                dx = guarded(v["dy"])
+                job.dy = address(dx)
+            job.dx, job.residual = address(dx), address(residual)
+            call(isa, "norm_backward", job)
+            results.append(bits(sums) + bits(dots) + bits(dx) + bits(residual))
+        assert len(set(results)) == 1, isa
 
 
 # --- pooling

@@ -5,6 +5,7 @@
 #include "../kernels/pointwise.c"
 #include "../kernels/gelu.c"
 #include "../kernels/activations.c"
+#include "../kernels/bf16.c"
 #include "../kernels/losses.c"
 #include "../kernels/counts.c"
 #include "../kernels/sort.c"

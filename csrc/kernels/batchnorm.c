@@ -38,22 +38,28 @@ static void norm_sums(const float *x, size_t pixels, size_t channels, const floa
         norm_sums_group(x + c, pixels, channels, shift + c, sum + c, square + c, 1);
 }
 
-static inline __attribute__((always_inline)) void
-norm_apply_body(const int act, const float *x, const float *residual, size_t pixels,
-                size_t channels, const float *scale, const float *shift, const int stream, float *y)
+/* Of x, or of its copy in bf16 where that is given. */
+static inline vf norm_load(const float *x, const uint16_t *copy, size_t at)
 {
-    for (size_t p = 0; p < pixels; p++, x += channels, y += channels) {
-        for (size_t c = 0; c < channels; c += VN) {
-            vf r = v_fma(v_load(x + c), v_load(scale + c), v_load(shift + c));
-            if (residual) r = v_add(r, v_load(residual + c));
+    return copy ? v_load_bf16(copy + at) : v_load(x + at);
+}
+
+static inline __attribute__((always_inline)) void
+norm_apply_body(const int act, const mlc_norm_rewrite *j, const int stream)
+{
+    for (size_t p = 0; p < j->pixels; p++)
+        for (size_t c = 0; c < j->channels; c += VN) {
+            size_t at = p * j->channels + c;
+            vf x = norm_load(j->x, j->x_copy, at);
+            vf r = v_fma(x, v_load(j->scale + c), v_load(j->shift + c));
+            if (j->residual || j->residual_copy)
+                r = v_add(r, norm_load(j->residual, j->residual_copy, at));
             r = v_activate(act, r);
             if (stream)
-                v_stream(y + c, r);
+                v_stream(j->y + at, r);
             else
-                v_store(y + c, r);
+                v_store(j->y + at, r);
         }
-        if (residual) residual += channels;
-    }
 }
 
 /* y = act(x * scale + shift (+ residual)). y may be x or residual. stream: y need not stay in the
@@ -61,10 +67,27 @@ norm_apply_body(const int act, const float *x, const float *residual, size_t pix
 static void norm_apply(const float *x, const float *residual, size_t pixels, size_t channels,
                        const float *scale, const float *shift, int act, int stream, float *y)
 {
+    mlc_norm_rewrite job = {.x = x,
+                            .residual = residual,
+                            .pixels = pixels,
+                            .channels = channels,
+                            .scale = scale,
+                            .shift = shift,
+                            .y = y};
     if (stream)
-        BY_ACTIVATION(act, norm_apply_body, x, residual, pixels, channels, scale, shift, 1, y)
+        BY_ACTIVATION(act, norm_apply_body, &job, 1)
     else
-        BY_ACTIVATION(act, norm_apply_body, x, residual, pixels, channels, scale, shift, 0, y)
+        BY_ACTIVATION(act, norm_apply_body, &job, 0)
+}
+
+/* The same where x or residual may be a copy in bf16. */
+static void norm_rewrite(const mlc_norm_rewrite *job)
+{
+    mlc_norm_rewrite own = *job; /* which no store can change: it is read once */
+    if (own.stream)
+        BY_ACTIVATION(own.act, norm_apply_body, &own, 1)
+    else
+        BY_ACTIVATION(own.act, norm_apply_body, &own, 0)
 }
 
 /* The gradient before the activation, at float `at` of the row, of channels from c on. */
@@ -73,7 +96,7 @@ static inline __attribute__((always_inline)) vf norm_dz(const int act, const mlc
 {
     vf zero = v_set(0.0f), d = v_load(j->dy + at);
     if (act == MLC_IDENTITY) return j->y ? v_select(v_gt(v_load(j->y + at), zero), d, zero) : d;
-    vf y = v_fma(v_load(j->x + at), v_load(j->scale + c), v_load(j->shift + c));
+    vf y = v_fma(norm_load(j->x, j->copy, at), v_load(j->scale + c), v_load(j->shift + c));
     if (act == MLC_RELU) return v_select(v_gt(y, zero), d, zero);
     return v_mul(d, v_slope(act, y));
 }
@@ -93,7 +116,7 @@ norm_backward_sums_group(const int act, const mlc_norm_backward *j, size_t c, fl
             size_t k = c + (size_t)v * VN, at = p * j->channels + k;
             vf d = norm_dz(act, j, at, k);
             s[v] = v_add(s[v], d);
-            t[v] = v_fma(d, v_mul(v_sub(v_load(j->x + at), m[v]), inverse[v]), t[v]);
+            t[v] = v_fma(d, v_mul(v_sub(norm_load(j->x, j->copy, at), m[v]), inverse[v]), t[v]);
         }
     for (int v = 0; v < group; v++) {
         v_store(sum + c + (size_t)v * VN, s[v]);
@@ -128,15 +151,16 @@ static inline void norm_put(float *to, vf value, int add, int stream)
 }
 
 static inline __attribute__((always_inline)) void norm_backward_body(const int act,
-                                                                     const mlc_norm_backward *j)
+                                                                     const mlc_norm_backward *job)
 {
+    const mlc_norm_backward own = *job, *j = &own; /* which no store can change */
     for (size_t p = 0; p < j->pixels; p++)
         for (size_t c = 0; c < j->channels; c += VN) {
             size_t at = p * j->channels + c;
             vf dz = norm_dz(act, j, at, c);
             if (j->residual) norm_put(j->residual + at, dz, j->add_residual, j->stream);
             if (!j->dx) continue;
-            vf r = v_fma(v_load(j->x + at), v_load(j->b + c), v_load(j->c + c));
+            vf r = v_fma(norm_load(j->x, j->copy, at), v_load(j->b + c), v_load(j->c + c));
             norm_put(j->dx + at, v_fma(dz, v_load(j->a + c), r), j->add, j->stream);
         }
 }

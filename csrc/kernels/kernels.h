@@ -154,9 +154,11 @@ typedef struct {
 } mlc_wino_out;
 
 /* Batch norm backward over a row of pixels; see kernels/batchnorm.c. dz is the gradient before the
- * activation: dy where y > 0 if y is given, else dy times the slope of act at scale x + shift. */
+ * activation: dy where y > 0 if y is given, else dy times the slope of act at scale x + shift. x is
+ * a row of floats, or one of bf16 where `copy` is given. */
 typedef struct {
     const float *x, *dy, *y, *scale, *shift;
+    const uint16_t *copy;
     size_t pixels, channels;
     const float *mean, *inverse; /* for the sums */
     const float *a, *b, *c;      /* for the rest */
@@ -194,6 +196,16 @@ typedef struct {
     float *dx, *dfactor; /* NULL: not wanted */
     bool add;            /* add to dx instead of writing it */
 } mlc_scale_backward;
+
+/* norm_apply of rows where each of x and residual is floats or a copy in bf16. */
+typedef struct {
+    const float *x, *residual;
+    const uint16_t *x_copy, *residual_copy; /* instead of x, of residual; NULL: none */
+    size_t pixels, channels;
+    const float *scale, *shift;
+    int act, stream; /* mlc_activation */
+    float *y;
+} mlc_norm_rewrite;
 
 /* One Adam update; see kernels/optim.c. */
 typedef struct {

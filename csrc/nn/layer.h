@@ -71,6 +71,7 @@ typedef struct {
     bool predicts_taps;             /* in a prediction those of MLC_TAPS and no others */
     size_t workers;                 /* threads that the scratch is for; 0: it does not matter */
     bool rewrites;                  /* the output can be written again in backward */
+    bool in_place;                  /* backward can write dx[0] over dy */
     size_t dy_rows; /* backward can do with so many rows of its dy at a time; 0: with all only */
 } mlc_needs;
 
@@ -112,6 +113,9 @@ typedef struct mlc_run {
     const float *before; /* backward that goes through a layer before: x[0] of that; else NULL, */
     mlc_activation act;  /* and what it does */
     const double *mean, *variance; /* of x[0], where its writer has measured them; else NULL */
+    /* of training: x[k] in bf16, row after row without a halo; NULL: there is none. After the
+     * forward pass it is instead of x[k]. */
+    const uint16_t *copy[MLC_MAX_INPUTS];
     /* backward only; shapes of gradients differ from those of values in their halo */
     const mlc_tensor *din[MLC_MAX_INPUTS], *dout;
     float *dx[MLC_MAX_INPUTS]; /* NULL: nobody needs it, or it is made row by row */
@@ -133,6 +137,7 @@ struct mlc_layer_class {
     bool activation;         /* y is a function of each number of x[0], and fold tells which */
     bool goes_through; /* such a layer before it needs neither run: forward does its prologue, and
                         * backward goes on to what that reads */
+    bool reads_copy;   /* training takes run->copy[k] for x[k] */
     /* out_channels, and the dims of weight and bias, from in_channels and the options */
     mlc_status (*declare)(mlc_layer *layer, mlc_error *error);
     mlc_status (*shape)(const mlc_layer *layer, const mlc_tensor *const *in, bool train,

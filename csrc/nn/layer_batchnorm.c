@@ -97,6 +97,7 @@ static bool norm_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
     needs->keeps_input = true;
     needs->keeps_output = layer->options.act && layer->input_count > 1;
     needs->rewrites = true;
+    needs->in_place = true;
     needs->dy_rows = 1;
     needs->saved = 5 * out->stride * sizeof(float) + sizeof(double);
     needs->scratch_back = (2 * chunk_count(in[0]) + 3) * out->stride * sizeof(float) +
@@ -194,18 +195,35 @@ static void prepare(const mlc_run *run, const double *means, const double *varia
     }
 }
 
+/* Row r of input k: of its copy, if there is one, both forward and backward: so the ReLU lets the
+ * same through. */
+static const float *value_row(const mlc_run *run, size_t k, size_t r)
+{
+    return run->x[k] && !run->copy[k] ? run->x[k] + tensor_row_at(run->in[k], r) : NULL;
+}
+
+static const uint16_t *copy_row(const mlc_run *run, size_t k, size_t r)
+{
+    return run->copy[k] ? run->copy[k] + r * run->in[k]->w * run->in[k]->stride : NULL;
+}
+
 static void apply_task(void *context, size_t chunk)
 {
     const mlc_run *run = context;
     const mlc_tensor *in = run->in[0], *out = run->out;
     statistics s = saved_statistics(run);
     size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
-    bool stream = tensor_outgrows_cache(out);
+    mlc_norm_rewrite row = {.pixels = in->w,
+                            .channels = in->stride,
+                            .scale = s.scale,
+                            .shift = s.shift,
+                            .act = run->layer->options.act,
+                            .stream = tensor_outgrows_cache(out)};
     for (size_t r = first; r < first + rows; r++) {
-        const float *residual = run->x[1] ? run->x[1] + tensor_row_at(run->in[1], r) : NULL;
-        mlc_kernel->norm_apply(run->x[0] + tensor_row_at(in, r), residual, in->w, in->stride,
-                               s.scale, s.shift, run->layer->options.act, stream,
-                               run->y + tensor_row_at(out, r));
+        row.x = value_row(run, 0, r), row.x_copy = copy_row(run, 0, r);
+        row.residual = value_row(run, 1, r), row.residual_copy = copy_row(run, 1, r);
+        row.y = run->y + tensor_row_at(out, r);
+        mlc_kernel->norm_rewrite(&row);
     }
 }
 
@@ -264,7 +282,8 @@ static mlc_norm_backward row_of(const mlc_run *run, size_t r, float *made)
     bool by_sign = act && run->layer->input_count > 1; /* of y, as there is a residual */
     statistics s = saved_statistics(run);
     return (mlc_norm_backward){
-        .x = run->x[0] + tensor_row_at(in, r),
+        .x = value_row(run, 0, r),
+        .copy = copy_row(run, 0, r),
         .dy = mlc_dy_row(run, r, made),
         .y = by_sign ? run->y + tensor_row_at(run->out, r) : NULL,
         .act = by_sign ? MLC_IDENTITY : act,
@@ -357,7 +376,7 @@ static void backward_apply_task(void *context, size_t index)
     const mlc_tensor *in = run->in[0];
     size_t chunk = chunk_count(in) - 1 - index;
     size_t first = chunk * chunk_rows(in), rows = rows_of_chunk(in, chunk);
-    bool stream = tensor_outgrows_cache(in);
+    bool stream = tensor_outgrows_cache(in) && run->dx[0] != run->dy; /* dy is in the cache */
     for (size_t r = first; r < first + rows; r++) {
         mlc_norm_backward row = apply_row_of(run, r, mlc_rows_at(run, 1));
         row.add = run->accumulate[0], row.add_residual = run->accumulate[1];
@@ -396,6 +415,7 @@ const mlc_layer_class mlc_layer_batchnorm = {
     .statistics = true,
     .scales = true,
     .shifts = true,
+    .reads_copy = true,
     .declare = norm_declare,
     .shape = norm_shape,
     .plan = norm_plan,

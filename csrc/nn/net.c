@@ -304,7 +304,8 @@ static mlc_status take_plan(mlc_net *net, const mlc_pass *pass, mlc_plan **out, 
     bool train = pass->train;
     mlc_lock_write(&net->pool_lock);
     mlc_plan *plan = net->plans;
-    while (plan && (plan->busy || !mlc_plan_fits(plan, n, h, w, train, also))) plan = plan->next;
+    while (plan && (plan->busy || !mlc_plan_fits(plan, net, n, h, w, train, also)))
+        plan = plan->next;
     if (plan) plan->busy = true;
     mlc_unlock(&net->pool_lock);
     *out = plan;
@@ -329,6 +330,23 @@ static void give_plan(mlc_net *net, mlc_plan *plan)
     plan->busy = false;
     mlc_unlock(&net->pool_lock);
     drop_idle(net, MLC_IDLE_PLANS);
+}
+
+void mlc_net_set_bf16(mlc_net *net, bool bf16)
+{
+    mlc_lock_write(&net->lock);
+    net->bf16 = bf16;
+    drop_idle(net, 0);
+    mlc_unlock(&net->lock);
+}
+
+mlc_status mlc_net_memory(mlc_net *net, size_t n, size_t h, size_t w, bool train, size_t *bytes,
+                          mlc_error *error)
+{
+    mlc_lock_read(&net->lock);
+    mlc_status status = mlc_plan_bytes(net, n, h, w, train, bytes, error);
+    mlc_unlock(&net->lock);
+    return status;
 }
 
 /* --- running --------------------------------------------------------------------------------- */

@@ -29,6 +29,7 @@ typedef struct mlc_net {
     mlc_plan *training; /* holds the forward pass that backward may follow */
     double *seconds;    /* as mlc_plan's, of the last whole training pass */
     bool can_step, can_undo;
+    bool bf16; /* training keeps bf16 of what forward writes; see plan.h */
 } mlc_net;
 
 /* `exact`: convolutions by direct sums only. Layer i reads the tensors it names (0 is the image
@@ -41,6 +42,13 @@ void mlc_net_free(mlc_net *net);
 /* (h, w, c) of tensor t, which is the output of layer t - 1, for such a batch. */
 mlc_status mlc_net_output(mlc_net *net, size_t n, size_t h, size_t w, bool train, size_t t,
                           size_t shape[3], mlc_error *error);
+
+/* From the next forward pass on. */
+void mlc_net_set_bf16(mlc_net *net, bool bf16);
+
+/* Bytes of the plan for such a batch. */
+mlc_status mlc_net_memory(mlc_net *net, size_t n, size_t h, size_t w, bool train, size_t *bytes,
+                          mlc_error *error);
 
 /* A forward pass. In training, batch statistics are used, dropout drops, and the running statistics
  * move once the pass is complete. */

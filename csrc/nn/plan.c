@@ -134,6 +134,26 @@ static void find_by_rows(const mlc_net *net, mlc_plan *plan)
     }
 }
 
+/* Layers that write the gradient of their input over that of their output: of the former there is
+ * one writer, and it has the same border. */
+static void find_in_place(const mlc_net *net, mlc_plan *plan)
+{
+    for (size_t i = 0; i < net->layer_count; i++) {
+        size_t t = net->layers[i].inputs[0];
+        plan->needs[i].in_place &= t && reader_count(net, t) == 1 && !plan->by_rows[t] &&
+                                   !plan->by_rows[i + 1] &&
+                                   plan->grad[t].shape.halo == plan->grad[i + 1].shape.halo;
+    }
+}
+
+/* Whether the gradient of tensor t has the place of that of its reader's output. */
+static bool takes_place(const mlc_net *net, const mlc_plan *plan, size_t t)
+{
+    if (t == net->layer_count || reader_count(net, t) != 1) return false;
+    size_t i = only_reader(net, t);
+    return plan->needs[i].in_place && net->layers[i].inputs[0] == t;
+}
+
 /* The last time that something asks for what layer i's backward is done with. */
 static int backward_end(const mlc_net *net, const mlc_plan *plan, size_t i)
 {
@@ -167,7 +187,7 @@ static int forward_end(const mlc_net *net, const mlc_plan *plan, size_t t)
     return end;
 }
 
-static void widen(int from, int to, bool *any, int *first, int *last)
+static void spread(int from, int to, bool *any, int *first, int *last)
 {
     if (!*any || from < *first) *first = from;
     if (!*any || to > *last) *last = to;
@@ -176,33 +196,40 @@ static void widen(int from, int to, bool *any, int *first, int *last)
 
 /* Whether anything after the forward pass reads the value of tensor t, and from when to when: the
  * backward of its readers, its writer's, and what writes a reader's output again: that may come
- * late, as frozen layers have no backward. */
-static bool late_span(const mlc_net *net, const mlc_plan *plan, size_t t, int *from, int *to)
+ * late, as frozen layers have no backward. `floats`: leave out who takes a copy. */
+static bool late_span(const mlc_net *net, const mlc_plan *plan, size_t t, bool floats, int *from,
+                      int *to)
 {
     bool any = false;
     for (size_t i = t; plan->train && i < net->layer_count; i++) {
         const mlc_layer *layer = &net->layers[i];
         const mlc_again *again = &plan->again[i + 1];
+        bool takes_copy = floats && layer->class->reads_copy;
         bool first = layer->inputs[0] == t && plan->needs[i].keeps_input;
         bool second = layer->inputs[1] == t && plan->needs[i].keeps_second;
-        if (first || second)
-            widen(backward_time(net, i), backward_end(net, plan, i), &any, from, to);
+        if ((first || second) && !takes_copy)
+            spread(backward_time(net, i), backward_end(net, plan, i), &any, from, to);
         for (size_t k = 0; k < layer->input_count; k++)
-            if (layer->inputs[k] == t && again->planned)
-                widen(again->first, again->last, &any, from, to);
+            if (layer->inputs[k] == t && again->planned && !again->copied && !takes_copy)
+                spread(again->first, again->last, &any, from, to);
     }
     if (plan->train && t && plan->needs[t - 1].keeps_output)
-        widen(backward_time(net, t - 1), backward_end(net, plan, t - 1), &any, from, to);
+        spread(backward_time(net, t - 1), backward_end(net, plan, t - 1), &any, from, to);
     return any;
 }
 
-/* Values that backward needs but that are cheaper written again than kept; also from such. */
+/* Values that backward needs but that are cheaper written again than kept; also from such. In bf16
+ * there are copies of the others, but not of single pixels: the head works in floats. */
 static void find_again(const mlc_net *net, mlc_plan *plan)
 {
-    for (size_t t = net->layer_count; t > 0; t--) {
+    for (size_t t = net->layer_count + 1; t-- > 0;) {
         mlc_again *again = &plan->again[t];
-        again->planned =
-            plan->needs[t - 1].rewrites && late_span(net, plan, t, &again->first, &again->last);
+        const mlc_tensor *shape = &plan->value[t].shape;
+        bool rewrites = t && plan->needs[t - 1].rewrites;
+        again->copied = plan->bf16 && !rewrites && shape->h * shape->w > 1 &&
+                        late_span(net, plan, t, false, &again->first, &again->last);
+        if (rewrites || again->copied)
+            again->planned = late_span(net, plan, t, again->copied, &again->first, &again->last);
     }
 }
 
@@ -210,7 +237,8 @@ static void find_again(const mlc_net *net, mlc_plan *plan)
 static int value_end(const mlc_net *net, const mlc_plan *plan, size_t t)
 {
     int first, last, end = forward_end(net, plan, t);
-    return !plan->again[t].planned && late_span(net, plan, t, &first, &last) ? last : end;
+    bool again = plan->again[t].planned || plan->again[t].copied;
+    return !again && late_span(net, plan, t, false, &first, &last) ? last : end;
 }
 
 /* A gradient lives from its last reader's backward to its writer's. */
@@ -226,6 +254,14 @@ static int grad_start(const mlc_net *net, const mlc_plan *plan, size_t t)
             if (time < start) start = time;
         }
     return start;
+}
+
+/* And ends with that of the tensor which takes its place, if one does. */
+static int grad_end(const mlc_net *net, const mlc_plan *plan, size_t t)
+{
+    size_t i = t - 1;
+    while (plan->needs[i].in_place) i = net->layers[i].inputs[0] - 1;
+    return backward_end(net, plan, i);
 }
 
 static mlc_status add_tensor(mlc_plan *plan, mlc_slot *slot, int first, int last, mlc_error *error)
@@ -246,6 +282,18 @@ static mlc_status add_again(mlc_plan *plan, size_t t, mlc_error *error)
     mlc_status status = add_tensor(plan, &slot, again->first, again->last, error);
     again->block = slot.block;
     return status;
+}
+
+static size_t copied_row(const mlc_tensor *t) { return t->w * t->stride; }
+
+static mlc_status add_copy(const mlc_net *net, mlc_plan *plan, size_t t, mlc_error *error)
+{
+    const mlc_tensor *shape = &plan->value[t].shape;
+    int first, last;
+    late_span(net, plan, t, false, &first, &last);
+    size_t bytes = tensor_rows(shape) * copied_row(shape) * sizeof(uint16_t); /* less than floats */
+    return mlc_layout_add(&plan->layout, bytes, t ? (int)t - 1 : 0, last, &plan->again[t].copy,
+                          error);
 }
 
 /* A place for rows of layer i's dy, for each thread. */
@@ -289,11 +337,15 @@ static mlc_status plan_blocks(const mlc_net *net, mlc_plan *plan, mlc_error *err
         if (!t || !(is_folded(plan, t - 1) || plan->fusion[t - 1].read_through))
             status = add_tensor(plan, &plan->value[t], first, value_end(net, plan, t), error);
         if (!status && plan->again[t].planned) status = add_again(plan, t, error);
+        if (!status && plan->again[t].copied) status = add_copy(net, plan, t, error);
         bool has_grad = plan->train && t && !plan->by_rows[t] && !plan->fusion[t - 1].through;
-        if (!status && has_grad)
+        if (!status && has_grad && !takes_place(net, plan, t))
             status = add_tensor(plan, &plan->grad[t], grad_start(net, plan, t),
-                                backward_end(net, plan, t - 1), error);
+                                grad_end(net, plan, t), error);
     }
+    for (size_t t = net->layer_count; plan->train && t-- > 1;)
+        if (takes_place(net, plan, t))
+            plan->grad[t].block = plan->grad[only_reader(net, t) + 1].block;
     for (size_t i = 0; i < net->layer_count && !status; i++)
         status = plan_layer(net, plan, i, error);
     for (size_t i = 0; i < net->layer_count; i++) {
@@ -340,6 +392,7 @@ static mlc_status plan_layout(const mlc_net *net, size_t n, size_t h, size_t w, 
         goto failed;
     }
     plan->n = n, plan->h = h, plan->w = w, plan->train = train, plan->also = also;
+    plan->bf16 = net->bf16;
     plan->threads = mlc_threads_get();
     if ((status = mlc_plan_shapes(net, n, h, w, train, plan->value, error))) goto failed;
     if (!plan_needs(net, plan)) {
@@ -350,6 +403,7 @@ static mlc_status plan_layout(const mlc_net *net, size_t n, size_t h, size_t w, 
     find_read_through(net, plan);
     find_through(net, plan);
     find_by_rows(net, plan);
+    find_in_place(net, plan);
     find_again(net, plan);
     if ((status = plan_blocks(net, plan, error))) goto failed;
     *out = plan;
@@ -423,10 +477,22 @@ mlc_status mlc_plan_new(const mlc_net *net, size_t n, size_t h, size_t w, bool t
     return status;
 }
 
-bool mlc_plan_fits(const mlc_plan *plan, size_t n, size_t h, size_t w, bool train, size_t also)
+mlc_status mlc_plan_bytes(const mlc_net *net, size_t n, size_t h, size_t w, bool train,
+                          size_t *bytes, mlc_error *error)
+{
+    mlc_plan *plan;
+    mlc_status status = plan_layout(net, n, h, w, train, 0, &plan, error);
+    if (status) return status;
+    *bytes = plan->layout.total;
+    mlc_plan_free(plan);
+    return MLC_OK;
+}
+
+bool mlc_plan_fits(const mlc_plan *plan, const mlc_net *net, size_t n, size_t h, size_t w,
+                   bool train, size_t also)
 {
     return plan->n == n && plan->h == h && plan->w == w && plan->train == train &&
-           plan->also == also && plan->threads == mlc_threads_get();
+           plan->also == also && plan->bf16 == net->bf16 && plan->threads == mlc_threads_get();
 }
 
 void mlc_plan_free(mlc_plan *plan)
@@ -496,6 +562,47 @@ void mlc_plan_take(const mlc_plan *plan, const mlc_slot *slot, float *to)
             memcpy(to, from + tensor_row_at(t, r) + x * t->stride, t->c * sizeof *to);
 }
 
+/* --- copies in bf16 -------------------------------------------------------------------------- */
+
+typedef struct {
+    const mlc_tensor *shape;
+    float *floats;
+    uint16_t *copy;
+} copy_job;
+
+static void narrow_row(void *context, size_t row)
+{
+    const copy_job *job = context;
+    size_t count = copied_row(job->shape);
+    mlc_kernel->narrow(job->floats + tensor_row_at(job->shape, row), job->copy + row * count,
+                       count);
+}
+
+static void widen_row(void *context, size_t row)
+{
+    const copy_job *job = context;
+    size_t count = copied_row(job->shape);
+    mlc_kernel->widen(job->copy + row * count, job->floats + tensor_row_at(job->shape, row), count);
+}
+
+static bool keep_copy(const mlc_plan *plan, size_t t)
+{
+    if (!plan->again[t].copied) return true;
+    const mlc_slot *value = &plan->value[t];
+    copy_job job = {&value->shape, block_at(plan, value->block),
+                    block_at(plan, plan->again[t].copy)};
+    return mlc_parallel_for(tensor_rows(job.shape), narrow_row, &job);
+}
+
+static bool read_copy(const mlc_plan *plan, size_t t, float *y)
+{
+    copy_job job = {&plan->value[t].shape, y, block_at(plan, plan->again[t].copy)};
+    tensor_clear_halo(job.shape, y);
+    return mlc_parallel_for(tensor_rows(job.shape), widen_row, &job);
+}
+
+/* --- layers ---------------------------------------------------------------------------------- */
+
 static mlc_run run_of(const mlc_net *net, const mlc_plan *plan, size_t i)
 {
     mlc_layer *layer = &net->layers[i];
@@ -506,6 +613,8 @@ static mlc_run run_of(const mlc_net *net, const mlc_plan *plan, size_t i)
     for (size_t k = 0; k < layer->input_count; k++) {
         run.in[k] = &plan->value[layer->inputs[k]].shape;
         run.x[k] = block_at(plan, plan->value[layer->inputs[k]].block);
+        const mlc_again *again = &plan->again[layer->inputs[k]];
+        if (again->copied && layer->class->reads_copy) run.copy[k] = block_at(plan, again->copy);
     }
     run.saved = block_at(plan, plan->saved[i]);
     run.scratch = block_at(plan, plan->scratch[i]);
@@ -556,12 +665,14 @@ static bool timed(bool (*call)(const mlc_run *), const mlc_run *run, double *sec
 bool mlc_plan_forward(const mlc_net *net, mlc_plan *plan)
 {
     memset(plan->seconds, 0, 2 * net->layer_count * sizeof *plan->seconds);
+    if (!keep_copy(plan, 0)) return false;
     for (size_t i = 0; i < net->layer_count; i++) {
         mlc_epilogue prologue, epilogue;
         if (is_folded(plan, i)) continue;
         mlc_run run = forward_run(net, plan, i, &prologue, &epilogue);
         if (run.y) clear_halo(plan, &plan->value[i + 1]);
         if (!timed(run.layer->class->forward, &run, &plan->seconds[i])) return false;
+        if (!keep_copy(plan, i + 1)) return false;
     }
     return true;
 }
@@ -614,6 +725,15 @@ static void add_gradients(const mlc_net *net, mlc_plan *plan, mlc_run *run, size
     }
 }
 
+static float *late_value(const mlc_net *net, mlc_plan *plan, size_t t);
+
+/* Input k of a layer for its backward or rewrite: a copy that the layer can take, or the value. */
+static bool find_input(const mlc_net *net, mlc_plan *plan, mlc_run *run, size_t k)
+{
+    run->x[k] = run->copy[k] ? NULL : late_value(net, plan, run->layer->inputs[k]);
+    return run->x[k] || run->copy[k];
+}
+
 /* Where the value of tensor t is, which is written again by the first who asks; NULL if stopped
  * half way. */
 static float *late_value(const mlc_net *net, mlc_plan *plan, size_t t)
@@ -622,12 +742,13 @@ static float *late_value(const mlc_net *net, mlc_plan *plan, size_t t)
     if (!again->planned) return block_at(plan, plan->value[t].block);
     float *y = block_at(plan, again->block);
     if (again->written) return y;
+    again->written = true;
+    if (again->copied) return read_copy(plan, t, y) ? y : NULL;
     mlc_run writer = run_of(net, plan, t - 1);
     for (size_t k = 0; k < writer.layer->input_count; k++)
-        if (!(writer.x[k] = late_value(net, plan, writer.layer->inputs[k]))) return NULL;
+        if (!find_input(net, plan, &writer, k)) return NULL;
     writer.y = y;
     tensor_clear_halo(writer.out, y);
-    again->written = true;
     return writer.layer->class->rewrite(&writer) ? y : NULL;
 }
 
@@ -643,10 +764,9 @@ static bool find_values(const mlc_net *net, mlc_plan *plan, mlc_run *run, size_t
         run->act = does.act;
         if (!(run->before = late_value(net, plan, before.layer->inputs[0]))) return false;
     }
-    if (needs->keeps_input) run->x[0] = late_value(net, plan, t);
-    if (needs->keeps_second) run->x[1] = late_value(net, plan, run->layer->inputs[1]);
-    if (needs->keeps_output) run->y = late_value(net, plan, i + 1);
-    return run->x[0] && (run->x[1] || !needs->keeps_second) && run->y;
+    if (needs->keeps_input && !find_input(net, plan, run, 0)) return false;
+    if (needs->keeps_second && !find_input(net, plan, run, 1)) return false;
+    return !needs->keeps_output || (run->y = late_value(net, plan, i + 1));
 }
 
 /* Tell the peers that layer i's gradients are complete. */

@@ -24,16 +24,20 @@ typedef struct {
     size_t moments;    /* training: the block of the convolution's mean and variance */
 } mlc_fusion;
 
-/* A value that is not kept from forward to backward but written again. */
+/* A value that is not kept from forward to backward but written again, by its writer or from a copy
+ * in bf16. Where all who read it late take the copy, that is all there is. */
 typedef struct {
     bool planned, written;
     int first, last; /* when it is there */
     size_t block;
+    bool copied;
+    size_t copy; /* the block of the copy */
 } mlc_again;
 
 typedef struct mlc_plan {
     size_t n, h, w;
     bool train, busy;
+    bool bf16;              /* training keeps copies in bf16 of what forward has written */
     size_t also;            /* a tensor that outlives the forward pass besides the last; 0: none */
     int threads;            /* that the scratch of its layers is for */
     mlc_slot *value, *grad; /* of each tensor */
@@ -54,8 +58,12 @@ typedef struct mlc_plan {
 
 mlc_status mlc_plan_new(const struct mlc_net *net, size_t n, size_t h, size_t w, bool train,
                         size_t also, mlc_plan **out, mlc_error *error);
-/* Whether it is one for such a batch, and for as many threads as there are now. */
-bool mlc_plan_fits(const mlc_plan *plan, size_t n, size_t h, size_t w, bool train, size_t also);
+/* The bytes that it would take. */
+mlc_status mlc_plan_bytes(const struct mlc_net *net, size_t n, size_t h, size_t w, bool train,
+                          size_t *bytes, mlc_error *error);
+/* Whether it is one for such a batch, the net's precision and as many threads as there are now. */
+bool mlc_plan_fits(const mlc_plan *plan, const struct mlc_net *net, size_t n, size_t h, size_t w,
+                   bool train, size_t also);
 void mlc_plan_free(mlc_plan *plan);
 
 /* Shapes of all tensors (1 + layers) for an input of n x h x w. */

@@ -721,6 +721,42 @@ static PyObject *net_shapes(PyObject *self, PyObject *args)
     return list;
 }
 
+static PyObject *net_memory(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"n", "h", "w", "train", NULL};
+    static const char *fn = "Net.memory";
+    PyObject *objects[3];
+    int train = 0;
+    uint64_t sizes[3];
+    size_t bytes;
+    mlc_error error;
+    mlc_status status;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|p:memory", names, &objects[0], &objects[1],
+                                     &objects[2], &train))
+        return NULL;
+    for (int i = 0; i < 3; i++) {
+        if (uint_get(fn, names[i], objects[i], 1 << 20, &sizes[i]) < 0) return NULL;
+        if (!sizes[i])
+            return PyErr_Format(PyExc_ValueError, "%s: `%s` must be at least 1, got 0", fn,
+                                names[i]);
+    }
+    Py_BEGIN_ALLOW_THREADS
+        status = mlc_net_memory(net_of(self), (size_t)sizes[0], (size_t)sizes[1], (size_t)sizes[2],
+                                train, &bytes, &error);
+    Py_END_ALLOW_THREADS
+    return status ? raise_status(status, &error) : PyLong_FromSize_t(bytes);
+}
+
+static PyObject *net_set_bf16(PyObject *self, PyObject *object)
+{
+    int bf16 = PyObject_IsTrue(object);
+    if (bf16 < 0) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+        mlc_net_set_bf16(net_of(self), bf16);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
 /* Where the tensor called `name` is to be written, after checking the array that will be. */
 static float *state_target(mlc_net *net, PyObject *name, PyObject *value, size_t *size,
                            mlc_buffer **buffer)
@@ -950,6 +986,12 @@ static PyMethodDef net_methods[] = {
     METHOD(shapes, METH_VARARGS,
            "shapes($self, n, h, w, /)\n--\n\n"
            "(name, kind, (C, H, W)) of each layer's output for such a batch."),
+    METHOD(memory, METH_VARARGS | METH_KEYWORDS,
+           "memory($self, n, h, w, train=False)\n--\n\n"
+           "Bytes that a pass over such a batch works in, besides the parameters."),
+    METHOD(set_bf16, METH_O,
+           "set_bf16($self, bf16, /)\n--\n\n"
+           "From the next training pass on keep what forward writes as bfloat16, or as float32."),
     METHOD(parameters, METH_NOARGS, "parameters($self)\n--\n\nRead-only views by name."),
     METHOD(buffers, METH_NOARGS, "buffers($self)\n--\n\nRunning statistics, read-only, by name."),
     METHOD(gradients, METH_NOARGS, "gradients($self)\n--\n\nWritable views by trainable name."),

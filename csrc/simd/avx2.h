@@ -16,6 +16,23 @@ static inline void v_store_bytes(uint8_t *p, vf a)
     __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(n), _mm256_extracti128_si256(n, 1));
     _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(words, words));
 }
+static inline vf v_load_bf16(const uint16_t *p)
+{
+    __m256i half = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(half, 16));
+}
+static inline void v_store_bf16(uint16_t *p, vf a)
+{
+    __m256i bits = _mm256_castps_si256(a), high = _mm256_srli_epi32(bits, 16);
+    __m256i odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
+    __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(_mm256_set1_epi32(0x7fff), odd));
+    __m256i nearest = _mm256_srli_epi32(up, 16);
+    __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+    __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+    __m256i words = _mm256_blendv_epi8(nearest, quiet, nan);
+    _mm_storeu_si128((__m128i *)p, _mm_packus_epi32(_mm256_castsi256_si128(words),
+                                                    _mm256_extracti128_si256(words, 1)));
+}
 static inline void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 static inline void v_stream(float *p, vf a) { _mm256_stream_ps(p, a); }
 static inline vf v_set(float a) { return _mm256_set1_ps(a); }

@@ -14,6 +14,21 @@ static inline void v_store_bytes(uint8_t *p, vf a)
 {
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
 }
+static inline vf v_load_bf16(const uint16_t *p)
+{
+    __m512i half = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(half, 16));
+}
+static inline void v_store_bf16(uint16_t *p, vf a)
+{
+    __m512i bits = _mm512_castps_si512(a), high = _mm512_srli_epi32(bits, 16);
+    __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
+    __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(_mm512_set1_epi32(0x7fff), odd));
+    __m512i words =
+        _mm512_mask_or_epi32(_mm512_srli_epi32(up, 16), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q),
+                             high, _mm512_set1_epi32(0x40));
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(words));
+}
 static inline void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 static inline void v_stream(float *p, vf a) { _mm512_stream_ps(p, a); }
 static inline vf v_set(float a) { return _mm512_set1_ps(a); }

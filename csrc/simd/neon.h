@@ -19,6 +19,18 @@ static inline void v_store_bytes(uint8_t *p, vf a)
     uint8x8_t bytes = vmovn_u16(vcombine_u16(words, words));
     memcpy(p, &bytes, 4);
 }
+static inline vf v_load_bf16(const uint16_t *p)
+{
+    return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
+}
+static inline void v_store_bf16(uint16_t *p, vf a)
+{
+    uint32x4_t bits = vreinterpretq_u32_f32(a), high = vshrq_n_u32(bits, 16);
+    uint32x4_t up = vaddq_u32(vdupq_n_u32(0x7fff), vandq_u32(high, vdupq_n_u32(1)));
+    uint32x4_t nearest = vshrq_n_u32(vaddq_u32(bits, up), 16);
+    uint32x4_t quiet = vorrq_u32(high, vdupq_n_u32(0x40));
+    vst1_u16(p, vmovn_u32(vbslq_u32(vceqq_f32(a, a), nearest, quiet)));
+}
 static inline void v_store(float *p, vf a) { vst1q_f32(p, a); }
 static inline void v_stream(float *p, vf a) { vst1q_f32(p, a); }
 static inline vf v_set(float a) { return vdupq_n_f32(a); }

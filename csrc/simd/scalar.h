@@ -9,6 +9,8 @@
  *                              positive normal x
  *   v_load_bytes               VN bytes as floats
  *   v_store_bytes              whole numbers of 0 to 255 as bytes
+ *   v_load_bf16                VN numbers of bfloat16 (kernels/bf16.c) as floats
+ *   v_store_bf16               floats as bfloat16: the nearest, halves to even; NaN stays NaN
  *   v_gt(a, b), v_eq(a, b)     a mask, true where a > b, a == b
  *   v_beats(a, b)              the same, true also where a is a NaN and b is not
  *   v_select(mask, yes, no)
@@ -28,6 +30,20 @@ typedef int vmask;
 static inline vf v_load(const float *p) { return *p; }
 static inline vf v_load_bytes(const uint8_t *p) { return *p; }
 static inline void v_store_bytes(uint8_t *p, vf a) { *p = (uint8_t)a; }
+static inline vf v_load_bf16(const uint16_t *p)
+{
+    uint32_t bits = (uint32_t)*p << 16;
+    vf a;
+    memcpy(&a, &bits, sizeof a);
+    return a;
+}
+static inline void v_store_bf16(uint16_t *p, vf a)
+{
+    uint32_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    uint32_t nearest = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
+    *p = (uint16_t)(a == a ? nearest : bits >> 16 | 0x40u);
+}
 static inline void v_store(float *p, vf a) { *p = a; }
 static inline void v_stream(float *p, vf a) { *p = a; }
 static inline vf v_set(float a) { return a; }

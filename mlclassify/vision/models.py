@@ -181,11 +181,43 @@ class Model:
         first = len(arch.layers())
         self.last_map, self.head = layers[first - 1][1], list(layers[first:])
         self.net = _core.Net(list(layers), 3, exact)
+        self._bf16 = False
         self._kinds = {name: kind for kind, name, _, _ in layers}
         self.groups = _split(self.net.parameters(), arch.groups)
         self.net.set_groups(self.groups)
         self.set_decay()
         self.freeze_to(0)
+
+    @property
+    def bf16(self) -> bool:
+        """Whether training keeps its activations as bfloat16; `set_bf16` says."""
+        return self._bf16
+
+    def set_bf16(self, bf16: bool) -> None:
+        """Choose what a training step keeps from its forward pass for the backward one.
+
+        It keeps the outputs of convolutions, most of the memory that it takes; bfloat16 halves
+        them, rounded to 8 bits, and batch norms read what is kept, forward and backward. Weights,
+        statistics, gradients, the head and all sums stay float32, and predictions give the same
+        bits. It holds from the next step on, and loses nothing.
+
+        Parameters
+        ----------
+        bf16 : bool
+            False: float32.
+
+        Examples
+        --------
+        >>> from mlclassify.vision.backbones import resnet18
+        >>> from mlclassify.vision.models import create_model
+        >>> model = create_model(resnet18, n_out=3)
+        >>> before = model.net.memory(64, 224, 224, train=True)
+        >>> model.set_bf16(True)
+        >>> model.net.memory(64, 224, 224, train=True) < 0.7 * before
+        True
+        """
+        self.net.set_bf16(bf16)
+        self._bf16 = bool(bf16)
 
     def __call__(self, x: ArrayLike) -> Tensor:
         """Return the logits of a batch of images in evaluation mode.

@@ -1,0 +1,247 @@
+"""Training that keeps its activations as bfloat16: gradients, memory, bits, files, messages."""
+
+import json
+
+import numpy as np
+import pytest
+import reference
+from reference import Network, nhwc, random_state, small_resnet
+from tiny import photos, register, tiny_learner
+
+from mlclassify import _core, export
+from mlclassify.learner import load_learner
+from mlclassify.vision.backbones import resnet18, resnet50
+from mlclassify.vision.models import create_classifier
+from mlclassify.weights import read_tensors, write_tensors
+
+HALF = 2.0**-8  # of a number, bfloat16 loses no more
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(monkeypatch):
+    monkeypatch.setenv("MLCLASSIFY_PROGRESS", "0")
+    register(monkeypatch)
+    before = _core.get_num_threads()
+    yield
+    _core.set_num_threads(before)
+
+
+def chain(width=32):
+    """Convolutions of both algorithms and both strides, each under a batch norm."""
+    layers = []
+    for i, (kernel, stride) in enumerate([(3, 1), (3, 1), (3, 2), (1, 1), (5, 1)]):
+        x = len(layers)
+        layers += [("conv", f"c{i}", (x,), {"out": width, "kernel": kernel, "stride": stride,
+                                            "padding": kernel // 2}),
+                   ("batchnorm", f"n{i}", (x + 1,), {"relu": True})]
+    return [*layers, ("avgpool", "", (len(layers),), {}),
+            ("linear", "fc", (len(layers) + 1,), {"out": 4, "bias": True})]
+
+
+def images(seed=0, n=6, side=17):
+    """Whose numbers bfloat16 has."""
+    x = np.random.default_rng(seed).normal(size=(n, 3, side, side)).astype(np.float32)
+    return nhwc(reference.widen(reference.narrow(x)))
+
+
+def passed(spec, bf16, x, trainable=None, exact=False):
+    """The output and all gradients of a training pass, and the state it began with."""
+    net = _core.Net(spec, 3, exact)
+    state = random_state(net, np.random.default_rng(1))
+    net.load_state_dict(state)
+    net.set_bf16(bf16)
+    if trainable is not None:
+        net.set_trainable(trainable)
+    y = net.forward(x, train=True, seed=5)
+    net.backward(gradient_for(y))
+    return y, {name: g.copy() for name, g in net.gradients().items()}, state
+
+
+def gradient_for(y):
+    return np.random.default_rng(2).normal(size=y.shape).astype(np.float32)
+
+
+def relative(got, want):
+    return np.linalg.norm(np.asarray(got, np.float64) - want) / np.linalg.norm(want)
+
+
+def norm_of_a_copy(inputs, params, options, **_):
+    """A batch norm with a ReLU, of pixels kept as bfloat16; it measures them as they were."""
+    (x,), axes = inputs, (0, 2, 3)
+    w, b = (params[name].reshape(1, -1, 1, 1) for name in ("weight", "bias"))
+    inverse = 1 / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
+    xhat = (reference.widen(reference.narrow(x)) - x.mean(axes, keepdims=True)) * inverse
+    z = w * xhat + b
+
+    def backward(dy):
+        dz = np.where(z > 0, dy, 0)
+        rest = xhat * (dz * xhat).mean(axes, keepdims=True) + dz.mean(axes, keepdims=True)
+        return [w * inverse * (dz - rest)], {"weight": (dz * xhat).sum(axes), "bias": dz.sum(axes)}
+
+    return np.maximum(z, 0), backward
+
+
+def test_a_pass_is_that_of_a_network_with_rounded_activations(monkeypatch):
+    x = images()
+    y, grads, state = passed(chain(), True, x)
+    monkeypatch.setitem(reference.LAYERS, "batchnorm", norm_of_a_copy)
+    network = Network(chain(), state)
+    assert relative(y, network.forward(x, train=True)) < 1e-3
+    wants = network.backward(gradient_for(y))
+    _, plain, _ = passed(chain(), False, x)
+    for name, g in grads.items():
+        # Sums that round otherwise make one number in some thousands the next bfloat16.
+        assert relative(g, wants[name]) < HALF / 2, name
+    assert np.mean([relative(g, wants[name]) for name, g in plain.items()]) > 4 * HALF
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_residual_net_learns_nearly_what_float32_does(exact):
+    x = images(side=40)
+    y, grads, _ = passed(small_resnet(32), True, x, exact=exact)
+    want, wants, _ = passed(small_resnet(32), False, x, exact=exact)
+    assert 0 < relative(y, want.astype(float)) < 8 * HALF
+    together = [np.concatenate([g.ravel() for g in each.values()]) for each in (grads, wants)]
+    # Of all that ReLUs let through some parts in a thousand are others.
+    assert 0 < relative(together[0], together[1].astype(float)) < 0.15
+
+
+def test_layers_that_take_no_copies_read_floats():
+    conv = {"out": 16, "kernel": 3, "padding": 1}
+    spec = [("conv", "a", (0,), conv), ("relu", "", (1,), {}), ("conv", "b", (2,), conv),
+            ("maxpool", "", (3,), {"kernel": 2, "stride": 2}), ("dropout", "", (4,), {"p": 0.2}),
+            ("conv", "c", (5,), conv), ("batchnorm", "n", (6, 5), {"relu": True}),
+            ("relu", "", (7,), {}), ("avgpool", "", (8,), {}),
+            ("linear", "fc", (9,), {"out": 3})]
+    x = images(side=12)
+    y, grads, _ = passed(spec, True, x)
+    want, wants, _ = passed(spec, False, x)
+    assert relative(y, want.astype(float)) < HALF
+    for name, g in grads.items():
+        assert relative(g, wants[name].astype(float)) < 0.1, name
+
+
+def test_head_and_predictions_stay_float32():
+    spec = [("linear", "fc", (0,), {"out": 5, "bias": True})]
+    x = nhwc(np.random.default_rng(0).normal(size=(4, 3, 1, 1)))
+    (y, grads, _), (want, wants, _) = passed(spec, True, x), passed(spec, False, x)
+    assert y.tobytes() == want.tobytes()
+    assert all(g.tobytes() == wants[name].tobytes() for name, g in grads.items())
+    net, x = _core.Net(small_resnet(32)), images(side=40)
+    net.load_state_dict(random_state(net, np.random.default_rng(1)))
+    before = net.forward(x)
+    net.set_bf16(True)
+    assert net.forward(x).tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_what_is_frozen_changes_no_other_gradient(bf16):
+    x = images(side=40)
+    _, whole, _ = passed(small_resnet(32), bf16, x)
+    names = list(whole)
+    for trainable in names[-3:], names[::2], names[1::3], ["b_down.weight"], ["a2_bn.bias"]:
+        _, some, _ = passed(small_resnet(32), bf16, x, trainable)
+        assert set(some) == set(trainable)
+        for name in trainable:
+            assert some[name].tobytes() == whole[name].tobytes(), name
+
+
+@pytest.mark.parametrize("spec", [chain(), small_resnet(32)], ids=["chain", "residual"])
+def test_the_same_bits_for_any_number_of_threads(spec):
+    results = []
+    for threads in (1, 2, 5):
+        _core.set_num_threads(threads)
+        y, grads, _ = passed(spec, True, images(side=40))
+        results.append(y.tobytes() + b"".join(g.tobytes() for g in grads.values()))
+    assert len(set(results)) == 1
+
+
+def test_a_change_holds_from_the_next_forward_on():
+    x, results = images(), []
+    for change in False, True:
+        net = _core.Net(chain())
+        net.load_state_dict(random_state(net, np.random.default_rng(1)))
+        y = net.forward(x, train=True)
+        net.set_bf16(change)
+        net.backward(gradient_for(y))
+        results.append(b"".join(g.tobytes() for g in net.gradients().values()))
+        net.set_bf16(False)
+        assert net.forward(x, train=True).tobytes() == y.tobytes()
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("arch, share", [(resnet18, 0.65), (resnet50, 0.7)])
+def test_a_step_takes_two_thirds_of_the_memory(arch, share):
+    model = create_classifier(arch, 3)
+    whole, alone = model.net.memory(64, 224, 224, train=True), model.net.memory(64, 224, 224)
+    model.set_bf16(True)
+    assert model.net.memory(64, 224, 224, train=True) < share * whole
+    assert model.net.memory(64, 224, 224) == alone < whole
+
+
+@pytest.mark.parametrize("sizes, error, message", [
+    ((0, 8, 8), ValueError, "Net.memory: `n` must be at least 1, got 0"),
+    ((1, -1, 8), ValueError, "Net.memory: `h` must lie in [0, 1048576], got -1"),
+    ((1, 8, 1.5), TypeError, "Net.memory: `w` must be an integer, got 1.5"),
+])
+def test_sizes_that_make_no_sense(sizes, error, message):
+    with pytest.raises(error, match="^" + message.replace("[", r"\[")):
+        _core.Net(chain()).memory(*sizes)
+
+
+# --- learners and files
+
+def state_of(learn):
+    moments = learn.model.net.optimizer_state()
+    return ({k: v.tobytes() for k, v in learn.model.state_dict().items()},
+            {k: (step, m.tobytes(), v.tobytes()) for k, (step, m, v) in moments.items()})
+
+
+def test_to_bf16_and_back_keep_what_was_learned():
+    learn = tiny_learner()
+    learn.fit(1)
+    before = state_of(learn)
+    assert learn.to_bf16() is learn and learn.model.bf16 and state_of(learn) == before
+    assert learn.to_fp32() is learn and not learn.model.bf16 and state_of(learn) == before
+
+
+def test_a_fit_in_bf16_is_reproducible_and_another():
+    runs = []
+    for learn in tiny_learner(), tiny_learner().to_bf16(), tiny_learner().to_bf16():
+        learn.fit(2)
+        runs.append((state_of(learn), learn.recorder.values[-1][0]))
+    assert runs[1] == runs[2] and runs[0][0] != runs[1][0]
+    assert abs(runs[0][1] - runs[1][1]) < 0.05 * runs[0][1]
+
+
+def test_a_model_file_says_how_to_train(tmp_path):
+    learn = tiny_learner(path=tmp_path).to_bf16()
+    loaded = load_learner(learn.export())
+    assert loaded.model.bf16 is True
+    image, _ = photos(1, seed=4)[0]
+    assert loaded.predict(image).probs.tolist() == learn.to_fp32().predict(image).probs.tolist()
+    assert load_learner(learn.export()).model.bf16 is False
+
+
+def test_a_file_without_bf16_is_read(tmp_path):
+    path = tiny_learner(path=tmp_path).to_bf16().export()
+    tensors, metadata = read_tensors(path, "test")
+    config = json.loads(metadata[export._LEARNER])
+    del config["bf16"]
+    text = json.dumps(config)
+    metadata.update({export._LEARNER: text, export._HASH: export.digest(tensors, text)})
+    write_tensors(path, tensors, metadata)
+    assert load_learner(path).model.bf16 is False
+
+
+def test_the_summary_says_so():
+    told = "activations in training: bfloat16"
+    learn = tiny_learner()
+    assert told not in learn.summary() and told in learn.to_bf16().summary()
+
+
+def test_float16_is_refused():
+    with pytest.raises(NotImplementedError, match="^" + (
+            r"Learner.to_fp16: float16 is not there; learn.to_bf16\(\) takes as little memory, "
+            "and needs no scaling of the loss$")):
+        tiny_learner().to_fp16()
