@@ -26,7 +26,7 @@ from mlclassify.scoring.score import score_files
 from mlclassify.scoring.scorer import Scorer
 from mlclassify.vision.augment import Resize
 from mlclassify.vision.learner import vision_learner
-from mlclassify.vision.models import resnet18
+from mlclassify.vision.backbones import resnet18
 
 ROOT = Path(mlclassify.__file__).parents[1]
 EXAMPLES = Path(__file__).parents[1] / "examples"
