@@ -286,7 +286,7 @@ static mlc_norm_backward row_of(const mlc_run *run, size_t r, float *made)
         .copy = copy_row(run, 0, r),
         .dy = mlc_dy_row(run, r, made),
         .y = by_sign ? run->y + tensor_row_at(run->out, r) : NULL,
-        .act = by_sign ? MLC_IDENTITY : act,
+        .act = by_sign ? MLC_IDENTITY : (int)act,
         .scale = s.scale,
         .shift = s.shift,
         .pixels = in->w,

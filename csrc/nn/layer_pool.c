@@ -69,7 +69,7 @@ static void max_row(void *context, size_t row)
     const mlc_epilogue *prologue = run->prologue;
     const float *scale = prologue ? prologue->scale : NULL;
     const float *shift = prologue ? prologue->shift : NULL;
-    int act = prologue ? prologue->act : MLC_IDENTITY;
+    int act = prologue ? (int)prologue->act : MLC_IDENTITY;
     uint8_t *tap = (uint8_t *)run->saved + row * out->w * out->stride;
     for (size_t x = 0; x < out->w; x++, tap += out->stride) {
         size_t taps = window_offsets(&run->layer->options, in, n, y, x, offset);
