@@ -1,7 +1,7 @@
 """torch's and fastai's side of benchmarks/engine.py; see worker.py for how it is talked to.
 
-A side's `layout` is "NCHW" or "channels_last"; `compiled` says whether torch.compile is used, `bf16`
-whether the forward pass runs under autocast to bfloat16.
+A side's `layout` is "NCHW" or "channels_last"; `compiled` says whether torch.compile is used,
+`bf16` whether the forward pass runs under autocast to bfloat16.
 """
 
 import warnings

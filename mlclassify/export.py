@@ -328,8 +328,8 @@ def check_version(rule: str, found: str, known: int, text: str) -> None:
 _PUBLIC_VERSION = r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}((a|b|rc|\.post|\.dev)[0-9]{1,4})?"
 _TYPES: dict[str, Any] = {
     "written_by": (str, type(None)), "arch": str, "ps": float, "exact": bool, "bf16": bool,
-    "vocab": list, "loss": dict, "item_tfms": list, "batch_tfms": list, "seed": int, "epochs_begun": int,
-    "novelty": (dict, type(None)),
+    "vocab": list, "loss": dict, "item_tfms": list, "batch_tfms": list, "seed": int,
+    "epochs_begun": int, "novelty": (dict, type(None)),
 }  # fmt: skip
 
 
