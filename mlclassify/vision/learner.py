@@ -35,7 +35,7 @@ def vision_learner(dls: DataLoaders, arch: Architecture | str, normalize: bool =
     dls : DataLoaders
         Their images are normalized from now on.
     arch : Architecture or str
-        For instance `resnet18`.
+        For instance `resnet18`, or its name; ``"efficientnet_b0"``, as fastai names timm's.
     normalize : bool
         Whether to normalize with ImageNet's statistics where `dls` do not normalize already.
     n_out : int, optional
