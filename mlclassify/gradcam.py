@@ -143,7 +143,8 @@ def _layernorm(x: Float64, own: _Own, options: _Options) -> _Through:
     def backward(dy: Float64) -> Float64:
         dz = dy * own["weight"]
         along = (dz * xhat).mean(axis=1, keepdims=True)
-        return inverse * (dz - dz.mean(axis=1, keepdims=True) - xhat * along)
+        dx: Float64 = inverse * (dz - dz.mean(axis=1, keepdims=True) - xhat * along)
+        return dx
 
     return xhat * own["weight"] + own["bias"], backward
 
