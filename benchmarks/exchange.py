@@ -44,7 +44,8 @@ def exchange(folder, arch, python):
         learn.export_weights(f"ours-{name}.safetensors", name)
     write_tensors(folder / "x.safetensors", {"x": x})
     peer = [python, str(HERE / "peer_exchange.py"), str(folder), arch]
-    versions = json.loads(subprocess.run(peer, check=True, stdout=subprocess.PIPE).stdout)
+    told = subprocess.run(peer, check=True, stdout=subprocess.PIPE).stdout
+    versions = json.loads(told.splitlines()[-1])  # what is imported there may print, too
     for name in names:
         if name not in versions:
             print(f"{arch} {name}: not installed there")
