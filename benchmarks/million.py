@@ -89,7 +89,8 @@ def write_part(path, shard, n):
     rng = np.random.default_rng(shard)
     with Journal(path, part, resume=False) as journal:
         for first in range(part.start, part.stop, BATCH):
-            journal.append(drawn_rows(rng, labels, range(first, min(first + BATCH, part.stop))))
+            numbers = range(first, min(first + BATCH, part.stop))
+            journal.append(list(drawn_rows(rng, labels, numbers)))
         journal.finish()
     return path
 
