@@ -47,18 +47,26 @@ static size_t cells_for(size_t positives, size_t rows)
     return cells;
 }
 
-/* The workspace at `base`; its size, also where there is none yet and `base` is NULL. */
-static size_t workspace_at(const steps_job *j, const char *base, workspace *w)
+/* The next `bytes` at `base`, which may be NULL: then only their number counts. */
+static void *take(char *base, size_t *at, size_t bytes)
 {
-    uintptr_t p = (uintptr_t)base; /* nothing may be added to a pointer that is NULL */
-    w->columns = (float *)p, p += j->block * j->column * sizeof *w->columns;
-    w->positives = (uint64_t *)p, p += j->block * j->list * sizeof *w->positives;
-    w->spare = (uint64_t *)p, p += j->list * sizeof *w->spare;
-    w->steps = (mlc_step *)p, p += j->list * sizeof *w->steps;
-    w->ranks = (uint32_t *)p, p += 3 * j->list * sizeof *w->ranks;
-    w->cells = (uint32_t *)p, p += cells_for(j->list, j->rows) * sizeof *w->cells;
-    w->counts = (uint32_t *)p, p += 6 * (j->list + 1) * sizeof *w->counts;
-    return (p - (uintptr_t)base + MLC_ALIGN - 1) / MLC_ALIGN * MLC_ALIGN;
+    void *taken = base ? base + *at : NULL;
+    *at += bytes;
+    return taken;
+}
+
+/* The workspace at `base`; its size, also where there is none yet and `base` is NULL. */
+static size_t workspace_at(const steps_job *j, char *base, workspace *w)
+{
+    size_t at = 0, cells = cells_for(j->list, j->rows);
+    w->columns = take(base, &at, j->block * j->column * sizeof *w->columns);
+    w->positives = take(base, &at, j->block * j->list * sizeof *w->positives);
+    w->spare = take(base, &at, j->list * sizeof *w->spare);
+    w->steps = take(base, &at, j->list * sizeof *w->steps);
+    w->ranks = take(base, &at, 3 * j->list * sizeof *w->ranks);
+    w->cells = take(base, &at, cells * sizeof *w->cells);
+    w->counts = take(base, &at, 6 * (j->list + 1) * sizeof *w->counts);
+    return (at + MLC_ALIGN - 1) / MLC_ALIGN * MLC_ALIGN;
 }
 
 /* The distinct scores of the sorted positives, the highest first; reached and above are open. */

@@ -66,6 +66,7 @@ static mlc_status conv_shape(const mlc_layer *layer, const mlc_tensor *const *in
 static size_t conv_chunks(const mlc_layer *layer, const mlc_tensor *in, const mlc_tensor *out)
 {
     size_t floats = layer->options.kernel * layer->options.kernel * in->stride * out->stride;
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): a kernel has pixels */
     size_t chunks = PARTIAL_FLOATS / floats;
     if (chunks > MAX_CHUNKS) chunks = MAX_CHUNKS;
     if (chunks > in->n) chunks = in->n;

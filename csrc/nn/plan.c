@@ -289,7 +289,7 @@ static size_t copied_row(const mlc_tensor *t) { return t->w * t->stride; }
 static mlc_status add_copy(const mlc_net *net, mlc_plan *plan, size_t t, mlc_error *error)
 {
     const mlc_tensor *shape = &plan->value[t].shape;
-    int first, last;
+    int first, last = 0;
     late_span(net, plan, t, false, &first, &last);
     size_t bytes = tensor_rows(shape) * copied_row(shape) * sizeof(uint16_t); /* less than floats */
     return mlc_layout_add(&plan->layout, bytes, t ? (int)t - 1 : 0, last, &plan->again[t].copy,
