@@ -712,6 +712,8 @@ def test_a_nets_calls_leak_nothing(net):
             (net.adam_step, [[1], [1], [1], [1], ["x"]]), (net.optimizer_state, []),
             (net.load_optimizer_state, [net.optimizer_state()]), (net.shapes, [1, 8, 8]),
             (net.load_optimizer_state, [{"fc2.bias": (1, g, g)}]), (net.shapes, [1, 8, "8"]),
+            (net.memory, [1, 8, 8, True]), (net.memory, [0, 8, 8]), (net.memory, [1, 8, "8"]),
+            (net.set_bf16, [True]), (net.set_bf16, [g]),
             (net.parameters, []), (net.buffers, []), (net.gradients, []),
             (_core.Net, [small_resnet()]), (_core.Net, [[("relu", "", (1,), {})]]),
             (_core.Net, [[*small_resnet(), ("no", "", (0,), {})]]))
