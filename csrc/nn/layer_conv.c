@@ -169,18 +169,25 @@ static inline float weight_at(const mlc_layer *layer, size_t k, size_t c, size_t
     return layer->weight->value[((k * layer->in_channels + c) * kernel + r) * kernel + q];
 }
 
+/* [c][column] of tap (r, q) for one panel of output channels; by a few c at a time of every
+ * column, for those lie side by side, and the filters of a panel evict each other. */
+static void pack_tap(const mlc_layer *layer, size_t panel, size_t r, size_t q, float *to)
+{
+    size_t columns = mlc_kernel->tile_columns, channels = layer->in_stride;
+    for (size_t from = 0; from < channels; from += MLC_LANES)
+        for (size_t v = 0; v < columns; v++)
+            for (size_t c = from; c < from + MLC_LANES && c < channels; c++)
+                to[c * columns + v] = weight_at(layer, panel * columns + v, c, r, q);
+}
+
 /* [panel][r][q][c][column] for one panel of output channels. */
 static void pack_panel(void *context, size_t panel)
 {
     const mlc_layer *layer = context;
-    size_t kernel = layer->options.kernel, columns = mlc_kernel->tile_columns;
-    size_t channels = layer->in_stride;
-    float *to = layer->packed[MLC_FORWARD] + panel * kernel * kernel * channels * columns;
+    size_t kernel = layer->options.kernel, tap = layer->in_stride * mlc_kernel->tile_columns;
+    float *to = layer->packed[MLC_FORWARD] + panel * kernel * kernel * tap;
     for (size_t r = 0; r < kernel; r++)
-        for (size_t q = 0; q < kernel; q++)
-            for (size_t c = 0; c < channels; c++)
-                for (size_t v = 0; v < columns; v++)
-                    *to++ = weight_at(layer, panel * columns + v, c, r, q);
+        for (size_t q = 0; q < kernel; q++, to += tap) pack_tap(layer, panel, r, q, to);
 }
 
 /* For one panel of input channels and every phase, [tap][k][column]; the phases' taps are disjoint
