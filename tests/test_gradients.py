@@ -197,7 +197,7 @@ def test_activation(act, side, rng):
     compare(after_conv(("activation", "", (1,), {"act": act})), (3, 2, side, side + 1), rng)
 
 
-@pytest.mark.parametrize("act", ACTIVATIONS[1:])
+@pytest.mark.parametrize("act", [act for act in ACTIVATIONS[1:] if "sigmoid" not in act])
 def test_batchnorm_and_activation(act, rng):
     """Also above a convolution whose epilogue it is in a prediction, and under a maximum."""
     spec = after_conv(("batchnorm", "a", (1,), {"act": act}),

@@ -121,6 +121,9 @@ def pool_rule(kernel, stride, padding):
      "Net: layer 0 (layerscale s) must have no bias"),
     ([("batchnorm", "n", (0, 0), {"act": "silu"})],
      "Net: layer 0 (batchnorm n) must have no activation but relu where it adds a residual"),
+    ([("batchnorm", "n", (0,), {"act": "hardsigmoid"})],
+     "Net: layer 0 (batchnorm n) must have an activation that is 0 at 0; an activation layer does "
+     "sigmoids"),
     ([("activation", "", (0,), {})], "Net: layer 0 (activation) must have act, got none"),
     ([("scale", "", (0,), {})], "Net: layer 0 (scale) must have 2 to 2 inputs, got 1"),
     ([("dropout", "", (0,), {"p": 1})], "Net: layer 0 (dropout) must have p in [0, 1), got 1"),

@@ -63,6 +63,11 @@ static mlc_status norm_declare(mlc_layer *layer, mlc_error *error)
                         "Net: layer %zu (batchnorm %s) must have no activation but relu where it "
                         "adds a residual",
                         layer->index, layer->name);
+    if (o->act == MLC_SIGMOID || o->act == MLC_HARDSIGMOID) /* channels beyond c stay zero */
+        return mlc_fail(error, MLC_VALUE,
+                        "Net: layer %zu (batchnorm %s) must have an activation that is 0 at 0; an "
+                        "activation layer does sigmoids",
+                        layer->index, layer->name);
     layer->out_channels = layer->in_channels;
     layer->weight->ndim = layer->bias->ndim = 1;
     layer->weight->dims[0] = layer->bias->dims[0] = layer->in_channels;
