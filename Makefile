@@ -25,10 +25,11 @@ SOURCES = pyproject.toml setup.py $(shell find csrc -type f)
 help:
 	@sed -n 's/^#   //p' Makefile
 
+# setuptools warns of every editable installation.
 $(BUILT): $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
-	$(RUN) -m pip install --quiet --editable '.[lint,test]'
+	PYTHONWARNINGS=ignore $(RUN) -m pip install --quiet --editable '.[lint,test]'
 	@touch $@
 
 demo: $(BUILT)

@@ -139,7 +139,8 @@ def test_every_public_name_is_in_the_reference(module):
         "## Other names")[2])  # fmt: skip
     for name in module.__all__:
         thing = getattr(module, name)
-        assert any(thing is found for found in documented) or name in others, name
+        found = any(thing is one for one in documented) or name in others
+        assert found, f"{name}: name it on a page of docs/reference and in the index there"
 
 
 def test_every_public_module_is_in_the_reference():
