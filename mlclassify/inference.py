@@ -178,7 +178,10 @@ class Predictor(Trainer):
                     inputs.append(np.array(batch.x))
                 step()
         if not logits:
-            raise ValueError("get_preds: `dl` must hold at least one photo, got none")
+            raise ValueError(
+                "get_preds: `dl` must hold at least one photo, got none; a learner that was loaded "
+                "has none: assign `learn.dls`, or give `dl`"
+            )
         return (
             view_as(np.concatenate(inputs), TensorImage) if with_input else None,
             self._finite(view_as(np.concatenate(logits), Tensor)),

@@ -315,7 +315,8 @@ TABLE = [
     (lambda: learner().get_preds(ds_idx=2), ValueError,
      "Learner: `ds_idx` must be 0 or 1, got 2"),
     (lambda: (lambda learn: learn.get_preds(dl=learn.dls.test_dl([])))(learner()), ValueError,
-     "get_preds: `dl` must hold at least one photo, got none"),
+     "get_preds: `dl` must hold at least one photo, got none; a learner that was loaded has none: "
+     "assign `learn.dls`, or give `dl`"),
     (lambda: (lambda learn: learn.validate(dl=learn.dls.test_dl([PHOTO])))(learner()), ValueError,
      "Learner: `dl` must have labels, got photos without; see with_labels"),
     (lambda: (lambda learn: learn.get_preds(dl=learn.dls.test_dl([PHOTO]), with_loss=True))(
