@@ -802,48 +802,38 @@ def stem(kernel=7, out=19, below=()):
             ("linear", "fc", (len(below) + 4,), {"out": 5, "bias": True})]
 
 
+def check_bits_for_any_threads(spec, batch, side, rng, bound):
+    """Gradients are near the definition's, and the same bits for 1, 2, 3 and 7 threads."""
+    before = _core.get_num_threads()
+    net, network = make(spec, rng)
+    x = images(rng, batch, side)
+    want = network.forward(x, train=True)
+    g = rng.normal(size=want.shape).astype(np.float32)
+    grads, results = network.backward(g), []
+    try:
+        for threads in (1, 2, 3, 7):
+            _core.set_num_threads(threads)
+            net.forward(x, train=True)
+            net.backward(g)
+            results.append({name: got.tobytes() for name, got in net.gradients().items()})
+    finally:
+        _core.set_num_threads(before)
+    assert all(result == results[0] for result in results)
+    for name, got in net.gradients().items():
+        assert relative(got, grads[name]) < bound, name
+
+
 @pytest.mark.parametrize("kernel, below", [
     (7, ()), (3, ()), (1, ()), (3, [("conv", "first", (0,), {"out": 6, "kernel": 2})])])
 @pytest.mark.parametrize("batch, side", [(1, 9), (2, 23), (3, 67), (7, 12)])
 def test_a_stem_has_the_same_bits_for_any_threads(kernel, below, batch, side, rng):
-    before = _core.get_num_threads()
-    net, network = make(stem(kernel, below=below), rng)
-    x = images(rng, batch, side)
-    want = network.forward(x, train=True)
-    g = rng.normal(size=want.shape).astype(np.float32)
-    grads, results = network.backward(g), []
-    try:
-        for threads in (1, 2, 3, 7):
-            _core.set_num_threads(threads)
-            net.forward(x, train=True)
-            net.backward(g)
-            results.append({name: got.tobytes() for name, got in net.gradients().items()})
-    finally:
-        _core.set_num_threads(before)
-    assert all(result == results[0] for result in results)
-    for name, got in net.gradients().items():
-        assert relative(got, grads[name]) < 5e-5, name
+    check_bits_for_any_threads(stem(kernel, below=below), batch, side, rng, 5e-5)
 
 
 @pytest.mark.parametrize("batch, side", [(1, 9), (3, 67), (5, 32)])
 def test_an_mlp_has_the_same_bits_for_any_threads(batch, side, rng):
-    before = _core.get_num_threads()
-    net, network = make(small_mlp(also=[("avgpool", "", (6,), {})]), rng)
-    x = images(rng, batch, side)
-    want = network.forward(x, train=True)
-    g = rng.normal(size=want.shape).astype(np.float32)
-    grads, results = network.backward(g), []
-    try:
-        for threads in (1, 2, 3, 7):
-            _core.set_num_threads(threads)
-            net.forward(x, train=True)
-            net.backward(g)
-            results.append({name: got.tobytes() for name, got in net.gradients().items()})
-    finally:
-        _core.set_num_threads(before)
-    assert all(result == results[0] for result in results)
-    for name, got in net.gradients().items():
-        assert relative(got, grads[name]) < 2e-5, name
+    spec = small_mlp(also=[("avgpool", "", (6,), {})])
+    check_bits_for_any_threads(spec, batch, side, rng, 2e-5)
 
 
 @pytest.mark.parametrize("trained", [

@@ -15,6 +15,7 @@
 #include "bias.h"
 #include "phases.h"
 #include "product.h"
+#include "window.h"
 #include "winograd.h"
 
 enum {
@@ -42,24 +43,6 @@ static mlc_status conv_declare(mlc_layer *layer, mlc_error *error)
     w->ndim = 4;
     w->dims[0] = o->out, w->dims[1] = layer->in_channels, w->dims[2] = w->dims[3] = o->kernel;
     mlc_bias_declare(layer);
-    return MLC_OK;
-}
-
-static mlc_status conv_shape(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
-                             mlc_tensor *out, mlc_error *error)
-{
-    const mlc_options *o = &layer->options;
-    size_t h = in[0]->h + 2 * o->padding, w = in[0]->w + 2 * o->padding;
-    (void)train;
-    if (h < o->kernel || w < o->kernel)
-        return mlc_fail(error, MLC_VALUE,
-                        "Net: the input of layer %zu (conv %s) must be at least %zu pixels on each "
-                        "side, got %zu x %zu",
-                        layer->index, layer->name, o->kernel - 2 * o->padding, in[0]->h, in[0]->w);
-    *out = (mlc_tensor){.n = in[0]->n,
-                        .h = (h - o->kernel) / o->stride + 1,
-                        .w = (w - o->kernel) / o->stride + 1,
-                        .c = o->out};
     return MLC_OK;
 }
 
@@ -538,7 +521,7 @@ const mlc_layer_class mlc_layer_conv = {
     .any_stride = true,
     .epilogue = true,
     .declare = conv_declare,
-    .shape = conv_shape,
+    .shape = mlc_window_shape,
     .plan = conv_plan,
     .forward = conv_forward,
     .backward = conv_backward,
@@ -583,7 +566,7 @@ const mlc_layer_class mlc_layer_linear = {
     .goes_through = true,
     .any_stride = true,
     .declare = linear_declare,
-    .shape = conv_shape,
+    .shape = mlc_window_shape,
     .plan = linear_plan,
     .forward = conv_forward,
     .backward = conv_backward,

@@ -11,8 +11,10 @@
  *                the taps that meet it, in turned order.
  * backward       Sums over chunks of rows, fixed by shape, then over the chunks in their order: the
  * weights        same bits for any number of threads. */
+#include "bias.h"
 #include "epilogue.h"
 #include "phases.h"
+#include "window.h"
 
 enum {
     CHUNK_PIXELS = 256,      /* of a float sum in the moments, */
@@ -36,27 +38,7 @@ static mlc_status depthwise_declare(mlc_layer *layer, mlc_error *error)
     layer->out_channels = layer->in_channels;
     w->ndim = 4;
     w->dims[0] = layer->in_channels, w->dims[1] = 1, w->dims[2] = w->dims[3] = o->kernel;
-    if (layer->bias) layer->bias->ndim = 1, layer->bias->dims[0] = layer->in_channels;
-    return MLC_OK;
-}
-
-static mlc_status depthwise_shape(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
-                                  mlc_tensor *out, mlc_error *error)
-{
-    const mlc_options *o = &layer->options;
-    size_t h = in[0]->h + 2 * o->padding, w = in[0]->w + 2 * o->padding;
-    (void)train;
-    if (h < o->kernel || w < o->kernel)
-        return mlc_fail(error, MLC_VALUE,
-                        "Net: the input of layer %zu (depthwise %s) must be at least %zu pixels on "
-                        "each side, got %zu x %zu",
-                        layer->index, layer->name,
-                        o->kernel > 2 * o->padding ? o->kernel - 2 * o->padding : 1, in[0]->h,
-                        in[0]->w);
-    *out = (mlc_tensor){.n = in[0]->n,
-                        .h = (h - o->kernel) / o->stride + 1,
-                        .w = (w - o->kernel) / o->stride + 1,
-                        .c = in[0]->c};
+    mlc_bias_declare(layer);
     return MLC_OK;
 }
 
@@ -324,7 +306,7 @@ const mlc_layer_class mlc_layer_depthwise = {
     .weight = true,
     .epilogue = true,
     .declare = depthwise_declare,
-    .shape = depthwise_shape,
+    .shape = mlc_window_shape,
     .plan = depthwise_plan,
     .forward = depthwise_forward,
     .backward = depthwise_backward,

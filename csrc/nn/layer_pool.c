@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "layer.h"
+#include "window.h"
 
 enum { MAX_TAPS = 255 };
 
@@ -18,24 +19,6 @@ static mlc_status max_declare(mlc_layer *layer, mlc_error *error)
             "of at most half the kernel, got kernel %zu, stride %zu, padding %zu",
             layer->index, o->kernel, o->stride, o->padding);
     return mlc_same_channels(layer, error);
-}
-
-static mlc_status max_shape(const mlc_layer *layer, const mlc_tensor *const *in, bool train,
-                            mlc_tensor *out, mlc_error *error)
-{
-    const mlc_options *o = &layer->options;
-    size_t h = in[0]->h + 2 * o->padding, w = in[0]->w + 2 * o->padding;
-    (void)train;
-    if (h < o->kernel || w < o->kernel)
-        return mlc_fail(error, MLC_VALUE,
-                        "Net: the input of layer %zu (maxpool) must be at least %zu pixels on each "
-                        "side, got %zu x %zu",
-                        layer->index, o->kernel - 2 * o->padding, in[0]->h, in[0]->w);
-    *out = (mlc_tensor){.n = in[0]->n,
-                        .h = (h - o->kernel) / o->stride + 1,
-                        .w = (w - o->kernel) / o->stride + 1,
-                        .c = in[0]->c};
-    return MLC_OK;
 }
 
 static bool max_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
@@ -162,7 +145,7 @@ const mlc_layer_class mlc_layer_maxpool = {
     .max_inputs = 1,
     .prologue = true,
     .declare = max_declare,
-    .shape = max_shape,
+    .shape = mlc_window_shape,
     .plan = max_plan,
     .forward = max_forward,
     .backward = max_backward,
