@@ -195,14 +195,13 @@ class Predictor(Trainer):
         if good.all():
             return logits
         name, norm = self.model.first_not_finite(), self.model.first_norm_not_finite()
-        cause = "the activations grew beyond float32"
+        cause = "the activations grew beyond float32; compare `Normalize` with that of the training"
         if name:
-            cause = f"the parameter {name} holds NaN or infinity"
+            cause = f"the parameter {name} holds NaN or infinity; load weights that were whole"
         elif norm:
-            cause = f"the statistics of {norm} hold NaN or infinity"
+            cause = f"the statistics of {norm} hold NaN or infinity; load weights that were whole"
         raise FloatingPointError(
-            f"Learner: the logits must be finite, got {logits[~good][0]}: {cause}; load weights "
-            "that were whole"
+            f"Learner: the logits must be finite, got {logits[~good][0]}: {cause}"
         )
 
     def _features(self, dl: DataLoader, backbone: Model | None) -> Float32:

@@ -776,6 +776,9 @@ def test_resize_draws_its_place_in_training_only():
         (lambda: Warp(draw_x=[0, -0.5]), ValueError, r"Warp: `draw_x` must lie in \(-0.5, 0.5\)"),
         (lambda: Contrast(1), ValueError, r"Contrast: `max_lighting` must lie in \[0, 1\), got 1"),
         (lambda: Normalize([0] * 3, [1, 0, 1]), ValueError, "Normalize: `std` must be above 0"),
+        # Above 0, but not as the float32 that the core divides by.
+        (lambda: Normalize([0] * 3, [1, 1e-300, 1]), ValueError, "Normalize: `std` must be above"),
+        (lambda: Normalize([0, 1e39, 0], [1] * 3), ValueError, "Normalize: `mean` must be 3"),
         (lambda: Normalize([0] * 4, [1] * 3), ValueError, "Normalize: `mean` must be 3 finite"),
         (lambda: Resize(0), ValueError, "Resize: `size` must be a positive integer or"),
         (lambda: Resize((3, 4, 5)), ValueError, "Resize: `size` must be a positive integer or"),

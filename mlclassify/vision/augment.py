@@ -977,7 +977,7 @@ class Normalize(_Configured):
     Parameters
     ----------
     mean, std : sequence of 3 float
-        Of red, green and blue, for values from 0 to 1.
+        Of red, green and blue, for values from 0 to 1; finite as float32, deviations normal.
 
     Examples
     --------
@@ -990,7 +990,7 @@ class Normalize(_Configured):
 
     def __init__(self, mean: ArrayLike, std: ArrayLike) -> None:
         self.mean, self.std = (self._channels(n, v) for n, v in (("mean", mean), ("std", std)))
-        if min(self.std) <= 0:
+        if min(self.std) < np.finfo(np.float32).tiny:  # the core divides in float32
             raise ValueError(f"Normalize: `std` must be above 0, got {self.std}")
 
     @classmethod
@@ -1001,7 +1001,7 @@ class Normalize(_Configured):
     @staticmethod
     def _channels(argument: str, values: ArrayLike) -> list[float]:
         array = as_array(argument, "Normalize", values)
-        if array.shape != (3,) or not np.isfinite(array).all():
+        if array.shape != (3,) or not (np.abs(array) <= np.finfo(np.float32).max).all():
             raise ValueError(f"Normalize: `{argument}` must be 3 finite numbers, got {values!r}")
         return [float(v) for v in array]
 

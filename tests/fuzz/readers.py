@@ -100,6 +100,9 @@ def learner(data):
         said = learn.predict(PHOTO)
     except ValueError:  # transforms that make no batch of this photo
         return True
+    except FloatingPointError as error:  # means and deviations that no network was trained on
+        assert "activations grew beyond float32" in str(error)
+        return True
     probs = np.asarray(said.probs)
     assert probs.shape == (len(learn.dls.vocab),)
     assert np.isnan(probs).all() or ((probs >= 0) & (probs <= 1)).all()
