@@ -38,6 +38,25 @@ def chain(width=32):
             ("linear", "fc", (len(layers) + 1,), {"out": 4, "bias": True})]
 
 
+def blocks(count=7, width=16):
+    """Residual blocks one after another, the first with a batch norm beside it; borders differ."""
+    layers = [("conv", "stem", (0,), {"out": width, "kernel": 3, "padding": 1}),
+              ("batchnorm", "stem_bn", (1,), {"relu": True}),
+              ("conv", "down", (2,), {"out": width, "kernel": 1}),
+              ("batchnorm", "down_bn", (3,), {})]
+    before, beside = 2, 4
+    for i in range(count):
+        x, kernel = len(layers), 1 + 2 * (i % 2)
+        layers += [("conv", f"a{i}", (before,), {"out": width, "kernel": kernel,
+                                                 "padding": kernel // 2}),
+                   ("batchnorm", f"a{i}_bn", (x + 1,), {"relu": True}),
+                   ("conv", f"b{i}", (x + 2,), {"out": width, "kernel": 1}),
+                   ("batchnorm", f"b{i}_bn", (x + 3, beside), {"relu": i != 4})]
+        before = beside = x + 4
+    return [*layers, ("avgpool", "", (before,), {}),
+            ("linear", "fc", (len(layers) + 1,), {"out": 4, "bias": True})]
+
+
 def images(seed=0, n=6, side=17):
     """Whose numbers bfloat16 has."""
     x = np.random.default_rng(seed).normal(size=(n, 3, side, side)).astype(np.float32)
@@ -66,29 +85,33 @@ def relative(got, want):
 
 
 def norm_of_a_copy(inputs, params, options, **_):
-    """A batch norm with a ReLU, of pixels kept as bfloat16; it measures them as they were."""
-    (x,), axes = inputs, (0, 2, 3)
+    """A batch norm of pixels kept as bfloat16, of which it measures what they were."""
+    x, axes = inputs[0], (0, 2, 3)
     w, b = (params[name].reshape(1, -1, 1, 1) for name in ("weight", "bias"))
     inverse = 1 / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
     xhat = (reference.widen(reference.narrow(x)) - x.mean(axes, keepdims=True)) * inverse
-    z = w * xhat + b
+    z = w * xhat + b + sum(inputs[1:])
+    on = z > 0 if options.get("relu") else np.ones_like(z, dtype=bool)
 
     def backward(dy):
-        dz = np.where(z > 0, dy, 0)
+        dz = np.where(on, dy, 0)
         rest = xhat * (dz * xhat).mean(axes, keepdims=True) + dz.mean(axes, keepdims=True)
-        return [w * inverse * (dz - rest)], {"weight": (dz * xhat).sum(axes), "bias": dz.sum(axes)}
+        return ([w * inverse * (dz - rest), dz][: len(inputs)],
+                {"weight": (dz * xhat).sum(axes), "bias": dz.sum(axes)})
 
-    return np.maximum(z, 0), backward
+    return np.where(on, z, 0), backward
 
 
-def test_a_pass_is_that_of_a_network_with_rounded_activations(monkeypatch):
+# A batch norm that is written again is written over the one before it, few of them at a time.
+@pytest.mark.parametrize("spec", [chain(), blocks()], ids=["chain", "blocks"])
+def test_a_pass_is_that_of_a_network_with_rounded_activations(monkeypatch, spec):
     x = images()
-    y, grads, state = passed(chain(), True, x)
+    y, grads, state = passed(spec, True, x)
     monkeypatch.setitem(reference.LAYERS, "batchnorm", norm_of_a_copy)
-    network = Network(chain(), state)
+    network = Network(spec, state)
     assert relative(y, network.forward(x, train=True)) < 1e-3
     wants = network.backward(gradient_for(y))
-    _, plain, _ = passed(chain(), False, x)
+    _, plain, _ = passed(spec, False, x)
     for name, g in grads.items():
         # Sums that round otherwise make one number in some thousands the next bfloat16.
         assert relative(g, wants[name]) < 2 * HALF, name
@@ -135,18 +158,20 @@ def test_head_and_predictions_stay_float32():
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-def test_what_is_frozen_changes_no_other_gradient(bf16):
+@pytest.mark.parametrize("spec", [small_resnet(32), blocks()], ids=["residual", "blocks"])
+def test_what_is_frozen_changes_no_other_gradient(bf16, spec):
     x = images(side=40)
-    _, whole, _ = passed(small_resnet(32), bf16, x)
+    _, whole, _ = passed(spec, bf16, x)
     names = list(whole)
-    for trainable in names[-3:], names[::2], names[1::3], ["b_down.weight"], ["a2_bn.bias"]:
-        _, some, _ = passed(small_resnet(32), bf16, x, trainable)
+    for trainable in names[-3:], names[::2], names[1::3], names[5:6], names[12:13]:
+        _, some, _ = passed(spec, bf16, x, trainable)
         assert set(some) == set(trainable)
         for name in trainable:
             assert some[name].tobytes() == whole[name].tobytes(), name
 
 
-@pytest.mark.parametrize("spec", [chain(), small_resnet(32)], ids=["chain", "residual"])
+@pytest.mark.parametrize("spec", [chain(), small_resnet(32), blocks()],
+                         ids=["chain", "residual", "blocks"])
 def test_the_same_bits_for_any_number_of_threads(spec):
     results = []
     for threads in (1, 2, 5):
@@ -170,8 +195,8 @@ def test_a_change_holds_from_the_next_forward_on():
     assert len(set(results)) == 1
 
 
-@pytest.mark.parametrize("arch, share", [(resnet18, 0.65), (resnet50, 0.7)])
-def test_a_step_takes_two_thirds_of_the_memory(arch, share):
+@pytest.mark.parametrize("arch, share", [(resnet18, 0.57), (resnet50, 0.5)])
+def test_a_step_takes_half_of_the_memory(arch, share):
     model = create_classifier(arch, 3)
     whole, alone = model.net.memory(64, 224, 224, train=True), model.net.memory(64, 224, 224)
     model.set_bf16(True)

@@ -30,55 +30,83 @@ static bool alive_together(const mlc_block *a, const mlc_block *b)
     return a->first <= b->last && b->first <= a->last;
 }
 
+/* A block and what decides when it is placed: the larger first, then the second, then its index. */
+typedef struct {
+    double first, second;
+    mlc_block *block;
+} mlc_ranked;
+
 /* The lowest offset where `b` meets none of the `n` blocks placed so far. Trying the end of each
  * of them, and 0, is enough: the best place starts where another block ends. */
-static size_t lowest_offset(const mlc_block *b, mlc_block *const *placed, size_t n)
+static size_t lowest_offset(const mlc_block *b, const mlc_ranked *placed, size_t n)
 {
     size_t best = SIZE_MAX;
     for (size_t i = 0; i <= n; i++) {
-        size_t at = i < n ? placed[i]->offset + placed[i]->bytes : 0;
+        size_t at = i < n ? placed[i].block->offset + placed[i].block->bytes : 0;
         if (at >= best) continue;
         bool free = true;
         for (size_t k = 0; free && k < n; k++)
-            free = !alive_together(b, placed[k]) || at + b->bytes <= placed[k]->offset ||
-                   placed[k]->offset + placed[k]->bytes <= at;
+            free = !alive_together(b, placed[k].block) ||
+                   at + b->bytes <= placed[k].block->offset ||
+                   placed[k].block->offset + placed[k].block->bytes <= at;
         if (free) best = at;
     }
     return best;
 }
 
-static double room(const mlc_block *b)
-{
-    return (double)b->bytes * (double)(b->last - b->first + 1);
-}
-
 static int larger_first(const void *a, const void *b)
 {
-    const mlc_block *x = *(mlc_block *const *)a, *y = *(mlc_block *const *)b;
-    if (room(x) != room(y)) return room(x) > room(y) ? -1 : 1;
-    return x < y ? -1 : x > y;
+    const mlc_ranked *x = a, *y = b;
+    if (x->first != y->first) return x->first > y->first ? -1 : 1;
+    if (x->second != y->second) return x->second > y->second ? -1 : 1;
+    return x->block < y->block ? -1 : x->block > y->block;
+}
+
+typedef enum { BY_ROOM, BY_BYTES, BY_BYTES_AND_START, BY_LIFE, ORDERS } mlc_order;
+
+static void rank(mlc_ranked *ranked, mlc_order order)
+{
+    const mlc_block *b = ranked->block;
+    double bytes = (double)b->bytes, life = (double)(b->last - b->first + 1);
+    double first[ORDERS] = {bytes * life, bytes, bytes, life};
+    double second[ORDERS] = {0, life, -(double)b->first, bytes};
+    ranked->first = first[order];
+    ranked->second = second[order];
+}
+
+/* Place all blocks, each at the lowest offset that is free, and set their total. */
+static void place_by(mlc_layout *layout, mlc_order order, mlc_ranked *ranked)
+{
+    layout->total = 0;
+    for (size_t i = 0; i < layout->count; i++) rank(&ranked[i], order);
+    qsort(ranked, layout->count, sizeof *ranked, larger_first);
+    for (size_t i = 0; i < layout->count; i++) {
+        mlc_block *block = ranked[i].block;
+        block->offset = lowest_offset(block, ranked, i);
+        if (block->offset + block->bytes > layout->total)
+            layout->total = block->offset + block->bytes;
+    }
 }
 
 mlc_status mlc_layout_place(mlc_layout *layout, mlc_error *error)
 {
-    size_t sum = 0;
-    mlc_block **order = malloc((layout->count + 1) * sizeof *order);
-    if (!order) return mlc_fail(error, MLC_MEMORY, "no memory to place %zu blocks", layout->count);
+    size_t sum = 0, least = SIZE_MAX;
+    mlc_ranked *ranked = malloc((layout->count + 1) * sizeof *ranked);
+    if (!ranked) return mlc_fail(error, MLC_MEMORY, "no memory to place %zu blocks", layout->count);
     for (size_t i = 0; i < layout->count; i++) {
-        order[i] = &layout->blocks[i];
-        if (!mlc_add(sum, order[i]->bytes, &sum)) {
-            free(order);
+        ranked[i].block = &layout->blocks[i];
+        if (!mlc_add(sum, layout->blocks[i].bytes, &sum)) {
+            free(ranked);
             return mlc_fail(error, MLC_MEMORY, "the blocks of the plan add up to more than memory");
         }
     }
-    qsort(order, layout->count, sizeof *order, larger_first);
-    layout->total = 0;
-    for (size_t i = 0; i < layout->count; i++) {
-        order[i]->offset = lowest_offset(order[i], order, i);
-        size_t end = order[i]->offset + order[i]->bytes;
-        if (end > layout->total) layout->total = end;
+    mlc_order best = 0;
+    for (mlc_order order = 0; order < ORDERS; order++) {
+        place_by(layout, order, ranked);
+        if (layout->total < least) least = layout->total, best = order;
     }
-    free(order);
+    place_by(layout, best, ranked);
+    free(ranked);
     return MLC_OK;
 }
 

@@ -26,8 +26,8 @@ typedef struct {
 /* Ask for a block; its index in `*index`. Fails on no memory only. */
 mlc_status mlc_layout_add(mlc_layout *layout, size_t bytes, int first, int last, size_t *index,
                           mlc_error *error);
-/* First fit, largest block first in bytes times the time it is alive (ties by index): the same
- * offsets for the same requests. */
+/* First fit, in the order of some that takes the least (bytes, time alive, or both; ties by index):
+ * the same offsets for the same requests. */
 mlc_status mlc_layout_place(mlc_layout *layout, mlc_error *error);
 void mlc_layout_done(mlc_layout *layout);
 

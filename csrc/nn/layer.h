@@ -71,6 +71,7 @@ typedef struct {
     bool predicts_taps;             /* in a prediction those of MLC_TAPS and no others */
     size_t workers;                 /* threads that the scratch is for; 0: it does not matter */
     bool rewrites;                  /* the output can be written again in backward */
+    bool over_second;               /* and over the second input */
     bool in_place;                  /* backward can write dx[0] over dy */
     size_t dy_rows; /* backward can do with so many rows of its dy at a time; 0: with all only */
 } mlc_needs;

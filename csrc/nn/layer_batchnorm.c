@@ -101,7 +101,7 @@ static bool norm_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
 {
     needs->keeps_input = true;
     needs->keeps_output = layer->options.act && layer->input_count > 1;
-    needs->rewrites = true;
+    needs->rewrites = needs->over_second = true;
     needs->in_place = true;
     needs->dy_rows = 1;
     needs->saved = 5 * out->stride * sizeof(float) + sizeof(double);

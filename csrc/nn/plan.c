@@ -187,35 +187,55 @@ static int forward_end(const mlc_net *net, const mlc_plan *plan, size_t t)
     return end;
 }
 
-static void spread(int from, int to, bool *any, int *first, int *last)
+static void spread(mlc_span *span, int from, int to)
 {
-    if (!*any || from < *first) *first = from;
-    if (!*any || to > *last) *last = to;
-    *any = true;
+    if (!span->any || from < span->first) span->first = from;
+    if (!span->any || to > span->last) span->last = to;
+    span->any = true;
 }
 
-/* Whether anything after the forward pass reads the value of tensor t, and from when to when: the
- * backward of its readers, its writer's, and what writes a reader's output again: that may come
- * late, as frozen layers have no backward. `floats`: leave out who takes a copy. */
-static bool late_span(const mlc_net *net, const mlc_plan *plan, size_t t, bool floats, int *from,
-                      int *to)
+/* Whether input k of layer i is not held for writing i's output again, but written in the place of
+ * that before it. Values are written more often then, and in bf16 only: who asks for that asks for
+ * memory. MLC_MOST_PASSES bounds how often. */
+static bool is_carried(const mlc_net *net, const mlc_plan *plan, size_t i, size_t k)
 {
-    bool any = false;
+    const size_t *inputs = net->layers[i].inputs;
+    return plan->bf16 && k == 1 && inputs[0] != inputs[1] && plan->needs[i].over_second &&
+           inputs[1] && plan->needs[inputs[1] - 1].rewrites &&
+           plan->again[i + 1].passes < MLC_MOST_PASSES;
+}
+
+/* When the backward of layer i starts, or of the layer that goes through it. */
+static int backward_start(const mlc_net *net, const mlc_plan *plan, size_t i)
+{
+    return backward_time(net, plan->fusion[i].through ? only_reader(net, i + 1) : i);
+}
+
+/* When anything after the forward pass reads the value of tensor t: the backward of its readers,
+ * its writer's, and what writes a reader's output again; that may come late, as frozen layers have
+ * no backward. `floats`: leave out who takes a copy. */
+static mlc_again late_uses(const mlc_net *net, const mlc_plan *plan, size_t t, bool floats)
+{
+    mlc_again uses = {.passes = 1};
     for (size_t i = t; plan->train && i < net->layer_count; i++) {
         const mlc_layer *layer = &net->layers[i];
         const mlc_again *again = &plan->again[i + 1];
-        bool takes_copy = floats && layer->class->reads_copy;
+        if (floats && layer->class->reads_copy) continue;
         bool first = layer->inputs[0] == t && plan->needs[i].keeps_input;
         bool second = layer->inputs[1] == t && plan->needs[i].keeps_second;
-        if ((first || second) && !takes_copy)
-            spread(backward_time(net, i), backward_end(net, plan, i), &any, from, to);
-        for (size_t k = 0; k < layer->input_count; k++)
-            if (layer->inputs[k] == t && again->planned && !again->copied && !takes_copy)
-                spread(again->first, again->last, &any, from, to);
+        if (first || second)
+            spread(&uses.held, backward_start(net, plan, i), backward_end(net, plan, i));
+        for (size_t k = 0; k < layer->input_count; k++) {
+            if (layer->inputs[k] != t || !again->rewritten) continue;
+            bool carried = is_carried(net, plan, i, k);
+            spread(carried ? &uses.used : &uses.held, again->used.first, again->used.last);
+            if (carried && again->passes >= uses.passes) uses.passes = again->passes + 1;
+        }
     }
     if (plan->train && t && plan->needs[t - 1].keeps_output)
-        spread(backward_time(net, t - 1), backward_end(net, plan, t - 1), &any, from, to);
-    return any;
+        spread(&uses.held, backward_time(net, t - 1), backward_end(net, plan, t - 1));
+    if (uses.held.any) spread(&uses.used, uses.held.first, uses.held.last);
+    return uses;
 }
 
 /* Values that backward needs but that are cheaper written again than kept; also from such. In bf16
@@ -225,20 +245,23 @@ static void find_again(const mlc_net *net, mlc_plan *plan)
     for (size_t t = net->layer_count + 1; t-- > 0;) {
         mlc_again *again = &plan->again[t];
         const mlc_tensor *shape = &plan->value[t].shape;
+        mlc_again uses = late_uses(net, plan, t, false);
         bool rewrites = t && plan->needs[t - 1].rewrites;
-        again->copied = plan->bf16 && !rewrites && shape->h * shape->w > 1 &&
-                        late_span(net, plan, t, false, &again->first, &again->last);
-        if (rewrites || again->copied)
-            again->planned = late_span(net, plan, t, again->copied, &again->first, &again->last);
+        bool copied = plan->bf16 && !rewrites && shape->h * shape->w > 1 && uses.used.any;
+        if (copied) uses = late_uses(net, plan, t, true);
+        if (rewrites || copied) *again = uses;
+        again->rewritten = rewrites && uses.used.any;
+        again->copied = copied;
     }
 }
 
 /* The last time that anything reads the value of tensor t as forward has written it. */
 static int value_end(const mlc_net *net, const mlc_plan *plan, size_t t)
 {
-    int first, last, end = forward_end(net, plan, t);
-    bool again = plan->again[t].planned || plan->again[t].copied;
-    return !again && late_span(net, plan, t, false, &first, &last) ? last : end;
+    int end = forward_end(net, plan, t);
+    bool again = plan->again[t].rewritten || plan->again[t].copied;
+    mlc_span late = late_uses(net, plan, t, false).used;
+    return !again && late.any ? late.last : end;
 }
 
 /* A gradient lives from its last reader's backward to its writer's. */
@@ -279,7 +302,7 @@ static mlc_status add_again(mlc_plan *plan, size_t t, mlc_error *error)
 {
     mlc_again *again = &plan->again[t];
     mlc_slot slot = plan->value[t];
-    mlc_status status = add_tensor(plan, &slot, again->first, again->last, error);
+    mlc_status status = add_tensor(plan, &slot, again->held.first, again->held.last, error);
     again->block = slot.block;
     return status;
 }
@@ -289,11 +312,9 @@ static size_t copied_row(const mlc_tensor *t) { return t->w * t->stride; }
 static mlc_status add_copy(const mlc_net *net, mlc_plan *plan, size_t t, mlc_error *error)
 {
     const mlc_tensor *shape = &plan->value[t].shape;
-    int first, last = 0;
-    late_span(net, plan, t, false, &first, &last);
+    int first = t ? (int)t - 1 : 0, last = late_uses(net, plan, t, false).used.last;
     size_t bytes = tensor_rows(shape) * copied_row(shape) * sizeof(uint16_t); /* less than floats */
-    return mlc_layout_add(&plan->layout, bytes, t ? (int)t - 1 : 0, last, &plan->again[t].copy,
-                          error);
+    return mlc_layout_add(&plan->layout, bytes, first, last, &plan->again[t].copy, error);
 }
 
 /* A place for rows of layer i's dy, for each thread. */
@@ -336,7 +357,7 @@ static mlc_status plan_blocks(const mlc_net *net, mlc_plan *plan, mlc_error *err
         int first = t ? (int)t - 1 : 0;
         if (!t || !(is_folded(plan, t - 1) || plan->fusion[t - 1].read_through))
             status = add_tensor(plan, &plan->value[t], first, value_end(net, plan, t), error);
-        if (!status && plan->again[t].planned) status = add_again(plan, t, error);
+        if (!status && plan->again[t].held.any) status = add_again(plan, t, error);
         if (!status && plan->again[t].copied) status = add_copy(net, plan, t, error);
         bool has_grad = plan->train && t && !plan->by_rows[t] && !plan->fusion[t - 1].through;
         if (!status && has_grad && !takes_place(net, plan, t))
@@ -597,7 +618,6 @@ static bool keep_copy(const mlc_plan *plan, size_t t)
 static bool read_copy(const mlc_plan *plan, size_t t, float *y)
 {
     copy_job job = {&plan->value[t].shape, y, block_at(plan, plan->again[t].copy)};
-    tensor_clear_halo(job.shape, y);
     return mlc_parallel_for(tensor_rows(job.shape), widen_row, &job);
 }
 
@@ -725,31 +745,55 @@ static void add_gradients(const mlc_net *net, mlc_plan *plan, mlc_run *run, size
     }
 }
 
-static float *late_value(const mlc_net *net, mlc_plan *plan, size_t t);
+static float *late_value(const mlc_net *net, mlc_plan *plan, size_t t, int now);
+
+/* Whether the value of tensor t is in a block of its own now, or will be when it is asked for. */
+static bool is_held(const mlc_plan *plan, size_t t, int now)
+{
+    const mlc_again *again = &plan->again[t];
+    if (!again->rewritten && !again->copied) return true;
+    return again->held.any && again->held.first <= now && now <= again->held.last;
+}
 
 /* Input k of a layer for its backward or rewrite: a copy that the layer can take, or the value. */
-static bool find_input(const mlc_net *net, mlc_plan *plan, mlc_run *run, size_t k)
+static bool find_input(const mlc_net *net, mlc_plan *plan, mlc_run *run, size_t k, int now)
 {
-    run->x[k] = run->copy[k] ? NULL : late_value(net, plan, run->layer->inputs[k]);
+    run->x[k] = run->copy[k] ? NULL : late_value(net, plan, run->layer->inputs[k], now);
     return run->x[k] || run->copy[k];
+}
+
+/* Write tensor t once more, with that shape's border; first an input that is carried, at the same
+ * place. */
+static bool write_again(const mlc_net *net, mlc_plan *plan, size_t t, const mlc_tensor *shape,
+                        float *y, int now)
+{
+    mlc_run writer = run_of(net, plan, t - 1);
+    for (size_t k = writer.layer->input_count; k-- > 0;) {
+        size_t input = writer.layer->inputs[k];
+        if (writer.copy[k] || is_held(plan, input, now)) {
+            if (!find_input(net, plan, &writer, k, now)) return false;
+        } else {
+            if (!write_again(net, plan, input, shape, y, now)) return false;
+            writer.in[k] = shape, writer.x[k] = y;
+        }
+    }
+    writer.out = shape, writer.y = y;
+    return writer.layer->class->rewrite(&writer);
 }
 
 /* Where the value of tensor t is, which is written again by the first who asks; NULL if stopped
  * half way. */
-static float *late_value(const mlc_net *net, mlc_plan *plan, size_t t)
+static float *late_value(const mlc_net *net, mlc_plan *plan, size_t t, int now)
 {
     mlc_again *again = &plan->again[t];
-    if (!again->planned) return block_at(plan, plan->value[t].block);
+    const mlc_tensor *shape = &plan->value[t].shape;
+    if (!again->held.any) return block_at(plan, plan->value[t].block);
     float *y = block_at(plan, again->block);
     if (again->written) return y;
     again->written = true;
-    if (again->copied) return read_copy(plan, t, y) ? y : NULL;
-    mlc_run writer = run_of(net, plan, t - 1);
-    for (size_t k = 0; k < writer.layer->input_count; k++)
-        if (!find_input(net, plan, &writer, k)) return NULL;
-    writer.y = y;
-    tensor_clear_halo(writer.out, y);
-    return writer.layer->class->rewrite(&writer) ? y : NULL;
+    tensor_clear_halo(shape, y);
+    bool done = again->copied ? read_copy(plan, t, y) : write_again(net, plan, t, shape, y, now);
+    return done ? y : NULL;
 }
 
 /* The values that layer i's backward reads. */
@@ -757,16 +801,17 @@ static bool find_values(const mlc_net *net, mlc_plan *plan, mlc_run *run, size_t
 {
     const mlc_needs *needs = &plan->needs[i];
     size_t t = run->layer->inputs[0];
+    int now = backward_time(net, i);
     if (t && plan->fusion[t - 1].through) {
         mlc_run before = run_of(net, plan, t - 1);
         mlc_epilogue does;
         before.layer->class->fold(&before, &does);
         run->act = does.act;
-        if (!(run->before = late_value(net, plan, before.layer->inputs[0]))) return false;
+        if (!(run->before = late_value(net, plan, before.layer->inputs[0], now))) return false;
     }
-    if (needs->keeps_input && !find_input(net, plan, run, 0)) return false;
-    if (needs->keeps_second && !find_input(net, plan, run, 1)) return false;
-    return !needs->keeps_output || (run->y = late_value(net, plan, i + 1));
+    if (needs->keeps_input && !find_input(net, plan, run, 0, now)) return false;
+    if (needs->keeps_second && !find_input(net, plan, run, 1, now)) return false;
+    return !needs->keeps_output || (run->y = late_value(net, plan, i + 1, now));
 }
 
 /* Tell the peers that layer i's gradients are complete. */

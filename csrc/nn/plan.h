@@ -13,7 +13,7 @@ typedef struct {
     size_t block; /* of the layout */
 } mlc_slot;
 
-enum { MLC_NONE = -1 };
+enum { MLC_NONE = -1, MLC_MOST_PASSES = 4 };
 
 /* Layers that work together. */
 typedef struct {
@@ -24,11 +24,18 @@ typedef struct {
     size_t moments;    /* training: the block of the convolution's mean and variance */
 } mlc_fusion;
 
+typedef struct {
+    bool any;
+    int first, last;
+} mlc_span;
+
 /* A value that is not kept from forward to backward but written again, by its writer or from a copy
  * in bf16. Where all who read it late take the copy, that is all there is. */
 typedef struct {
-    bool planned, written;
-    int first, last; /* when it is there */
+    bool rewritten, written;
+    mlc_span held; /* when it has a block of its own */
+    mlc_span used; /* then or else it is written: in the place of what is written over it */
+    int passes;    /* writings that this takes, with those above it */
     size_t block;
     bool copied;
     size_t copy; /* the block of the copy */

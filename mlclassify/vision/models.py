@@ -213,7 +213,7 @@ class Model:
         >>> model = create_model(resnet18, n_out=3)
         >>> before = model.net.memory(64, 224, 224, train=True)
         >>> model.set_bf16(True)
-        >>> model.net.memory(64, 224, 224, train=True) < 0.7 * before
+        >>> model.net.memory(64, 224, 224, train=True) < 0.6 * before
         True
         """
         self.net.set_bf16(bf16)
