@@ -54,6 +54,7 @@ def options():
     parser.add_argument("--other", help="what is different on rank 1")
     parser.add_argument("--bs", type=int, default=8)
     parser.add_argument("--buckets", type=int)
+    parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--fail", nargs=3)
     return parser.parse_args()
 
@@ -79,6 +80,8 @@ def main():
                          path=o.out, seed=8 if odd == "seed" else 7,
                          model_seed=2 if odd == "weights" else 1)
     learn.distribute(sync_bn=not o.local)
+    if o.bf16:
+        learn.to_bf16()
     if o.buckets and size > 1:
         learn._sharing.bucket_bytes = o.buckets
     learn.fit(2, 0.01, cbs=cbs)

@@ -9,6 +9,8 @@ from reference import Network, nhwc, random_state, small_resnet
 from tiny import photos, register, tiny_learner
 
 from mlclassify import _core, export
+from mlclassify.callbacks import Callback, CancelFitException
+from mlclassify.gradcam import grad_cam
 from mlclassify.learner import load_learner
 from mlclassify.vision.backbones import resnet18, resnet50
 from mlclassify.vision.models import create_classifier
@@ -237,6 +239,39 @@ def test_a_fit_in_bf16_is_reproducible_and_another():
         runs.append((state_of(learn), learn.recorder.values[-1][0]))
     assert runs[1] == runs[2] and runs[0][0] != runs[1][0]
     assert abs(runs[0][1] - runs[1][1]) < 0.05 * runs[0][1]
+
+
+def test_what_reads_a_trained_model_reads_float32():
+    learn = tiny_learner(80, 16).to_bf16()
+    learn.fit(2)
+    (image, _), x = photos(1, seed=4)[0], learn.dls.valid.one_batch()[0]
+    seen = []
+    for _ in range(2):
+        learn.fit_novelty(k=3)
+        said, heat = learn.predict(image), grad_cam(learn.model, x, label=1)
+        seen.append((said.probs.tolist(), said.novelty, heat.tobytes(), learn.validate()))
+        learn.to_fp32()
+    assert heat.max() > 0 and seen[0] == seen[1]
+
+
+def test_an_interrupt_leaves_the_last_whole_step():
+    class StopAt(Callback):
+        def after_backward(self):
+            if self.learn.training and self.learn.iter == 2:
+                raise KeyboardInterrupt
+
+    class CancelAt(Callback):
+        def before_batch(self):
+            if self.learn.training and self.learn.iter == 2:
+                raise CancelFitException
+
+    learn, twin = tiny_learner(80, 16).to_bf16(), tiny_learner(80, 16).to_bf16()
+    with pytest.raises(KeyboardInterrupt):
+        learn.fit(1, cbs=StopAt())
+    twin.fit(1, cbs=CancelAt())
+    assert state_of(learn) == state_of(twin)
+    learn.fit(1)
+    assert learn.model.first_not_finite() is None
 
 
 def test_a_model_file_says_how_to_train(tmp_path):
