@@ -77,6 +77,19 @@ void mlc_plan_free(mlc_plan *plan);
 mlc_status mlc_plan_shapes(const struct mlc_net *net, size_t n, size_t h, size_t w, bool train,
                            mlc_slot *value, mlc_error *error);
 
+/* --- what is true of all plans of a net, and of one ------------------------------------------ */
+
+/* When the backward of a layer runs; its forward does at the time of its index. */
+int mlc_backward_time(const struct mlc_net *net, size_t layer);
+/* The layer that reads tensor t, of which there is one. */
+size_t mlc_only_reader(const struct mlc_net *net, size_t t);
+/* Whether layer i runs in the place of its batch norm. */
+bool mlc_is_folded(const mlc_plan *plan, size_t i);
+/* Numbers in a row of a copy in bf16, which has no border. */
+static inline size_t mlc_copied_row(const mlc_tensor *t) { return t->w * t->stride; }
+
+/* --- running one: passes.c ------------------------------------------------------------------- */
+
 /* Copy between (n, h, w, c) without padding and a tensor of the arena; false if stopped half way.
  */
 bool mlc_plan_put(const mlc_plan *plan, const mlc_slot *slot, const float *from);
