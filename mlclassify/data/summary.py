@@ -59,10 +59,10 @@ class Trace:
     >>> Trace().step("double", "of 2", lambda: 4, str)
       double: 4
     4
-    >>> Trace().step("divide", "1 by 0", lambda: 1 / 0, str)
-    Traceback (most recent call last):
-    ...
-    ZeroDivisionError: division by zero
+    >>> try:
+    ...     Trace().step("divide", "1 by 0", lambda: 1 / 0, str)
+    ... except ZeroDivisionError as error:
+    ...     print(*error.__notes__)
     DataBlock.summary: the step `divide` failed for 1 by 0
     """
 
