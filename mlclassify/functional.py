@@ -181,7 +181,10 @@ def _value(
     smoothing: float = 0.0, missing: bool = False, focus: Sequence[float] = (),
     want_grad: bool = False
 ) -> tuple[float, Any, Any]:
-    """Return (value, cells, grad) of a loss of C: cells for "none", grad on request, else None."""
+    """Return (value, cells, grad) of a loss of C: cells for "none", grad on request, else None.
+
+    `focus` holds the options of this loss alone, which C takes at the end.
+    """
     x, y = as_float32("input", fn, input), as_array("target", fn, target)
     _check_shapes(fn, x, y)
     weights = [

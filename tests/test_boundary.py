@@ -6,7 +6,9 @@ all functions share are made here from the place, the rule and the value.
 
 import contextlib
 import gc
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from reference import nhwc, small_resnet
 
 from mlclassify import _core
 
+TYPES = Path(__file__).resolve().parents[1] / "mlclassify" / "_core.pyi"
+FUZZED = Path(__file__).parent / "fuzz" / "calls.py"
 F4, F8, U1, I4, I8 = np.float32, np.float64, np.uint8, np.int32, np.int64
 
 
@@ -103,6 +107,7 @@ FUNCTIONS = {
 }
 NO_ARGUMENTS = ("isas", "isa", "get_num_threads")
 OWN_TESTS = ("kernels", "cpus")  # their one argument is a text
+# Functions whose arrays may have any number of dimensions (ANY_NDIM in their bindings).
 ANY_DIMENSIONS = ("sigmoid", *(name for name in FUNCTIONS if name.endswith("_with_logits")))
 
 
@@ -218,10 +223,16 @@ def test_good_arguments_are_taken(function):
 
 
 def test_every_function_is_covered():
-    """A function that is new in the module needs its line in FUNCTIONS."""
+    """A function that is new in the module needs its line in three lists."""
     found = {name for name in dir(_core) if callable(getattr(_core, name)) and name != "Net"
              and not name.startswith("__")}
-    assert found == {*FUNCTIONS, *NO_ARGUMENTS, *OWN_TESTS}
+    typed = set(re.findall(r"^def (\w+)", TYPES.read_text(), re.MULTILINE))
+    fuzzed = set(re.findall(r'^    "(\w+)": ', FUZZED.read_text(), re.MULTILINE))
+    for place, names in (("FUNCTIONS in tests/test_boundary.py",
+                          {*FUNCTIONS, *NO_ARGUMENTS, *OWN_TESTS}),
+                         ("mlclassify/_core.pyi", typed), ("CALLS in tests/fuzz/calls.py", fuzzed)):
+        assert not found - names, f"add {found - names} to {place}"
+        assert not names - found, f"remove {names - found} from {place}"
 
 
 @pytest.mark.parametrize("function, at, value, error, message", list(faults()))

@@ -9,19 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from tiny import photos, register, tiny_learner, tiny_loaders
+from tiny import LOSSES, photos, register, tiny_learner, tiny_loaders
 
 from mlclassify import export
 from mlclassify.data.block import DataBlock
 from mlclassify.data.loaders import DataLoaders
 from mlclassify.functional import nn
 from mlclassify.learner import load_learner
-from mlclassify.losses import (
-    AsymmetricLossFlat,
-    BaseLoss,
-    BCEWithLogitsLossFlat,
-    FocalLossFlat,
-)
+from mlclassify.losses import BaseLoss, BCEWithLogitsLossFlat
 from mlclassify.vision.augment import Normalize, Resize, aug_transforms
 from mlclassify.weights import ModelFileError, read_tensors, write_tensors
 
@@ -173,7 +168,7 @@ def test_a_failed_save_leaves_the_old_file(learn, monkeypatch):
     {"pos_weight": [1.0, 2.0, 3.0]}, {"weight": [1.0, 0.0, 0.5]}, {"label_smoothing": 0.1},
     {"pos_weight": "balanced", "missing": "mask"}, {"reduction": "sum", "flatten": False},
 ])
-@pytest.mark.parametrize("cls", [BCEWithLogitsLossFlat, AsymmetricLossFlat, FocalLossFlat])
+@pytest.mark.parametrize("cls", LOSSES)
 def test_losses_come_back(cls, options, tmp_path):
     learn = tiny_learner(path=tmp_path, loss_func=cls(**options))
     loaded = load_learner(learn.export()).loss_func

@@ -9,7 +9,7 @@ import weakref
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import LABELS, first, photos, second, tiny, tiny_learner, tiny_loaders
+from tiny import LABELS, LOSSES, first, photos, second, tiny, tiny_learner, tiny_loaders
 
 from mlclassify import _core
 from mlclassify.callbacks import Callback
@@ -17,7 +17,7 @@ from mlclassify.data.block import DataBlock, ImageBlock, MultiCategoryBlock
 from mlclassify.data.split import EndSplitter
 from mlclassify.functional import nn
 from mlclassify.learner import Learner
-from mlclassify.losses import AsymmetricLossFlat, BCEWithLogitsLossFlat, FocalLossFlat
+from mlclassify.losses import BCEWithLogitsLossFlat, FocalLossFlat
 from mlclassify.metrics import APScoreMulti, accuracy_multi
 from mlclassify.optim import Adam
 from mlclassify.plot import RIGHT, WRONG
@@ -592,7 +592,7 @@ def test_balanced_weights_come_from_the_training_photos():
     np.testing.assert_allclose(later.func.pos_weight, want, rtol=1e-6)
 
 
-@pytest.mark.parametrize("cls", [BCEWithLogitsLossFlat, AsymmetricLossFlat, FocalLossFlat])
+@pytest.mark.parametrize("cls", LOSSES)
 def test_training_where_labels_are_missing(cls):
     hidden = np.random.default_rng(3).random((80, 3)) < 0.3
     rows = [np.isin(LABELS, labels).astype(np.float32) for _, labels in photos(80)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import LOSSES
 
 from mlclassify import tensor as torch
 from mlclassify.functional import AsymmetricLoss
@@ -425,7 +426,6 @@ def test_the_focal_loss_of_its_paper(rng):
     assert FocalLossFlat(0)(x, y).item() == pytest.approx(bce(x, y).item(), rel=1e-6)
 
 
-LOSSES = [BCEWithLogitsLossFlat, AsymmetricLossFlat, FocalLossFlat]
 each_class = pytest.mark.parametrize("cls", LOSSES)
 
 

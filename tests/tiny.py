@@ -5,14 +5,17 @@ A photo is dark, with a bright patch in the red, green and blue channel for each
 
 import numpy as np
 
+from mlclassify import export
 from mlclassify.data.block import DataBlock
 from mlclassify.data.split import EndSplitter
 from mlclassify.learner import Learner
+from mlclassify.losses import FocalLossFlat
 from mlclassify.vision.augment import Normalize, Resize, imagenet_stats
 from mlclassify.vision.backbones import ARCHS, Architecture, Layers
 from mlclassify.vision.models import create_model
 
 LABELS = ("blue", "green", "red")
+LOSSES = [*(loss for loss, *_ in export._LOSSES.values()), FocalLossFlat]  # those on logits
 CHANNEL = {"red": 0, "green": 1, "blue": 2}
 
 

@@ -262,6 +262,23 @@ from mlclassify.losses import ToyLossFlat
 """, before="_LOSSES: dict["),
     Edit("mlclassify/export.py", '    "ToyLossFlat": (ToyLossFlat, ToyLoss, _PLAIN),\n',
          before='    "BCEWithLogitsLossFlat": ('),
+    Edit("tests/test_messages.py", "ToyLossFlat, ",
+         before="BCEWithLogitsLossFlat, AsymmetricLossFlat, for a file "),
+    Edit("tests/test_losses.py", '''
+
+def test_toy_loss_and_gradient(rng):
+    from mlclassify.losses import ToyLossFlat
+
+    def squares(x):
+        return (1 / (1 + np.exp(-x)) - y) ** 2
+
+    x, y = rng.normal(size=(7, 5)).astype(np.float32), rng.integers(0, 2, (7, 5))
+    wide = x.astype(np.float64)
+    value, grad = ToyLossFlat(reduction="sum").value_and_grad(x, y)
+    assert value == pytest.approx(squares(wide).sum(), rel=1e-6)
+    slopes = (squares(wide + 1e-6) - squares(wide - 1e-6)) / 2e-6
+    np.testing.assert_allclose(grad, slopes, rtol=1e-5, atol=1e-6)
+'''),
 ]
 
 TRANSFORM = [

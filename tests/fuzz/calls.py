@@ -37,6 +37,7 @@ CALLS = {
     "random_uniform": "int int int int f8:n",
     "set_num_threads": "int",
     "kernels": "text",
+    "cpus": "text",
     "isas": "",
     "isa": "",
     "get_num_threads": "",
