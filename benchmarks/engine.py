@@ -136,7 +136,7 @@ ROWS = (
         0.5, "MB"),
 )
 LAYERS = "layers"
-PEAK_LANES = {"avx512": 16, "avx2": 8, "neon": 4}
+PEAK_LANES = {"avx512bf16": 16, "avx512": 16, "avx2": 8, "neon": 4}
 PEAK_CHAINS, PEAK_ROUNDS = 12, 20_000_000
 
 

@@ -152,10 +152,11 @@ class Learner(Predictor):
         self.distribute()
 
     def to_bf16(self) -> Self:
-        """Train with activations that are kept as bfloat16: a third less memory for a step.
+        """Train with activations that are kept as bfloat16: half the memory for a step.
 
         Weights, optimizer, statistics and all sums stay float32, and so does `predict`. It is kept
-        in model files and needs no special machine.
+        in model files and needs no special machine; one with AVX512-BF16 trains nets of many 1 x 1
+        convolutions faster by it, to the same bits.
 
         Returns
         -------

@@ -372,6 +372,24 @@ def gemm_tile(rows, offset, run, weights, start=0.0):
 
 
 @kernel
+def gemm_dots(rows, weights, start=0.0, segment=1 << 20, there=None):
+    """rows (pixels, run) and weights (run / 2, columns, 2) of bfloat16, as the machine rounds.
+
+    Of each pair the second product is added first; sums of `segment` steps are added to what is
+    there.
+    """
+    a, w = widen(rows), widen(weights)
+    done, total = there, np.full((len(a), w.shape[1]), start, np.float32)
+    for k in range(0, a.shape[1], 2):
+        for step in (1, 0):  # a product of two numbers of 8 bits is exact in float32
+            total = total + a[:, k + step, None] * w[k // 2, :, step]
+        if (k + 2) % segment == 0 or k + 2 == a.shape[1]:
+            done = total if done is None else done + total
+            total = np.zeros_like(total)
+    return done
+
+
+@kernel
 def gemm_outer(a, b):
     """a (pixels, rows), b (pixels, columns) of all segments one after the other."""
     return np.asarray(a, np.float64).T @ np.asarray(b, np.float64)

@@ -104,6 +104,78 @@ def norm_of_a_copy(inputs, params, options, **_):
     return np.where(on, z, 0), backward
 
 
+def rounded(x):
+    """Of float64, that are nearly float32."""
+    return reference.widen(reference.narrow(x)).astype(float)
+
+
+def conv_of_rounded(inputs, params, options, **_):
+    """A convolution that rounds what it multiplies; for its weights, the input alone is."""
+    near = params | {"weight": rounded(params["weight"])}
+    y, data = reference.conv([rounded(inputs[0])], near, options)
+    _, weights = reference.conv([rounded(inputs[0])], params, options)
+    return y, lambda dy: (data(rounded(dy))[0], weights(dy)[1])
+
+
+WIDE = {"out": 64, "kernel": 1}
+
+
+def two_products(channels, options, rounds, exact=False):
+    """The output of two convolutions and the gradient of the first one's weights: what a net says,
+    and what its definition does, where the second convolution rounds what it multiplies or not."""
+    spec = [("conv", "a", (0,), WIDE | {"out": channels}), ("conv", "b", (1,), options)]
+    x = nhwc(np.random.default_rng(0).normal(size=(3, 48, 7, 9)))
+    net = _core.Net(spec, 48, exact)
+    state = random_state(net, np.random.default_rng(1))
+    net.load_state_dict(state)
+    net.set_bf16(True)
+    y = net.forward(x, train=True)
+    dy = nhwc(gradient_for(y))
+    net.backward(dy)
+    weight = {"weight": state["a.weight"].astype(float)}
+    params = {name[2:]: value.astype(float) for name, value in state.items() if name[0] == "b"}
+    a, _ = reference.conv([x.astype(float)], weight, spec[0][3])
+    b, data = (conv_of_rounded if rounds else reference.conv)([a], params, options)
+    _, weights = reference.conv([rounded(x)], weight, spec[0][3])  # which reads the copy of x
+    return (y, net.gradients()["a.weight"]), (b, weights(data(dy.astype(float))[0][0])[1]["weight"])
+
+
+@pytest.mark.parametrize("channels, options, rounds", [
+    (64, WIDE, True), (80, WIDE | {"stride": 2}, True),
+    (64, WIDE | {"out": 333, "bias": True}, True),
+    (48, WIDE, False), (64, WIDE | {"out": 48}, False),
+    (64, WIDE | {"kernel": 5, "padding": 2}, False)])
+def test_wide_products_of_maps_are_of_rounded_numbers(channels, options, rounds):
+    found, want = two_products(channels, options, rounds)
+    _, other = two_products(channels, options, not rounds)
+    for each, near, far in zip(found, want, other):
+        assert relative(each, near) < 0.03 * HALF  # a number in thousands rounds to another one
+        assert relative(each, far) > 0.3 * HALF
+
+
+@pytest.mark.parametrize("act", ["gelu", "silu"])
+def test_what_a_product_activates_it_rounds_then(act):
+    spec = [("linear", "a", (0,), {"out": 128, "bias": True}),
+            ("activation", "", (1,), {"act": act}), ("linear", "b", (2,), {"out": 80})]
+    net, x = _core.Net(spec, 64), nhwc(np.random.default_rng(0).normal(size=(3, 64, 7, 9)))
+    state = random_state(net, np.random.default_rng(1))
+    net.load_state_dict(state)
+    net.set_bf16(True)
+    wide = {name: value.astype(float) for name, value in state.items()}
+    first, _ = reference.linear([rounded(x)], {"weight": rounded(wide["a.weight"]),
+                                               "bias": wide["a.bias"]}, {})
+    between, _ = reference.LAYERS["activation"]([first], {}, {"act": act})
+    want, plain = (reference.linear([round_(between)], {"weight": round_(wide["b.weight"])}, {})[0]
+                   for round_ in (rounded, lambda x: x))
+    y = net.forward(x, train=True)
+    assert relative(y, want) < 0.03 * HALF and relative(y, plain) > 0.3 * HALF
+
+
+def test_an_exact_net_rounds_no_products():
+    found, want = two_products(64, WIDE, False, exact=True)
+    assert all(relative(each, near) < 1e-6 for each, near in zip(found, want))
+
+
 # A batch norm that is written again is written over the one before it, few of them at a time.
 @pytest.mark.parametrize("spec", [chain(), blocks()], ids=["chain", "blocks"])
 def test_a_pass_is_that_of_a_network_with_rounded_activations(monkeypatch, spec):

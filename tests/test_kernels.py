@@ -46,7 +46,7 @@ def struct(name):
 
 
 Key = TYPES["mlc_key"] = struct("mlc_key")  # the one that is passed by value
-Loss, Tile, Outer = map(struct, ("mlc_loss", "mlc_tile", "mlc_outer"))
+Loss, Tile, Dots, Outer = map(struct, ("mlc_loss", "mlc_tile", "mlc_dots", "mlc_outer"))
 Depthwise, DepthwiseWeights = map(struct, ("mlc_depthwise", "mlc_depthwise_weights"))
 WinoIn, WinoOut, Grid, Marks = map(
     struct, ("mlc_wino_in", "mlc_wino_out", "mlc_grid", "mlc_marks"))
@@ -832,6 +832,32 @@ def test_gemm_tile_is_a_matrix_product(isa, accumulate, started, guarded):
     for case in tile_cases(isa):
         got, want, size = run_tile(isa, guarded, case, accumulate, started)
         close(got, want, 0, 8 * ULP * size)
+
+
+@pytest.mark.parametrize("accumulate, started", [(False, False), (True, False), (False, True)])
+def test_gemm_dots_rounds_as_the_machines_instruction_does(accumulate, started, guarded):
+    for run in 2, 64, 250:
+        rows = reference.narrow(draw("random", (7, run + 6), "rows"))
+        weights = reference.narrow(draw("random", (run // 2, 64, 2), "weights"))
+        start, there = draw("random", 64, "start"), draw("random", (7, 64), "there")
+        want = reference.gemm_dots(rows[:, :run], weights, start if started else 0.0, 100,
+                                   there if accumulate else None)
+        exact = reference.widen(rows[:, :run]).astype(float) @ reference.widen(
+            weights).astype(float).transpose(0, 2, 1).reshape(run, 64)
+        base = (start if started else 0) + (there if accumulate else 0)
+        close(want, exact + base, 0, 2e-6 * run)
+        for isa in ISAS:
+            table, source = _core.kernels(isa), guarded(rows, np.uint16)
+            width, lanes = table["tile_columns"], table["lanes"]
+            for count in range(1, table["tile_rows"] + 1):
+                columns = width - count % (width // lanes) * lanes
+                out = [guarded(row[:columns]) for row in there[:count]]
+                results, held = pointers(out), guarded(weights[:, :width], np.uint16)
+                begin = guarded(start[:columns])
+                call(isa, "gemm_dots", Dots(
+                    address(source), run + 6, address(results), count, columns, run,
+                    address(held), address(begin) if started else None, 100, accumulate))
+                assert bits(np.array(out)) == bits(want[:count, :columns]), isa
 
 
 @each_isa

@@ -27,15 +27,15 @@ static inline __attribute__((always_inline)) void tile_zero(vf sum[TILE_ROWS][TI
 static inline __attribute__((always_inline)) void tile_start(vf sum[TILE_ROWS][TILE_VECTORS],
                                                              const size_t rows,
                                                              const size_t vectors,
-                                                             const mlc_tile *tile)
+                                                             const float *start)
 {
     tile_zero(sum, rows, vectors);
-    if (!tile->start) return;
+    if (!start) return;
     UNROLL
     for (size_t j = 0; j < vectors; j++) {
-        vf start = v_load(tile->start + j * VN);
+        vf from = v_load(start + j * VN);
         UNROLL
-        for (size_t i = 0; i < rows; i++) sum[i][j] = start;
+        for (size_t i = 0; i < rows; i++) sum[i][j] = from;
     }
 }
 
@@ -99,7 +99,7 @@ static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile
     bool accumulate = tile->accumulate;
     const char *later = (const char *)(tile->later ? tile->later : w);
     size_t left = tile->segment;
-    tile_start(sum, rows, vectors, tile);
+    tile_start(sum, rows, vectors, tile->start);
     for (size_t t = 0; t < tile->taps; t++) {
         const float *in[TILE_ROWS];
         UNROLL
@@ -139,6 +139,45 @@ static void gemm_tile(const mlc_tile *tile)
 #if TILE_VECTORS > 2
     case 3: BY_ROWS(tile_body, tile, 3) break;
     case 4: BY_ROWS(tile_body, tile, 4) break;
+#endif
+    }
+}
+
+static inline __attribute__((always_inline)) void dots_body(const mlc_dots *dots, const size_t rows,
+                                                            const size_t vectors)
+{
+    vf sum[TILE_ROWS][TILE_VECTORS];
+    const uint16_t *w = dots->weights;
+    bool accumulate = dots->accumulate;
+    tile_start(sum, rows, vectors, dots->start);
+    for (size_t from = 0; from < dots->run; from += dots->segment) {
+        size_t left = dots->run - from;
+        size_t end = from + (left < dots->segment ? left : dots->segment);
+        for (size_t k = from; k < end; k += 2, w += 2 * TILE_VECTORS * VN) {
+            vpair b[TILE_VECTORS];
+            UNROLL
+            for (size_t j = 0; j < vectors; j++) b[j] = v_load_pairs(w + 2 * j * VN);
+            UNROLL
+            for (size_t i = 0; i < rows; i++) {
+                vpair a = v_set_pair(dots->in + i * dots->in_step + k);
+                UNROLL
+                for (size_t j = 0; j < vectors; j++) sum[i][j] = v_dot(a, b[j], sum[i][j]);
+            }
+        }
+        tile_store(sum, rows, vectors, dots->out, accumulate);
+        tile_zero(sum, rows, vectors);
+        accumulate = true;
+    }
+}
+
+static void gemm_dots(const mlc_dots *dots)
+{
+    switch (dots->columns / VN) {
+    case 1: BY_ROWS(dots_body, dots, 1) break;
+    case 2: BY_ROWS(dots_body, dots, 2) break;
+#if TILE_VECTORS > 2
+    case 3: BY_ROWS(dots_body, dots, 3) break;
+    case 4: BY_ROWS(dots_body, dots, 4) break;
 #endif
     }
 }

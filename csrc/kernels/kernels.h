@@ -86,6 +86,19 @@ typedef struct {
     const float *later; /* what a later call reads, fetched into the L2 cache; NULL: nothing */
 } mlc_tile;
 
+/* The same of one tap, of rows of bfloat16 and with weights of it: of each two steps
+ * [tile_columns][2]; `run` and `segment` are even. Sums are float32. */
+typedef struct {
+    const uint16_t *in;
+    size_t in_step;
+    float *const *out;
+    size_t rows, columns, run;
+    const uint16_t *weights;
+    const float *start;
+    size_t segment;
+    bool accumulate;
+} mlc_dots;
+
 /* out[i][0..columns) (+)= sum over segments s, pixels p of
  * a[s][p * a_step + i] * b[s][p * b_step + 0..columns), for i < rows <= tile_rows. */
 typedef struct {

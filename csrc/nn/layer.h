@@ -17,7 +17,14 @@ enum { MLC_MAX_INPUTS = 2, MLC_NAME = 96 };
 
 /* Packed forms of weights: of direct sums forward and backward, and of a prediction of few photos
  * by Winograd's algorithm. */
-typedef enum { MLC_FORWARD, MLC_BACK, MLC_TAPS, MLC_FORMS } mlc_form;
+typedef enum {
+    MLC_FORWARD,
+    MLC_BACK,
+    MLC_FORWARD_BF16, /* for layers that round what they multiply, see mlc_needs */
+    MLC_BACK_BF16,
+    MLC_TAPS,
+    MLC_FORMS
+} mlc_form;
 
 typedef struct {
     char name[MLC_NAME];
@@ -68,6 +75,7 @@ typedef struct {
     bool keeps_input, keeps_output; /* read again by backward, */
     bool keeps_second;              /* and the second input */
     bool packs;                     /* reads packed weights, */
+    bool rounds;                    /* of bf16 in training that keeps copies in it, */
     bool predicts_taps;             /* in a prediction those of MLC_TAPS and no others */
     size_t workers;                 /* threads that the scratch is for; 0: it does not matter */
     bool rewrites;                  /* the output can be written again in backward */
@@ -105,6 +113,7 @@ typedef struct mlc_run {
     float *y; /* NULL in forward: not to be written, its reader does this layer's work */
     void *saved, *scratch;
     size_t workers; /* as in the needs */
+    bool rounds;    /* as in the needs, and the pass is such a one */
     bool train;
     mlc_key key;
     const mlc_peers *peers;       /* NULL: none */

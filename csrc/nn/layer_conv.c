@@ -22,7 +22,8 @@ enum {
     OUTER_PIXELS = 512,       /* of a pass of gemm_outer: its operands stay in the L2 cache */
     PARTIAL_FLOATS = 4 << 20, /* partial sums of dw in all */
     MAX_CHUNKS = 16,
-    TURN = 64 /* numbers of a filter that are turned at a time */
+    TURN = 64,          /* numbers of a filter that are turned at a time */
+    LEAST_ROUNDED = 64, /* channels, of input and output, for which rounding a product pays */
 };
 
 /* --- shapes ---------------------------------------------------------------------------------- */
@@ -91,6 +92,13 @@ static bool winograd_plan(const mlc_layer *layer, const mlc_tensor *in, const ml
     return true;
 }
 
+/* Products of whole maps by 1 x 1 kernels: of others, Winograd's take fewer of float32. */
+static bool can_round(const mlc_layer *layer, const mlc_tensor *in, const mlc_tensor *out)
+{
+    return layer->options.kernel == 1 && !layer->exact && out->h * out->w > 1 &&
+           in->stride >= LEAST_ROUNDED && out->stride >= LEAST_ROUNDED;
+}
+
 /* Rows of a pass of gemm_outer. */
 static size_t outer_rows(const mlc_tensor *dout) { return OUTER_PIXELS / dout->w + 1; }
 
@@ -104,6 +112,26 @@ static bool moments_end(const mlc_tensor *out, size_t *bytes)
 {
     return mlc_moments_bytes(conv_blocks(out), out->stride, bytes) &&
            mlc_add(*bytes, MLC_ALIGN - *bytes % MLC_ALIGN, bytes);
+}
+
+/* Bytes of scratch for moments, and then for the room of a product. */
+static bool room_end(const mlc_tensor *in, const mlc_tensor *out, size_t workers, size_t *bytes)
+{
+    size_t room;
+    return moments_end(out, bytes) && mlc_product_room(in->stride, workers, &room) &&
+           mlc_add(*bytes, room, bytes);
+}
+
+static bool plan_rounding(const mlc_tensor *in, const mlc_tensor *out, mlc_needs *needs)
+{
+    size_t back;
+    needs->rounds = true;
+    needs->workers = (size_t)mlc_threads_get();
+    if (!room_end(in, out, needs->workers, &needs->scratch) ||
+        !mlc_product_room(out->stride, needs->workers, &back))
+        return false;
+    if (back > needs->scratch_back) needs->scratch_back = back;
+    return true;
 }
 
 static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
@@ -125,6 +153,7 @@ static bool conv_plan(const mlc_layer *layer, const mlc_tensor *const *in, const
     if (layer->bias && !mlc_bias_scratch(out, &bytes)) return false;
     if (bytes > needs->scratch_back) needs->scratch_back = bytes;
     if (!mlc_moments_bytes(conv_blocks(out), out->stride, &needs->scratch)) return false;
+    if (can_round(layer, in[0], out)) return plan_rounding(in[0], out, needs);
     if (!uses_winograd(layer, in[0], out, false)) return true;
     needs->predicts_taps = mlc_winograd_packs(out);
     needs->workers = (size_t)mlc_threads_get();
@@ -140,6 +169,8 @@ static size_t conv_packed_floats(const mlc_layer *layer, mlc_form form)
 {
     size_t k = layer->options.kernel;
     if (form == MLC_TAPS) return k * k * layer->in_stride * mlc_padded(layer->out_channels);
+    if (form == MLC_FORWARD_BF16) return conv_packed_floats(layer, MLC_FORWARD) / 2;
+    if (form == MLC_BACK_BF16) return conv_packed_floats(layer, MLC_BACK) / 2;
     if (form == MLC_FORWARD)
         return mlc_product_weights(k, k * layer->in_stride, mlc_padded(layer->out_channels));
     return mlc_product_weights(k * k, mlc_padded(layer->out_channels), layer->in_stride);
@@ -199,14 +230,62 @@ static void pack_back_panel(void *context, size_t panel)
             pack_phase_panel(layer, a, b, taps_before(&layer->options, a, b), panel);
 }
 
+/* [step / 2][column][2] of a 1 x 1 kernel for one panel of columns, rounded. `back`: steps are
+ * output channels and columns input channels; else the other way round. */
+static void pack_rounded(const mlc_layer *layer, bool back, size_t panel)
+{
+    enum { MOST_COLUMNS = 64 };
+    float steps[MLC_LANES * MOST_COLUMNS];
+    size_t width = mlc_kernel->tile_columns;
+    size_t depth = back ? mlc_padded(layer->out_channels) : layer->in_stride;
+    float *packed = layer->packed[back ? MLC_BACK_BF16 : MLC_FORWARD_BF16];
+    uint16_t *to = (uint16_t *)packed + panel * depth * width;
+    for (size_t from = 0; from < depth; from += MLC_LANES, to += MLC_LANES * width) {
+        for (size_t v = 0; v < width; v++)
+            for (size_t i = 0; i < MLC_LANES; i++) {
+                size_t step = from + i, column = panel * width + v;
+                steps[(i / 2 * width + v) * 2 + i % 2] = back
+                                                             ? weight_at(layer, step, column, 0, 0)
+                                                             : weight_at(layer, column, step, 0, 0);
+            }
+        mlc_kernel->narrow(steps, to, MLC_LANES * width);
+    }
+}
+
+static void pack_rounded_panel(void *context, size_t panel) { pack_rounded(context, false, panel); }
+
+static void pack_rounded_back_panel(void *context, size_t panel)
+{
+    pack_rounded(context, true, panel);
+}
+
 static bool conv_pack(mlc_layer *layer, mlc_form form)
 {
+    static void (*const pack[MLC_FORMS])(void *, size_t) = {
+        [MLC_FORWARD] = pack_panel,
+        [MLC_BACK] = pack_back_panel,
+        [MLC_FORWARD_BF16] = pack_rounded_panel,
+        [MLC_BACK_BF16] = pack_rounded_back_panel,
+    };
     size_t width = mlc_kernel->tile_columns, outs = mlc_padded(layer->out_channels);
-    size_t columns = form == MLC_BACK ? layer->in_stride : outs;
+    bool back = form == MLC_BACK || form == MLC_BACK_BF16;
+    size_t columns = back ? layer->in_stride : outs;
     if (form == MLC_TAPS)
         return mlc_winograd_pack(layer->weight, layer->in_stride, outs, layer->packed[form]);
-    return mlc_parallel_for((columns + width - 1) / width,
-                            form == MLC_BACK ? pack_back_panel : pack_panel, layer);
+    return mlc_parallel_for((columns + width - 1) / width, pack[form], layer);
+}
+
+/* Give a product its weights and what comes before it of a tap, and `room` to do that in. */
+static void set_weights(mlc_product *product, const mlc_run *run, mlc_form plain, mlc_form rounded,
+                        mlc_activation act, void *room)
+{
+    const mlc_layer *layer = run->layer;
+    product->act = act;
+    if (run->rounds)
+        product->rounded = (const uint16_t *)layer->packed[rounded];
+    else
+        product->weights = layer->packed[plain];
+    if (act || run->rounds) product->room = room, product->workers = run->workers;
 }
 
 /* --- forward --------------------------------------------------------------------------------- */
@@ -241,17 +320,13 @@ static bool direct_forward(const mlc_run *run)
         .taps = o->kernel,
         .run = o->kernel * in->stride,
         .columns = out->stride,
-        .weights = run->layer->packed[MLC_FORWARD],
         .start = run->layer->bias ? run->layer->bias->value : NULL,
         .finish = run->epilogue ? &finish : NULL,
     };
-    if (run->prologue) {
-        size_t moments;
-        moments_end(out, &moments);
-        product.act = run->prologue->act;
-        product.room = (float *)((char *)run->scratch + moments);
-        product.workers = run->workers;
-    }
+    size_t moments;
+    moments_end(out, &moments);
+    set_weights(&product, run, MLC_FORWARD, MLC_FORWARD_BF16,
+                run->prologue ? run->prologue->act : MLC_IDENTITY, (char *)run->scratch + moments);
     return mlc_product_run(&product, 1);
 }
 
@@ -299,7 +374,7 @@ static mlc_product phase_product(const mlc_run *run, size_t a, size_t b,
         for (size_t j = 0; j < wide; j++)
             offset[i * wide + j] =
                 down[i] * (ptrdiff_t)tensor_row(out) + right[j] * (ptrdiff_t)out->stride;
-    return (mlc_product){
+    mlc_product product = {
         .n = in->n,
         .h = phase_pixels(in->h, a, s),
         .w = phase_pixels(in->w, b, s),
@@ -311,10 +386,13 @@ static mlc_product phase_product(const mlc_run *run, size_t a, size_t b,
         .taps = high * wide,
         .run = out->stride,
         .columns = in->stride,
-        .weights = run->layer->packed[MLC_BACK] +
-                   mlc_product_weights(taps_before(o, a, b), out->stride, in->stride),
         .accumulate = run->accumulate[0],
     };
+    if (!product.taps) return product; /* which writes zeros */
+    set_weights(&product, run, MLC_BACK, MLC_BACK_BF16, MLC_IDENTITY, run->scratch);
+    if (product.weights)
+        product.weights += mlc_product_weights(taps_before(o, a, b), out->stride, in->stride);
+    return product;
 }
 
 static bool backward_data(const mlc_run *run)
@@ -550,11 +628,9 @@ static mlc_status linear_declare(mlc_layer *layer, mlc_error *error)
 static bool linear_plan(const mlc_layer *layer, const mlc_tensor *const *in, const mlc_tensor *out,
                         mlc_needs *needs)
 {
-    size_t moments, room;
     needs->workers = (size_t)mlc_threads_get();
-    return conv_plan(layer, in, out, needs) && moments_end(out, &moments) &&
-           mlc_mul(MLC_PRODUCT_PIXELS * sizeof(float), in[0]->stride, &room) &&
-           mlc_mul(room, needs->workers, &room) && mlc_add(moments, room, &needs->scratch);
+    return conv_plan(layer, in, out, needs) &&
+           room_end(in[0], out, needs->workers, &needs->scratch);
 }
 
 const mlc_layer_class mlc_layer_linear = {

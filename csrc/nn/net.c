@@ -232,9 +232,11 @@ mlc_buffer *mlc_net_buffer(mlc_net *net, const char *name)
 static bool needs_pack(const mlc_net *net, const mlc_plan *plan, size_t i, mlc_form form)
 {
     const mlc_layer *layer = &net->layers[i];
-    bool taps = plan->needs[i].predicts_taps && !plan->train;
-    if (form == MLC_TAPS ? !taps : taps || !plan->needs[i].packs) return false;
-    return layer->stale[form] && (form != MLC_BACK || layer->inputs[0] != 0);
+    bool taps = plan->needs[i].predicts_taps && !plan->train, rounds = mlc_rounds(plan, i);
+    bool bf16 = form == MLC_FORWARD_BF16 || form == MLC_BACK_BF16;
+    bool back = form == MLC_BACK || form == MLC_BACK_BF16;
+    if (form == MLC_TAPS ? !taps : taps || !plan->needs[i].packs || bf16 != rounds) return false;
+    return layer->stale[form] && !(back && layer->inputs[0] == 0);
 }
 
 /* Pack what the plan reads, making room for it the first time; under the write lock. */
@@ -396,6 +398,7 @@ static mlc_status train_forward(mlc_net *net, const mlc_pass *pass, mlc_error *e
     plan->key = pass->key;
     plan->peers = pass->peers;
     status = pack_for(net, plan, MLC_FORWARD, error);
+    if (!status) status = pack_for(net, plan, MLC_FORWARD_BF16, error);
     if (!status) status = predict(net, plan, pass, error);
     plan->peers = NULL;
     if (status) {
@@ -504,6 +507,7 @@ mlc_status mlc_net_backward(mlc_net *net, const float *gradient, const size_t sh
         const mlc_slot *out = &net->training->grad[net->layer_count];
         net->training->peers = peers;
         status = pack_for(net, net->training, MLC_BACK, error);
+        if (!status) status = pack_for(net, net->training, MLC_BACK_BF16, error);
         if (!status && mlc_plan_put(net->training, out, gradient) &&
             mlc_plan_backward(net, net->training, accumulate)) {
             net->can_step = true;

@@ -111,6 +111,7 @@ static mlc_run run_of(const mlc_net *net, const mlc_plan *plan, size_t i)
     run.saved = block_at(plan, plan->saved[i]);
     run.scratch = block_at(plan, plan->scratch[i]);
     run.workers = plan->needs[i].workers;
+    run.rounds = mlc_rounds(plan, i);
     if (plan->train && plan->fusion[i].source != MLC_NONE) {
         double *mean = block_at(plan, plan->fusion[plan->fusion[i].source].moments);
         run.mean = mean, run.variance = mean + layer->in_channels;

@@ -85,6 +85,11 @@ int mlc_backward_time(const struct mlc_net *net, size_t layer);
 size_t mlc_only_reader(const struct mlc_net *net, size_t t);
 /* Whether layer i runs in the place of its batch norm. */
 bool mlc_is_folded(const mlc_plan *plan, size_t i);
+/* Whether layer i multiplies numbers rounded to bf16. */
+static inline bool mlc_rounds(const mlc_plan *plan, size_t i)
+{
+    return plan->train && plan->bf16 && plan->needs[i].rounds;
+}
 /* Numbers in a row of a copy in bf16, which has no border. */
 static inline size_t mlc_copied_row(const mlc_tensor *t) { return t->w * t->stride; }
 

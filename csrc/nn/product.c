@@ -21,6 +21,11 @@ size_t mlc_product_weights(size_t taps, size_t run, size_t columns)
     return taps * run * ((columns + panel - 1) / panel) * panel;
 }
 
+bool mlc_product_room(size_t run, size_t workers, size_t *bytes)
+{
+    return mlc_mul(BLOCK_PIXELS * sizeof(float), run, bytes) && mlc_mul(*bytes, workers, bytes);
+}
+
 /* Addresses of pixels [first, first + count) of the grid, counted image by image, row by row. */
 static void addresses(const mlc_product *p, size_t first, size_t count, const float **in,
                       float **out)
@@ -37,14 +42,34 @@ static void addresses(const mlc_product *p, size_t first, size_t count, const fl
     }
 }
 
+/* The running worker's. */
+static float *room_of(const mlc_product *p)
+{
+    return p->room + mlc_worker() * BLOCK_PIXELS * p->run;
+}
+
 /* Let the pixels come from the running worker's room, activated. */
 static void activate(const mlc_product *p, size_t count, const float **in)
 {
-    float *to = p->room + mlc_worker() * BLOCK_PIXELS * p->run;
+    float *to = room_of(p);
     for (size_t i = 0; i < count; i++, to += p->run) {
         mlc_kernel->activate(in[i], to, p->run, p->act);
         in[i] = to;
     }
+}
+
+/* The pixels in the running worker's room, one after another, activated and rounded. Numbers there
+ * are half as large as those that they are made from, so one pixel more has its place at the end.
+ */
+static const uint16_t *round_pixels(const mlc_product *p, size_t count, const float *const *in)
+{
+    uint16_t *rounded = (uint16_t *)room_of(p);
+    float *activated = room_of(p) + (BLOCK_PIXELS - 1) * p->run;
+    for (size_t i = 0; i < count; i++) {
+        if (p->act) mlc_kernel->activate(in[i], activated, p->run, p->act);
+        mlc_kernel->narrow(p->act ? activated : in[i], rounded + i * p->run, p->run);
+    }
+    return rounded;
 }
 
 /* Ask for the lines that a tile will write, while the one before it is computed. */
@@ -59,45 +84,85 @@ static size_t block_count(const product_cut *cut, size_t first)
     return cut->pixels - first < cut->block ? cut->pixels - first : cut->block;
 }
 
+/* Where a block stands: its pixels, and its panel of columns. */
+typedef struct {
+    const float *in[BLOCK_PIXELS];
+    const uint16_t *rounded;
+    float *out[BLOCK_PIXELS]; /* at `column` */
+    size_t count, column, columns;
+    size_t weights; /* number of the panel's first one */
+    bool first;     /* of the panels of the task */
+} product_block;
+
+static void multiply(const mlc_product *p, const product_block *b, size_t i, size_t rows)
+{
+    mlc_tile tile = {.in = b->in + i,
+                     .out = b->out + i,
+                     .rows = rows,
+                     .columns = b->columns,
+                     .offset = p->offset,
+                     .taps = p->taps,
+                     .run = p->run,
+                     .weights = p->weights + b->weights,
+                     .start = p->start ? p->start + b->column : NULL,
+                     .segment = SEGMENT,
+                     .accumulate = p->accumulate};
+    if (b->first && i + rows < b->count) tile.ahead = (size_t)(b->in[i + rows] - b->in[i]);
+    mlc_kernel->gemm_tile(&tile);
+}
+
+static void multiply_rounded(const mlc_product *p, const product_block *b, size_t i, size_t rows)
+{
+    mlc_dots dots = {.in = b->rounded + i * p->run,
+                     .in_step = p->run,
+                     .out = b->out + i,
+                     .rows = rows,
+                     .columns = b->columns,
+                     .run = p->run,
+                     .weights = p->rounded + b->weights,
+                     .start = p->start ? p->start + b->column : NULL,
+                     .segment = SEGMENT,
+                     .accumulate = p->accumulate};
+    mlc_kernel->gemm_dots(&dots);
+}
+
+/* The pixels of a block against one panel. */
+static void run_panel(const mlc_product *p, const product_block *b)
+{
+    size_t most = mlc_kernel->tile_rows;
+    for (size_t i = 0; i < b->count; i += most) {
+        size_t rows = b->count - i < most ? b->count - i : most, left = b->count - i - rows;
+        prefetch_out(b->out + i + rows, left < most ? left : most, b->columns);
+        if (b->rounded)
+            multiply_rounded(p, b, i, rows);
+        else
+            multiply(p, b, i, rows);
+    }
+}
+
 /* A block of pixels against every panel, so that the block's input stays in cache; or against some
  * of them. */
 static void run_block(const mlc_product *p, const product_cut *cut, size_t task)
 {
     size_t index = task % cut->blocks, from = task / cut->blocks * cut->panels;
-    const float *in[BLOCK_PIXELS];
-    float *out[BLOCK_PIXELS];
-    size_t first = index * cut->block, rows = mlc_kernel->tile_rows,
-           panel = mlc_kernel->tile_columns;
-    size_t count = block_count(cut, first);
-    addresses(p, first, count, in, out);
-    if (p->act) activate(p, count, in);
-    for (size_t i = 0; i < count; i++) out[i] += from * panel;
-    const float *weights = p->weights + from * p->taps * p->run * panel;
-    size_t all = p->columns,
-           end = (from + cut->panels) * panel < all ? (from + cut->panels) * panel : all;
-    for (size_t column = from * panel; column < end; column += panel) {
-        size_t columns = p->columns - column < panel ? p->columns - column : panel;
-        for (size_t i = 0; i < count; i += rows) {
-            mlc_tile tile = {.in = in + i,
-                             .out = out + i,
-                             .rows = count - i < rows ? count - i : rows,
-                             .columns = columns,
-                             .offset = p->offset,
-                             .taps = p->taps,
-                             .run = p->run,
-                             .weights = weights,
-                             .start = p->start ? p->start + column : NULL,
-                             .segment = SEGMENT,
-                             .accumulate = p->accumulate};
-            size_t next = i + tile.rows, left = count - next;
-            if (left && column == from * panel) tile.ahead = (size_t)(in[next] - in[i]);
-            prefetch_out(out + next, left < rows ? left : rows, columns);
-            mlc_kernel->gemm_tile(&tile);
-        }
-        for (size_t i = 0; i < count; i++) out[i] += panel;
-        weights += p->taps * p->run * panel;
+    size_t first = index * cut->block, panel = mlc_kernel->tile_columns, all = p->columns;
+    size_t begin = from * panel, depth = p->taps * p->run;
+    size_t end = begin + cut->panels * panel < all ? begin + cut->panels * panel : all;
+    product_block b = {.count = block_count(cut, first), .column = begin};
+    addresses(p, first, b.count, b.in, b.out);
+    if (p->rounded)
+        b.rounded = round_pixels(p, b.count, b.in);
+    else if (p->act)
+        activate(p, b.count, b.in);
+    for (size_t i = 0; i < b.count; i++) b.out[i] += begin;
+    for (; b.column < end; b.column += panel) {
+        b.columns = all - b.column < panel ? all - b.column : panel;
+        b.weights = b.column * depth;
+        b.first = b.column == begin;
+        run_panel(p, &b);
+        for (size_t i = 0; i < b.count; i++) b.out[i] += panel;
     }
-    if (p->finish && from == 0 && end == all) mlc_finish_chunk(p->finish, index, first, count);
+    if (p->finish && begin == 0 && end == all) mlc_finish_chunk(p->finish, index, first, b.count);
 }
 
 /* One task: the products in turn, so that what reads the same pixels does so at about one time. */
@@ -145,8 +210,9 @@ static product_cut cut_product(const mlc_product *p)
 bool mlc_product_run(const mlc_product *products, size_t count)
 {
     product_job job = {.products = products, .count = count};
-    size_t most = 0, workers = products->act ? products->workers : SIZE_MAX;
+    size_t most = 0, workers = SIZE_MAX;
     for (size_t i = 0; i < count; i++) {
+        if (products[i].room) workers = products[i].workers;
         job.cut[i] = cut_product(&products[i]);
         if (job.cut[i].tasks > most) most = job.cut[i].tasks;
     }

@@ -3,7 +3,8 @@
  *
  *   out(n, y, x)[0..columns) = sum over taps t, k < run of in(n, y, x)[offset[t] + k] * w[t][k][..]
  *
- * Weights are in panels of tile_columns output channels: [panel][tap][run][tile_columns]. */
+ * Weights are in panels of tile_columns output channels: [panel][tap][run][tile_columns]. Or they
+ * are bfloat16, and the input is rounded to that: [panel][run / 2][tile_columns][2] of one tap. */
 #ifndef MLC_PRODUCT_H
 #define MLC_PRODUCT_H
 
@@ -21,10 +22,12 @@ typedef struct {
     const ptrdiff_t *offset;
     size_t taps, run, columns;
     const float *weights;
-    const float *start; /* `columns` floats that every sum starts from; NULL: zeros */
+    const uint16_t *rounded; /* instead of `weights` */
+    const float *start;      /* `columns` floats that every sum starts from; NULL: zeros */
     bool accumulate;
-    /* What happens to the input first, of one tap of all its channels; its result goes to `room`,
-     * MLC_PRODUCT_PIXELS x run floats for each of `workers` threads. Else MLC_IDENTITY. */
+    /* What happens to the input first, of one tap of all its channels, else MLC_IDENTITY. What
+     * comes of that, or of rounding, goes to `room`: MLC_PRODUCT_PIXELS x run floats for each of
+     * `workers` threads. */
     mlc_activation act;
     float *room;
     size_t workers;
@@ -39,7 +42,10 @@ bool mlc_product_run(const mlc_product *products, size_t count);
 /* Blocks that a product of so many pixels is cut into. */
 size_t mlc_product_blocks(size_t pixels);
 
-/* Floats of packed weights for that many columns. */
+/* Bytes of the room that so many threads need for pixels of `run` numbers; false on overflow. */
+bool mlc_product_room(size_t run, size_t workers, size_t *bytes);
+
+/* Numbers of packed weights for that many columns. */
 size_t mlc_product_weights(size_t taps, size_t run, size_t columns);
 
 #endif

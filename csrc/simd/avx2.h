@@ -3,6 +3,7 @@
 #define TILE_ROWS 6
 #define TILE_VECTORS 2
 typedef __m256 vf;
+typedef __m256i vpair;
 typedef __m256 vmask;
 
 static inline vf v_load(const float *p) { return _mm256_loadu_ps(p); }
@@ -32,6 +33,21 @@ static inline void v_store_bf16(uint16_t *p, vf a)
     __m256i words = _mm256_blendv_epi8(nearest, quiet, nan);
     _mm_storeu_si128((__m128i *)p, _mm_packus_epi32(_mm256_castsi256_si128(words),
                                                     _mm256_extracti128_si256(words, 1)));
+}
+static inline vpair v_load_pairs(const uint16_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+static inline vpair v_set_pair(const uint16_t *p)
+{
+    int pair;
+    memcpy(&pair, p, sizeof pair);
+    return _mm256_set1_epi32(pair);
+}
+static inline vf v_even(vpair a) { return _mm256_castsi256_ps(_mm256_slli_epi32(a, 16)); }
+static inline vf v_odd(vpair a)
+{
+    return _mm256_castsi256_ps(_mm256_and_si256(a, _mm256_set1_epi32((int)0xffff0000)));
 }
 static inline void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 static inline void v_stream(float *p, vf a) { _mm256_stream_ps(p, a); }

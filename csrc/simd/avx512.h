@@ -3,6 +3,7 @@
 #define TILE_ROWS 7
 #define TILE_VECTORS 4
 typedef __m512 vf;
+typedef __m512i vpair;
 typedef __mmask16 vmask;
 
 static inline vf v_load(const float *p) { return _mm512_loadu_ps(p); }
@@ -28,6 +29,18 @@ static inline void v_store_bf16(uint16_t *p, vf a)
         _mm512_mask_or_epi32(_mm512_srli_epi32(up, 16), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q),
                              high, _mm512_set1_epi32(0x40));
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(words));
+}
+static inline vpair v_load_pairs(const uint16_t *p) { return _mm512_loadu_si512(p); }
+static inline vpair v_set_pair(const uint16_t *p)
+{
+    int pair;
+    memcpy(&pair, p, sizeof pair);
+    return _mm512_set1_epi32(pair);
+}
+static inline vf v_even(vpair a) { return _mm512_castsi512_ps(_mm512_slli_epi32(a, 16)); }
+static inline vf v_odd(vpair a)
+{
+    return _mm512_castsi512_ps(_mm512_and_si512(a, _mm512_set1_epi32((int)0xffff0000)));
 }
 static inline void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 static inline void v_stream(float *p, vf a) { _mm512_stream_ps(p, a); }

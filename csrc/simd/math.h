@@ -27,6 +27,15 @@ static inline vf v_keep_n(vf a, size_t k)
     return v_select(v_gt(v_set((float)k), v_load(lane)), a, v_set(0.0f));
 }
 
+#ifndef V_DOT
+/* c plus the products of both numbers of each pair, the odd one's first and each sum rounded: what
+ * machines that have an instruction for it compute, which may take denormals for 0. */
+static inline vf v_dot(vpair a, vpair b, vf c)
+{
+    return v_fma(v_even(a), v_even(b), v_fma(v_odd(a), v_odd(b), c));
+}
+#endif
+
 /* e^x for x <= 0; 0 below -104, where the result would round to 0; NaN for NaN.
  * x = n ln2 + r with |r| <= ln2 / 2; then the Taylor sum of e^r to r^7, whose remainder is below
  * r^8 / 8! < 6e-9. ln2 in two parts (the first with 9 bits) keeps n * ln2_high exact. */

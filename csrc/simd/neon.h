@@ -3,6 +3,7 @@
 #define TILE_ROWS 6
 #define TILE_VECTORS 4
 typedef float32x4_t vf;
+typedef uint32x4_t vpair;
 typedef uint32x4_t vmask;
 
 static inline vf v_load(const float *p) { return vld1q_f32(p); }
@@ -30,6 +31,18 @@ static inline void v_store_bf16(uint16_t *p, vf a)
     uint32x4_t nearest = vshrq_n_u32(vaddq_u32(bits, up), 16);
     uint32x4_t quiet = vorrq_u32(high, vdupq_n_u32(0x40));
     vst1_u16(p, vmovn_u32(vbslq_u32(vceqq_f32(a, a), nearest, quiet)));
+}
+static inline vpair v_load_pairs(const uint16_t *p) { return vreinterpretq_u32_u16(vld1q_u16(p)); }
+static inline vpair v_set_pair(const uint16_t *p)
+{
+    uint32_t pair;
+    memcpy(&pair, p, sizeof pair);
+    return vdupq_n_u32(pair);
+}
+static inline vf v_even(vpair a) { return vreinterpretq_f32_u32(vshlq_n_u32(a, 16)); }
+static inline vf v_odd(vpair a)
+{
+    return vreinterpretq_f32_u32(vandq_u32(a, vdupq_n_u32(0xffff0000)));
 }
 static inline void v_store(float *p, vf a) { vst1q_f32(p, a); }
 static inline void v_stream(float *p, vf a) { vst1q_f32(p, a); }

@@ -11,6 +11,8 @@
  *   v_store_bytes              whole numbers of 0 to 255 as bytes
  *   v_load_bf16                VN numbers of bfloat16 (kernels/bf16.c) as floats
  *   v_store_bf16               floats as bfloat16: the nearest, halves to even; NaN stays NaN
+ *   v_load_pairs, v_set_pair   VN pairs of bfloat16, or one pair VN times
+ *   v_even, v_odd              the first, the second number of each pair
  *   v_gt(a, b), v_eq(a, b)     a mask, true where a > b, a == b
  *   v_beats(a, b)              the same, true also where a is a NaN and b is not
  *   v_select(mask, yes, no)
@@ -25,6 +27,7 @@
 #define TILE_ROWS 4
 #define TILE_VECTORS 4
 typedef float vf;
+typedef uint32_t vpair;
 typedef int vmask;
 
 static inline vf v_load(const float *p) { return *p; }
@@ -43,6 +46,18 @@ static inline void v_store_bf16(uint16_t *p, vf a)
     memcpy(&bits, &a, sizeof bits);
     uint32_t nearest = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
     *p = (uint16_t)(a == a ? nearest : bits >> 16 | 0x40u);
+}
+static inline vpair v_load_pairs(const uint16_t *p) { return (uint32_t)p[1] << 16 | p[0]; }
+static inline vpair v_set_pair(const uint16_t *p) { return v_load_pairs(p); }
+static inline vf v_even(vpair a)
+{
+    const uint16_t low = (uint16_t)a;
+    return v_load_bf16(&low);
+}
+static inline vf v_odd(vpair a)
+{
+    const uint16_t high = (uint16_t)(a >> 16);
+    return v_load_bf16(&high);
 }
 static inline void v_store(float *p, vf a) { *p = a; }
 static inline void v_stream(float *p, vf a) { *p = a; }

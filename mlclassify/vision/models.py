@@ -197,9 +197,11 @@ class Model:
         """Choose what a training step keeps from its forward pass for the backward one.
 
         It keeps the outputs of convolutions, most of the memory that it takes; bfloat16 halves
-        them, rounded to 8 bits, and batch norms read what is kept, forward and backward. Weights,
-        statistics, gradients, the head and all sums stay float32, and predictions give the same
-        bits. It holds from the next step on, and loses nothing.
+        them, rounded to 8 bits, and batch norms read what is kept, forward and backward. So are
+        numbers rounded that 1 x 1 convolutions of 64 channels or more multiply, but for the
+        gradient of their weights. Weights, statistics, gradients, the head and all sums stay
+        float32, and predictions give the same bits. It holds from the next step on, and loses
+        nothing.
 
         Parameters
         ----------
