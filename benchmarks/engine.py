@@ -127,6 +127,12 @@ ROWS = (
         OURS.but(bf16=True), (TORCH.but(bf16=True),), 1.3),
     Row("bf16 float32", "training in bfloat16 against ours in float32", OURS.but(bf16=True),
         (OURS,)),
+    *(row for arch, batch in (("resnet50", 32), ("convnext_tiny", 16)) for row in (
+        Row(f"bf16_{arch} train", f"{arch}, batch {batch}, against autocast's, channels_last",
+            OURS.but(arch=arch, batch=batch, bf16=True),
+            (TORCH.but(arch=arch, batch=batch, bf16=True),)),
+        Row(f"bf16_{arch} float32", f"{arch}, batch {batch}, against ours in float32",
+            OURS.but(arch=arch, batch=batch, bf16=True), (OURS.but(arch=arch, batch=batch),)))),
     Row("avx2", "training with AVX2 forced on both, against channels_last", OURS_AVX2,
         (TORCH_AVX2,), 2.2),
     Row("threads ours", "our training, two threads against one", OURS_PAIR, (OURS_ALONE,), 1.85),
