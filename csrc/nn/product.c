@@ -103,7 +103,7 @@ static void multiply(const mlc_product *p, const product_block *b, size_t i, siz
                      .offset = p->offset,
                      .taps = p->taps,
                      .run = p->run,
-                     .weights = p->weights + b->weights,
+                     .weights = b->weights ? p->weights + b->weights : p->weights, /* or none */
                      .start = p->start ? p->start + b->column : NULL,
                      .segment = SEGMENT,
                      .accumulate = p->accumulate};

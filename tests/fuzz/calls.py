@@ -192,9 +192,10 @@ FAULTS = (_strided, _reshaped, _typed, _misaligned, _read_only, _wrapped, _no_ar
 # --- nets
 
 KINDS = ("conv", "batchnorm", "relu", "dropout", "maxpool", "avgpool", "concatpool", "linear")
-OPTIONS = {"out": (4, 1, 8, 20, 33, 0), "kernel": (3, 1, 2, 5, 7, 15, 16), "stride": (1, 2, 3, 0),
-           "padding": (1, 0, 2, 3, 7), "p": (0.5, 0.0, 1.0), "eps": (1e-5, 0.0, 1.0),
-           "momentum": (0.1, 0.0, 1.0), "relu": (True, False), "bias": (True, False)}  # fmt: skip
+OPTIONS = {"out": (4, 1, 8, 20, 64, 33, 0), "kernel": (3, 1, 2, 5, 7, 15, 16),
+           "stride": (1, 2, 3, 0), "padding": (1, 0, 2, 3, 7), "p": (0.5, 0.0, 1.0),
+           "eps": (1e-5, 0.0, 1.0), "momentum": (0.1, 0.0, 1.0),
+           "relu": (True, False), "bias": (True, False)}  # fmt: skip
 OF_KIND = {"conv": ("out", "kernel", "stride", "padding"), "linear": ("out", "bias"),
            "batchnorm": ("eps", "momentum", "relu"), "dropout": ("p",),
            "maxpool": ("kernel", "stride", "padding")}  # fmt: skip
@@ -275,6 +276,7 @@ def _action(made, guarded, draw):
         ("rollback", [], {}), ("times", [], {}), ("clear_state", [], {}), ("buffers", [], {}),
         ("gradients", [], {}), ("optimizer_state", [], {}), ("parameters", [1], {}),
         ("shapes", [draw.choice(INTS) for _ in "nhw"], {}), ("shapes", [2, 16, 16], {}),
+        ("set_bf16", [draw.choice((True, True, False, None, "yes", np.zeros(2)))], {}),
     ))  # fmt: skip
 
 

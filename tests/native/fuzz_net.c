@@ -16,7 +16,7 @@ static const char *const kinds[] = {
 
 static mlc_options options_of(input *in)
 {
-    static const uint32_t outs[] = {16, 1, 4, 8, 20, 33, 48, 0};
+    static const uint32_t outs[] = {16, 1, 4, 8, 20, 33, 48, 0, 64};
     static const uint32_t kernels[] = {3, 1, 2, 5, 7, 15, 0, 16, MOST};
     static const uint32_t strides[] = {1, 2, 3, 4, 0, MOST}, paddings[] = {1, 0, 2, 3, 7, MOST};
     static const double parts[] = {0.5, 0, 1, -1, 2, NAN, INFINITY, 1e-5, 0.1};
@@ -53,7 +53,7 @@ static mlc_layer_spec spec_of(input *in, size_t i, char name[2 * MLC_NAME])
 
 static mlc_net *new_net(input *in, uint64_t *sum)
 {
-    static const uint16_t channels[] = {3, 1, 2, 16, 17, 32, 0};
+    static const uint16_t channels[] = {3, 1, 2, 16, 17, 32, 0, 64};
     static char names[LAYERS][2 * MLC_NAME];
     mlc_layer_spec specs[LAYERS];
     size_t count = below(in, LAYERS + 1), of_photos = ONE_OF(in, channels);
@@ -161,6 +161,13 @@ static uint64_t mark(mlc_net *net, input *in, uint64_t sum)
     return sum;
 }
 
+/* As Net.set_bf16. */
+static uint64_t keep(mlc_net *net, input *in, uint64_t sum)
+{
+    mlc_net_set_bf16(net, byte_of(in) & 1);
+    return sum;
+}
+
 /* As Net.load_optimizer_state: moments of one parameter. */
 static uint64_t remember(mlc_net *net, input *in, uint64_t sum)
 {
@@ -191,8 +198,8 @@ static uint64_t shapes(mlc_net *net, input *in, uint64_t sum)
 
 static uint64_t run(input in)
 {
-    static call *const calls[] = {forward, backward, step,     load,  mark,
-                                  clear,   rollback, remember, shapes};
+    static call *const calls[] = {forward, backward, step,     load,   mark,
+                                  clear,   rollback, remember, shapes, keep};
     uint64_t sum = 0;
     mlc_net *net = new_net(&in, &sum);
     if (!net) return sum;
