@@ -202,6 +202,49 @@ def test_workers_of_a_scheduler_say_what_predict_says(made, expected, tmp_path, 
     check(read_parquet(tmp_path / "scores"), expected)
 
 
+# What Python runs first in every process of a job: the first one that scores is lost.
+LOSING = """
+import os, signal
+from mlclassify.scoring.scorer import Scorer
+
+score = Scorer.__call__
+
+def lose_one(self, names):
+    try:
+        os.close(os.open(os.environ["LOST"], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return score(self, names)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Scorer.__call__ = lose_one
+"""
+
+
+@pytest.mark.parametrize("script", RECIPES)
+def test_the_part_of_a_lost_worker_is_scored_again(made, expected, tmp_path, script):
+    (tmp_path / "sitecustomize.py").write_text(LOSING)
+    # On one machine alone Spark gives a task one try, if it is not told otherwise.
+    status, said = run(sys.executable, EXAMPLES / script, made / "m.safetensors",
+                       made / "list.txt", tmp_path / "scores", LOST=str(tmp_path / "lost"),
+                       PYTHONPATH=f"{tmp_path}:{ROOT}",
+                       PYSPARK_SUBMIT_ARGS="--master local[2,4] pyspark-shell")
+    assert status == 0, said
+    assert (tmp_path / "lost").exists()
+    check(read_parquet(tmp_path / "scores"), expected)
+
+
+@pytest.mark.slow
+@needs("pyspark", commands=["java"])
+def test_local_spark_fails_where_it_was_not_told_to_try_again(made, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(LOSING)
+    status, said = run(sys.executable, EXAMPLES / "score_spark.py", made / "m.safetensors",
+                       made / "list.txt", tmp_path / "scores", LOST=str(tmp_path / "lost"),
+                       PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert status and "Python worker exited unexpectedly" in said
+    assert not list((tmp_path / "scores").glob("*.parquet"))
+    assert not (tmp_path / "scores" / "_SUCCESS").exists()
+
+
 @pytest.mark.parametrize("script", RECIPES)
 def test_a_missing_model_is_named_before_workers_start(made, tmp_path, script):
     status, said = run(sys.executable, EXAMPLES / script, "none.safetensors", made / "list.txt",
