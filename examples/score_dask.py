@@ -24,6 +24,7 @@ os.environ["MLCLASSIFY_NUM_THREADS"] = "1"
 
 def main(model, files, out, address=None):
     scorer, names = Scorer(model), Path(files).read_text().splitlines()
+    Path(out).mkdir()  # another job's rows would stay among these
     with Client(address) if address else Client(threads_per_worker=1):
         rows = dask.bag.from_sequence(names, partition_size=1000).map_partitions(scorer)
         kinds = {name: {str: "string", float: "float32"}[kind]

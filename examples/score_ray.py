@@ -8,6 +8,7 @@ have the columns of `mlclassify score`.
 """
 
 import sys
+from pathlib import Path
 
 import pyarrow
 import ray
@@ -28,6 +29,7 @@ class Score:
 
 def main(model, files, out):
     scorer = Scorer(model)
+    Path(out).mkdir()  # rows would be added to those of another job
     # An actor of one thread for each core. It reserves none: the tasks that read names and write
     # rows need cores now and then, and would wait for one for ever.
     ray.init(runtime_env={"env_vars": {"MLCLASSIFY_NUM_THREADS": "1"}})

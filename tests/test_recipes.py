@@ -253,6 +253,15 @@ def test_a_missing_model_is_named_before_workers_start(made, tmp_path, script):
     assert not (tmp_path / "scores").exists()
 
 
+@pytest.mark.parametrize("script", RECIPES)
+def test_rows_of_another_job_are_not_added_to(made, tmp_path, script):
+    (tmp_path / "scores").mkdir()
+    status, said = run(sys.executable, EXAMPLES / script, made / "m.safetensors",
+                       made / "list.txt", tmp_path / "scores")
+    assert status and "exists" in said
+    assert not list((tmp_path / "scores").iterdir())
+
+
 @pytest.mark.slow
 @needs(commands=["parallel"])
 def test_gnu_parallel(made, expected, tmp_path):

@@ -359,3 +359,18 @@ def test_the_commands(here, capsys):
     for wrong in ("2", "a/b", "2/-1"):
         with pytest.raises(SystemExit, match="2"):
             main([*map(str, command), "--shard", wrong, "--out", "x.csv"])
+
+
+def test_of_a_parquet_file_a_group_of_rows_is_held(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from mlclassify.scoring import parquet
+
+    columns = {f"prob_{i}": float for i in range(8)}
+    rng, path = np.random.default_rng(1), tmp_path / "x.parquet"
+    rows = (dict(zip(columns, map(float, p))) for p in rng.random((10 * parquet._GROUP, 8)))
+    with open(path, "wb") as file:
+        parquet.write(file, columns, rows)
+    before, reading = pyarrow.total_allocated_bytes(), parquet.read(path)
+    next(reading)
+    assert pyarrow.total_allocated_bytes() - before < path.stat().st_size / 2
+    reading.close()

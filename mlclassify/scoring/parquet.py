@@ -46,19 +46,24 @@ def write(file: IO[bytes], columns: dict[str, type], rows: Iterator[dict[str, An
 
 def copy(file: IO[bytes], columns: dict[str, type], paths: list[Path]) -> None:
     """Write all rows of other files into an open one."""
-    from pyarrow.parquet import ParquetFile, ParquetWriter
+    from pyarrow.parquet import ParquetWriter
 
     with ParquetWriter(file, schema_of(columns)) as writer:
         for path in paths:
-            with ParquetFile(path) as part:
-                for group in part.iter_batches(_GROUP):
-                    writer.write_batch(group)
+            for group in _batches(path, _GROUP):
+                writer.write_batch(group)
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file."""
+    for rows in _batches(path, _ROWS):
+        yield from rows.to_pylist()
+
+
+def _batches(path: Path, rows: int) -> Iterator[pyarrow.RecordBatch]:
+    """Yield some rows of a file at a time, and hold no more of it than a group of them."""
     from pyarrow.parquet import ParquetFile
 
-    with ParquetFile(path) as file:
-        for rows in file.iter_batches(_ROWS):
-            yield from rows.to_pylist()
+    # With pre_buffer all groups are fetched before the first; each thread keeps memory of its own.
+    with ParquetFile(path, pre_buffer=False) as file:
+        yield from file.iter_batches(rows, use_threads=False)
