@@ -9,6 +9,7 @@ have the columns of `mlclassify score`, in no order.
 
 import sys
 
+import numpy as np
 from pyspark.ml.functions import predict_batch_udf
 from pyspark.sql import SparkSession
 from pyspark.sql.types import FloatType, StringType, StructType
@@ -25,7 +26,12 @@ def main(model, files, out):
     # Spark runs a task on each core, so a task has one thread.
     settings = {"spark.executorEnv.MLCLASSIFY_NUM_THREADS": "1"}
     spark = SparkSession.builder.config(map=settings).getOrCreate()
-    score = predict_batch_udf(lambda: scorer, return_type=row, batch_size=256)
+
+    def columns(names):  # of rows Spark takes none whose first one holds a None
+        rows = scorer(names)
+        return {name: np.array([row[name] for row in rows], object) for name in scorer.columns}
+
+    score = predict_batch_udf(lambda: columns, return_type=row, batch_size=256)
     photos = spark.read.text(files).repartition(spark.sparkContext.defaultParallelism)
     photos.select(score("value").alias("row")).select("row.*").write.parquet(out)
     spark.stop()

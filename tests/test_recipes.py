@@ -202,6 +202,16 @@ def test_workers_of_a_scheduler_say_what_predict_says(made, expected, tmp_path, 
     check(read_parquet(tmp_path / "scores"), expected)
 
 
+@pytest.mark.parametrize("script", RECIPES)
+def test_a_photo_that_cannot_be_read_may_be_alone(made, expected, tmp_path, script):
+    (tmp_path / "list.txt").write_text(expected[BROKEN]["fname"] + "\n")
+    status, said = run(sys.executable, EXAMPLES / script, made / "m.safetensors",
+                       tmp_path / "list.txt", tmp_path / "scores")
+    assert status == 0, said
+    (row,) = read_parquet(tmp_path / "scores")
+    assert "photo" in row["error"] and row["prob_ear"] is None and row["labels"] == ""
+
+
 # What Python runs first in every process of a job: the first one that scores is lost.
 LOSING = """
 import os, signal
