@@ -87,6 +87,23 @@ static inline __attribute__((always_inline)) void tile_store(vf sum[TILE_ROWS][T
     }
 #endif
 
+/* The same with the constant number of vectors that the job's columns are, too. */
+#if TILE_VECTORS > 2
+#define BY_SIZE(body, job)                                                                         \
+    switch ((job)->columns / VN) {                                                                 \
+    case 1: BY_ROWS(body, job, 1) break;                                                           \
+    case 2: BY_ROWS(body, job, 2) break;                                                           \
+    case 3: BY_ROWS(body, job, 3) break;                                                           \
+    case 4: BY_ROWS(body, job, 4) break;                                                           \
+    }
+#else
+#define BY_SIZE(body, job)                                                                         \
+    switch ((job)->columns / VN) {                                                                 \
+    case 1: BY_ROWS(body, job, 1) break;                                                           \
+    case 2: BY_ROWS(body, job, 2) break;                                                           \
+    }
+#endif
+
 /* Sums are written out every `segment` steps: a float sum of a few thousand terms in a row loses
  * twice the digits of one of sums of a few hundred, for 1 % of the time. */
 enum { LINE = 64 }; /* bytes of a cache line: how much a step fetches for later */
@@ -131,17 +148,7 @@ static inline __attribute__((always_inline)) void tile_body(const mlc_tile *tile
     if (left < tile->segment || !accumulate) tile_store(sum, rows, vectors, tile->out, accumulate);
 }
 
-static void gemm_tile(const mlc_tile *tile)
-{
-    switch (tile->columns / VN) {
-    case 1: BY_ROWS(tile_body, tile, 1) break;
-    case 2: BY_ROWS(tile_body, tile, 2) break;
-#if TILE_VECTORS > 2
-    case 3: BY_ROWS(tile_body, tile, 3) break;
-    case 4: BY_ROWS(tile_body, tile, 4) break;
-#endif
-    }
-}
+static void gemm_tile(const mlc_tile *tile) { BY_SIZE(tile_body, tile) }
 
 static inline __attribute__((always_inline)) void dots_body(const mlc_dots *dots, const size_t rows,
                                                             const size_t vectors)
@@ -170,17 +177,7 @@ static inline __attribute__((always_inline)) void dots_body(const mlc_dots *dots
     }
 }
 
-static void gemm_dots(const mlc_dots *dots)
-{
-    switch (dots->columns / VN) {
-    case 1: BY_ROWS(dots_body, dots, 1) break;
-    case 2: BY_ROWS(dots_body, dots, 2) break;
-#if TILE_VECTORS > 2
-    case 3: BY_ROWS(dots_body, dots, 3) break;
-    case 4: BY_ROWS(dots_body, dots, 4) break;
-#endif
-    }
-}
+static void gemm_dots(const mlc_dots *dots) { BY_SIZE(dots_body, dots) }
 
 /* Pixels that are fetched before they are needed: steps over many channels are too wide for the
  * machine to foresee. */
@@ -224,16 +221,7 @@ static inline __attribute__((always_inline)) void outer_body(const mlc_outer *o,
     tile_store(sum, rows, vectors, out, o->accumulate);
 }
 
-static void gemm_outer(const mlc_outer *outer)
-{
-    switch (outer->columns / VN) {
-    case 1: BY_ROWS(outer_body, outer, 1) break;
-    case 2: BY_ROWS(outer_body, outer, 2) break;
-#if TILE_VECTORS > 2
-    case 3: BY_ROWS(outer_body, outer, 3) break;
-    case 4: BY_ROWS(outer_body, outer, 4) break;
-#endif
-    }
-}
+static void gemm_outer(const mlc_outer *outer) { BY_SIZE(outer_body, outer) }
 
+#undef BY_SIZE
 #undef BY_ROWS
